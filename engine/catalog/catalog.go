@@ -1,0 +1,138 @@
+// Package catalog holds what Chaperone knows of providers, models and endpoints: terms, prices, limits and the
+// credentials that they are reached with. TOML goes in, an immutable Catalog with dense rows comes out.
+package catalog
+
+import (
+	"time"
+)
+
+// Picodollars is money: 10⁻¹² USD. It never passes through floating point once read.
+type Picodollars int64
+
+// Catalog is one immutable state of all catalog files.
+type Catalog struct {
+	Digest    string // SHA-256, hex, of the canonical content without secrets: the epoch of every verdict
+	Providers map[string]*Provider
+	Models    map[string]*Model
+	Aliases   map[string]string // name as sent → model id
+	Rows      []*Row            // Row.Index is the place in it; ordered by model id, then file order
+}
+
+// Provider is a company (or a machine of one's own) that serves models.
+type Provider struct {
+	ID             string // lower case, as in slugs: "deepinfra"
+	Name           string // as shown: "DeepInfra"
+	Dialect        string // key of the provider dialect: "openai"
+	BaseURL        string // without a trailing slash: "https://api.deepinfra.com/v1/openai"
+	Headquarters   string // ISO 3166-1 alpha-2, upper case; "unknown"
+	Jurisdiction   string // whose law reaches the data; ISO 3166-1 alpha-2, "EU", or "unknown"
+	Certifications []string
+	TermsURL       string
+	PrivacyURL     string
+	StatusURL      string
+	Groups         []*CredentialGroup
+}
+
+// CredentialGroup is credentials of one provider that share terms.
+type CredentialGroup struct {
+	Name        string // "paid", "free"
+	Provider    *Provider
+	DataPolicy  DataPolicy
+	Labels      map[string]string
+	Free        bool // the provider bills nothing under it
+	Credentials []Credential
+	Missing     []string // names of key_env/key_file that hold nothing: why Credentials may be empty
+	NoAuth      bool     // the provider needs no credential (self-hosted)
+}
+
+// Credential is one provider key. Secret never prints itself.
+type Credential struct {
+	Name   string // the environment variable or the file's base name: safe to show
+	Secret Secret
+	Weight int
+}
+
+// Tri is a claim that may be unknown. The zero value is not a claim: loading fills it.
+type Tri string
+
+// The values of a Tri.
+const (
+	Yes     Tri = "yes"
+	No      Tri = "no"
+	Unknown Tri = "unknown"
+)
+
+// DataPolicy is what a provider does with prompts under the terms of one group of credentials.
+type DataPolicy struct {
+	Training       Tri
+	RetainsPrompts Tri
+	RetentionDays  int // 36500 where it is not known
+	ZDR            Tri // zero data retention holds as things are
+	ZDROption      string // how the dialect switches it on for one request; "" where it cannot
+	Publishes      Tri
+	Evidence       string // where the claim can be read
+	AsOf           time.Time
+	ReviewBy       time.Time // after this date every claim counts as unknown; zero: never
+}
+
+// UnknownRetentionDays stands for a retention that nobody has stated.
+const UnknownRetentionDays = 36500
+
+// Model is a model as callers name it.
+type Model struct {
+	ID               string // author/slug
+	Name             string
+	Description      string
+	Created          time.Time
+	ContextLength    int64
+	MaxOutputTokens  int64
+	InputModalities  []string // sorted: text image audio file video
+	OutputModalities []string
+	Rows             []*Row
+}
+
+// Prices are per token unless said otherwise.
+type Prices struct {
+	Prompt     Picodollars
+	Completion Picodollars
+	CacheRead  Picodollars // equal to Prompt where the provider has no cache price
+	CacheWrite Picodollars
+	Request    Picodollars // per request
+	Image      Picodollars // per input image
+}
+
+// Expected are the catalog's own figures for an endpoint, used while there is little live data; 0: not stated.
+type Expected struct {
+	TTFTMillis float64
+	TPS        float64
+}
+
+// Row is what policy judges and a scorer ranks: an endpoint under the terms of one group of credentials.
+type Row struct {
+	Index             int
+	ID                string // model@tag#group, stable over reloads and replicas
+	Model             *Model
+	Provider          *Provider
+	Group             *CredentialGroup
+	Tag               string // provider or provider/variant, as in OpenRouter: "deepinfra/fp8"
+	UpstreamModel     string // the model's name at the provider
+	BaseURL           string // the deployment's own address or the provider's
+	Dialect           string
+	Quantization      string // "unknown" where not stated
+	ProcessingRegions []string // sorted, lower case: "eu", "us"; every region there is for a global deployment
+	Jurisdiction      string
+	Headquarters      string
+	DataPolicy        DataPolicy
+	Certifications    []string // sorted
+	ContextLength     int64
+	MaxOutputTokens   int64 // 0: no limit but the context
+	InputModalities   []string
+	OutputModalities  []string
+	Parameters        map[string]bool // request parameters that it supports, OpenRouter's names
+	Prices            Prices
+	Free              bool
+	Attributes        map[string]float64
+	Labels            map[string]string
+	Expected          Expected
+	Disabled          bool
+}

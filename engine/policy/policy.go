@@ -1,0 +1,44 @@
+// Package policy decides which rows may serve a request. It compiles Rego, judges rows, says why, and is the only maker
+// of permits.
+package policy
+
+import (
+	"time"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/telemetry"
+	"chaperone/engine/wire"
+)
+
+// Query is what is judged: every row of Rows, for this principal and request, at this moment.
+type Query struct {
+	Principal *account.Principal
+	Request   *wire.Request
+	Rows      []*catalog.Row
+	Stats     *telemetry.View
+	Now       time.Time
+}
+
+// Judgement answers a Query.
+type Judgement struct {
+	Rejections []Reason  // the whole request is refused; then no verdict holds a permit
+	Verdicts   []Verdict // parallel to Query.Rows
+}
+
+// Verdict is the answer for one row.
+type Verdict struct {
+	Permit  Permit   // its zero value where the row is denied
+	Denials []Reason // why; empty exactly where Permit is valid
+}
+
+// Reason is one rule's word.
+type Reason struct {
+	Binding string `json:"binding"` // package and scope: "library.training for org:acme"
+	Package string `json:"package"`
+	Rule    string `json:"rule"`           // deny | allow | reject | error
+	Code    string `json:"code,omitempty"` // where the author gave one
+	Message string `json:"message"`
+	File    string `json:"file,omitempty"` // of the rule that fired
+	Line    int    `json:"line,omitempty"`
+}

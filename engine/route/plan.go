@@ -1,0 +1,58 @@
+// Package route turns a request into a plan: which rows could serve it, which of them policy permits, in which order they
+// are tried, and why the others are not.
+package route
+
+import (
+	"time"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/policy"
+	"chaperone/engine/scorer"
+	"chaperone/engine/wire"
+)
+
+// Stage is the step of the filter that took a candidate out, in the order in which they run.
+type Stage string
+
+// The stages.
+const (
+	StageCapability Stage = "capability"
+	StagePreference Stage = "preference"
+	StagePolicy     Stage = "policy"
+	StageAccount    Stage = "account"
+)
+
+// Candidate is a row that the requested models have, with what became of it.
+type Candidate struct {
+	Row      *catalog.Row
+	Excluded *Exclusion // nil where it is in the plan
+	Ranked   scorer.RankedRow
+	Place    int  // 1-based place in the plan; 0 where excluded
+	Resting  bool // health moved it behind the others
+}
+
+// Exclusion is the first reason that a candidate is out.
+type Exclusion struct {
+	Stage   Stage           `json:"stage"`
+	Code    string          `json:"code"`    // OpenRouter's excluded_by vocabulary where it has a word
+	Message string          `json:"message"` // what, and what would let it through
+	Denials []policy.Reason `json:"denials,omitempty"`
+}
+
+// Plan is a decision: ordered permits, or a refusal.
+type Plan struct {
+	ID         string // gen-…: the decision's, the journal's and the answer's id
+	At         time.Time
+	Seed       uint64
+	Principal  *account.Principal
+	Request    *wire.Request
+	Snapshot   uint64 // generation
+	Permits    []policy.Permit
+	Candidates []Candidate
+	Refusal    *wire.Error // nil exactly where Permits is not empty
+	Rejections []policy.Reason
+	Scorers    []string
+	Abstained  map[string]error
+	Took       time.Duration
+}
