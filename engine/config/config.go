@@ -12,7 +12,7 @@ import (
 type Problem struct {
 	File    string `json:"file"`
 	Line    int    `json:"line,omitempty"` // 1-based; 0 where a problem has no line (a missing file)
-	Key     string `json:"key,omitempty"`  // dotted path as TOML writes it
+	Key     string `json:"key,omitempty"`  // dotted path as TOML writes it; the nth table of an array is keys[n], from 0
 	Message string `json:"message"`        // what was found, then what would be right
 }
 
@@ -60,3 +60,24 @@ type Origin struct {
 	doc  *Document
 	path string
 }
+
+// Problem says what is wrong with a key of the table that o stands for; key "" is the table itself. A key below is dotted
+// ("price.prompt"), an element of an array is "regions[1]". A key that is not written gets the line of its table.
+func (o Origin) Problem(key, format string, args ...any) Problem {
+	p := Problem{Key: join(o.path, key), Message: fmt.Sprintf(format, args...)}
+	if o.doc != nil {
+		p.File, p.Line = o.doc.path, o.doc.line(p.Key)
+	}
+	return p
+}
+
+// String is "file:line", for a problem elsewhere that has to name this place too.
+func (o Origin) String() string {
+	if o.doc == nil {
+		return "(no file)"
+	}
+	return fmt.Sprintf("%s:%d", o.doc.path, o.doc.line(o.path))
+}
+
+// Document is the file that the table stands in; nil for the zero Origin.
+func (o Origin) Document() *Document { return o.doc }
