@@ -3,16 +3,29 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
 	"chaperone/engine/dispatch"
+	"chaperone/engine/journal"
+	"chaperone/engine/policy"
 	"chaperone/engine/route"
+	"chaperone/engine/telemetry"
+	"chaperone/engine/wasm"
+	"chaperone/engine/wire"
 )
 
 // Options is how an engine is opened.
 type Options struct {
 	ConfigPath string
+	CacheDir   string                      // private folder for compiled plugins; "" keeps them in memory
 	Env        func(string) (string, bool) // os.LookupEnv where nil
 	Log        *slog.Logger                // slog.Default where nil
 	Now        func() time.Time            // time.Now where nil
@@ -25,26 +38,180 @@ type Call struct {
 }
 
 // Engine routes. It is safe for concurrent use.
-type Engine struct{}
+type Engine struct {
+	options  Options
+	current  atomic.Pointer[snapshot]
+	reload   sync.Mutex // one Reload at a time
+	wasm     *wasm.Host
+	stats    *telemetry.Store
+	metrics  *telemetry.Metrics
+	dispatch *dispatch.Dispatcher
+	recent   *journal.Recent
+}
 
 // Open loads the configuration and everything that it names. The error is config.Problems where the input is at fault.
-func Open(ctx context.Context, o Options) (*Engine, error) { panic("stub") }
+// Connection, statistics and journal sizes are fixed from here on; everything else follows Reload.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Env == nil {
+		o.Env = os.LookupEnv
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	e := &Engine{options: o, metrics: telemetry.NewMetrics()}
+	var err error
+	if e.wasm, err = wasm.NewHost(o.CacheDir, o.Log); err != nil {
+		return nil, err
+	}
+	s, err := e.build(ctx, 1)
+	if err != nil {
+		return nil, errors.Join(err, e.wasm.Close(ctx))
+	}
+	e.dispatch = dispatch.New(s.settings.Timeouts.Connect)
+	e.recent = journal.NewRecent(s.settings.Journal.Keep)
+	e.current.Store(s)
+	return e, nil
+}
+
+// Check loads everything as Open does, and lets go of it again.
+func Check(ctx context.Context, o Options) error {
+	e, err := Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	return e.Close(ctx)
+}
+
+// statistics makes the store with the settings of the first snapshot.
+func (e *Engine) statistics(s *Settings) *telemetry.Store {
+	if e.stats == nil {
+		e.stats = telemetry.NewStore(s.Statistics.Window, s.Statistics.Tick)
+	}
+	return e.stats
+}
 
 // Decide plans a chat completion without dispatching it. Errors are *wire.Error; a refusal is a plan with Refusal set.
-func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) { panic("stub") }
+func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
+	p, _, err := e.plan(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	e.recent.Append(journal.Of(p))
+	return p, nil
+}
+
+// plan decides on the newest snapshot, of which only the settings are kept afterwards.
+func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, error) {
+	s := e.acquire()
+	defer s.release()
+	who, err := e.authenticate(s, c.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	req, refused := wire.SkimChat(c.Body)
+	if refused != nil {
+		return nil, nil, refused
+	}
+	p := s.router.Plan(ctx, who, req, route.NewMoment(e.options.Now()))
+	e.countPlan(p)
+	return p, s.settings, nil
+}
+
+func (e *Engine) authenticate(s *snapshot, key string) (*account.Principal, error) {
+	if key == "" {
+		return nil, &wire.Error{Status: http.StatusUnauthorized, Type: "authentication",
+			Message: "no API key; send it as \"Authorization: Bearer KEY\""}
+	}
+	who, err := s.accounts.Authenticate(key, e.options.Now())
+	if err != nil {
+		return nil, &wire.Error{Status: http.StatusUnauthorized, Type: "authentication", Message: err.Error()}
+	}
+	return who, nil
+}
 
 // Do plans and dispatches. It returns when the answer is whole or its stream has committed. ctx ends the request when the
 // client goes away; after Do has returned a Stream, closing that does. Errors are *wire.Error.
-func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) { panic("stub") }
+func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
+	p, settings, err := e.plan(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if p.Refusal != nil {
+		e.recent.Append(journal.Of(p))
+		return nil, p.Refusal
+	}
+	return e.dispatch.Do(ctx, dispatch.Job{
+		Plan: p, Limits: settings.limits(),
+		Recheck: func(ctx context.Context, permit policy.Permit) (policy.Permit, *account.Principal, error) {
+			return e.recheck(ctx, p, permit)
+		},
+		Observe: e.observe,
+		Finish:  e.finish,
+	})
+}
+
+// recheck holds a permit against the newest snapshot, which may only tighten what the plan's own allowed.
+func (e *Engine) recheck(ctx context.Context, p *route.Plan, permit policy.Permit) (policy.Permit, *account.Principal, error) {
+	if e.current.Load().generation == permit.Generation() {
+		return permit, p.Principal, nil
+	}
+	s := e.acquire()
+	defer s.release()
+	now := e.options.Now()
+	who := s.accounts.ByKeyID(p.Principal.Key.ID, now)
+	if who == nil {
+		return policy.Permit{}, nil, dispatch.ErrKeyRevoked
+	}
+	row := s.catalog.Row(permit.Row().ID)
+	if row == nil || row.Disabled || !row.Group.NoAuth && len(row.Group.Credentials) == 0 {
+		return policy.Permit{}, nil, policy.ErrNoPermit
+	}
+	j := s.policies.Judge(ctx, &policy.Query{
+		Principal: who, Request: p.Request, Rows: []*catalog.Row{row}, Stats: s.router.Board.View(now), Now: now,
+	})
+	if len(j.Rejections) > 0 || j.Verdicts[0].Permit.Check(who, p.Request) != nil {
+		return policy.Permit{}, nil, policy.ErrNoPermit
+	}
+	return j.Verdicts[0].Permit, who, nil
+}
+
+func (e *Engine) observe(row *catalog.Row, o telemetry.Outcome) {
+	e.current.Load().router.Board.Observe(row, o)
+}
 
 // Reload builds a new snapshot and swaps it in; on an error nothing has changed.
-func (e *Engine) Reload(ctx context.Context) error { panic("stub") }
+func (e *Engine) Reload(ctx context.Context) error {
+	e.reload.Lock()
+	defer e.reload.Unlock()
+	old := e.current.Load()
+	s, err := e.build(ctx, old.generation+1)
+	e.metrics.Reload(err == nil, e.options.Now())
+	if err != nil {
+		return err
+	}
+	e.current.Store(s)
+	old.release()
+	return nil
+}
 
-// Files are the files and directories whose change calls for a Reload.
-func (e *Engine) Files() []string { panic("stub") }
+// Files are the files and folders whose change calls for a Reload.
+func (e *Engine) Files() []string { return e.current.Load().files }
 
 // Settings are those of the newest snapshot.
-func (e *Engine) Settings() *Settings { panic("stub") }
+func (e *Engine) Settings() *Settings { return e.current.Load().settings }
+
+// Metrics serves the process's metrics.
+func (e *Engine) Metrics() http.Handler { return e.metrics.Handler() }
+
+// Generation counts the snapshots; the first is 1.
+func (e *Engine) Generation() uint64 { return e.current.Load().generation }
 
 // Close ends the engine; requests in flight should have ended.
-func (e *Engine) Close(ctx context.Context) error { panic("stub") }
+func (e *Engine) Close(ctx context.Context) error {
+	e.dispatch.Close()
+	e.current.Load().release()
+	return e.wasm.Close(ctx)
+}

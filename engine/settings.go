@@ -1,24 +1,150 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"chaperone/engine/config"
+	"chaperone/engine/dispatch"
+	"chaperone/engine/scorer"
+)
 
 // Settings is chaperone.toml without what other packages read of it.
 type Settings struct {
-	Server Server `toml:"server"`
+	Include    []string
+	Catalog    []string
+	Server     Server
+	Timeouts   Timeouts
+	Routing    Routing
+	Statistics Statistics
+	Journal    Journal
+	Scorers    []Scorer
 }
 
 // Server is [server].
 type Server struct {
-	Listen         string        // default 127.0.0.1:8080
-	PrivateListen  string        // /metrics, pprof, health; default 127.0.0.1:9090; "" switches it off
-	TLSCertificate string        // PEM file; with TLSKey switches TLS on
-	TLSKey         string        // PEM file
-	MaxBodyBytes   int           // default 32 MiB
-	MaxHeaderBytes int           // default 32 KiB
-	MaxConnections int           // default 10,000
-	ReadTimeout    time.Duration // per request read; default 30 s
-	FlushTimeout   time.Duration // per write to the client; default 30 s
-	IdleTimeout    time.Duration // of a keep-alive connection; default 90 s
-	DrainDelay     time.Duration // after SIGTERM, how long new requests are still accepted while readyz says no; default 2 s
-	DrainTimeout   time.Duration // how long requests in flight may take after that; default 10 min
+	Listen         string        `toml:"listen"`
+	PrivateListen  string        `toml:"private_listen"`                  // /metrics, pprof, health; "" switches it off
+	TLSCertificate string        `toml:"tls_certificate"`                 // PEM file; with tls_key switches TLS on
+	TLSKey         string        `toml:"tls_key"`                         // PEM file
+	MaxBodyBytes   int           `toml:"max_body_bytes" check:"min=1024"` // of a request
+	MaxHeaderBytes int           `toml:"max_header_bytes" check:"min=1024"`
+	MaxConnections int           `toml:"max_connections" check:"min=1"`
+	ReadTimeout    time.Duration `toml:"read_timeout" check:"min=1ms"`  // of one request, header and body
+	FlushTimeout   time.Duration `toml:"flush_timeout" check:"min=1ms"` // of one write to the client
+	IdleTimeout    time.Duration `toml:"idle_timeout" check:"min=1ms"`  // of a kept connection between requests
+	DrainDelay     time.Duration `toml:"drain_delay" check:"min=0s"`    // after SIGTERM: readyz says no, requests are still taken
+	DrainTimeout   time.Duration `toml:"drain_timeout" check:"min=0s"`  // after that: how long requests in flight may take
+}
+
+// Timeouts is [timeouts]; dispatch.Limits says what each bounds.
+type Timeouts struct {
+	Connect      time.Duration `toml:"connect" check:"min=1ms"`
+	FirstByte    time.Duration `toml:"first_byte" check:"min=1ms"`
+	Answer       time.Duration `toml:"answer" check:"min=1ms"`
+	Idle         time.Duration `toml:"idle" check:"min=1ms"`
+	Total        time.Duration `toml:"total" check:"min=1ms"`
+	EarlyHeaders time.Duration `toml:"early_headers" check:"min=1ms"`
+	KeepAlive    time.Duration `toml:"keep_alive" check:"min=1ms"`
+}
+
+// Routing is [routing].
+type Routing struct {
+	ValueOfTime    float64 `toml:"value_of_time" check:"min=0"` // USD an hour
+	Temperature    float64 `toml:"temperature" check:"min=0"`
+	Exploration    float64 `toml:"exploration" check:"min=0,max=1"`
+	Attempts       int     `toml:"attempts" check:"min=1"`
+	MaxAnswerBytes int     `toml:"max_answer_bytes" check:"min=1024"`
+}
+
+// Statistics is [statistics].
+type Statistics struct {
+	Window time.Duration `toml:"window" check:"min=1ms"`
+	Tick   time.Duration `toml:"tick" check:"min=1ms"`
+}
+
+// Journal is [journal].
+type Journal struct {
+	Keep int `toml:"keep" check:"min=1"` // decisions kept in memory
+}
+
+// Scorer is one [[scorers]]: a native one by its name, or a plugin.
+type Scorer struct {
+	config.Origin
+	Name   string         `toml:"name" check:"required"`
+	Weight *float64       `toml:"weight"` // 1 where it is not written
+	Plugin string         `toml:"plugin"` // .wasm file, relative to the TOML file
+	SHA256 string         `toml:"sha256"` // pin of the plugin's bytes, hex
+	Config map[string]any `toml:"config"` // handed to the plugin as JSON
+}
+
+func defaults() *Settings {
+	return &Settings{
+		Server: Server{
+			Listen: "127.0.0.1:8080", PrivateListen: "127.0.0.1:9090",
+			MaxBodyBytes: 32 << 20, MaxHeaderBytes: 32 << 10, MaxConnections: 10_000,
+			ReadTimeout: 30 * time.Second, FlushTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second,
+			DrainDelay: 2 * time.Second, DrainTimeout: 10 * time.Minute,
+		},
+		Timeouts: Timeouts{
+			Connect: 5 * time.Second, FirstByte: 30 * time.Second, Answer: 5 * time.Minute, Idle: 30 * time.Second,
+			Total: 10 * time.Minute, EarlyHeaders: 10 * time.Second, KeepAlive: 15 * time.Second,
+		},
+		Routing: Routing{
+			ValueOfTime: 1, Temperature: scorer.DefaultSpread.Temperature, Exploration: scorer.DefaultSpread.Exploration,
+			Attempts: 10, MaxAnswerBytes: 32 << 20,
+		},
+		Statistics: Statistics{Window: 5 * time.Minute, Tick: time.Second},
+		Journal:    Journal{Keep: 10_000},
+	}
+}
+
+// sections are the top-level keys of chaperone.toml, whoever reads them.
+var sections = []string{"include", "catalog", "server", "timeouts", "routing", "statistics", "journal", "scorers", "policy",
+	"organisations", "keys", "providers", "models", "endpoints", "aliases"}
+
+// teamSections are those of an included file: it speaks for one team and can only tighten.
+var teamSections = []string{"organisation", "team", "policy"}
+
+// catalogSections are those of a catalog file.
+var catalogSections = []string{"providers", "models", "endpoints", "aliases"}
+
+func readSettings(doc *config.Document) (*Settings, config.Problems) {
+	s := defaults()
+	var all config.Problems
+	for name, into := range map[string]any{
+		"include": &s.Include, "catalog": &s.Catalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing,
+		"statistics": &s.Statistics, "journal": &s.Journal, "scorers": &s.Scorers,
+	} {
+		all = append(all, doc.Decode(name, into)...)
+	}
+	if (s.Server.TLSCertificate == "") != (s.Server.TLSKey == "") {
+		all = append(all, doc.Problem("server", "has one of tls_certificate and tls_key; TLS needs both"))
+	}
+	if s.Server.PrivateListen != "" && s.Server.PrivateListen == s.Server.Listen {
+		all = append(all, doc.Problem("server.private_listen", "is the public address %s; give it another, or \"\" to switch it off", s.Server.Listen))
+	}
+	if s.Statistics.Tick > s.Statistics.Window {
+		all = append(all, doc.Problem("statistics.tick", "found %s, longer than the window of %s; expected a shorter one", s.Statistics.Tick, s.Statistics.Window))
+	}
+	if len(s.Scorers) == 0 {
+		s.Scorers = []Scorer{{Name: "value"}}
+	}
+	seen := map[string]bool{}
+	for i := range s.Scorers {
+		c := &s.Scorers[i]
+		if seen[c.Name] {
+			all = append(all, c.Problem("name", "%q is the name of an earlier scorer; expected another", c.Name))
+		}
+		seen[c.Name] = true
+		if c.Weight != nil && *c.Weight < 0 {
+			all = append(all, c.Problem("weight", "found %g; expected a number of at least 0", *c.Weight))
+		}
+	}
+	return s, all
+}
+
+func (s *Settings) limits() dispatch.Limits {
+	t := s.Timeouts
+	return dispatch.Limits{FirstByte: t.FirstByte, Answer: t.Answer, Idle: t.Idle, Total: t.Total,
+		EarlyHeaders: t.EarlyHeaders, KeepAlive: t.KeepAlive, Attempts: s.Routing.Attempts, AnswerBytes: s.Routing.MaxAnswerBytes}
 }

@@ -3,22 +3,99 @@
 package dispatch
 
 import (
+	"context"
+	"net/http"
+	"time"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/journal"
+	"chaperone/engine/policy"
 	"chaperone/engine/route"
+	"chaperone/engine/telemetry"
+	"chaperone/engine/wire"
 )
+
+// Limits bound one request in time and attempts. Every duration is positive.
+type Limits struct {
+	FirstByte    time.Duration // streaming: from the start of an attempt to its first content
+	Answer       time.Duration // not streaming: from the start of an attempt to its whole answer
+	Idle         time.Duration // between two events of a stream
+	Total        time.Duration // the whole request, fallbacks included
+	EarlyHeaders time.Duration // streaming: after this long without content the client gets status and headers all the same
+	KeepAlive    time.Duration // a comment is sent when a stream has been silent this long
+	Attempts     int           // the most attempts of one request
+	AnswerBytes  int           // the longest answer, or event of a stream, that is read
+}
+
+// Job is one plan to be carried out.
+type Job struct {
+	Plan   *route.Plan
+	Limits Limits
+	// Recheck is asked before every attempt with the permit of the plan. It returns the permit that the newest snapshot
+	// gives for the same row, or an error: ErrKeyRevoked ends the request, any other skips the row.
+	Recheck func(context.Context, policy.Permit) (policy.Permit, *account.Principal, error)
+	// Observe gets how each attempt ended.
+	Observe func(*catalog.Row, telemetry.Outcome)
+	// Finish gets the record when the outcome is known, before the last byte is handed to the client.
+	Finish func(*journal.Record)
+}
 
 // Response is what the client gets. Exactly one of Body and Stream is set.
 type Response struct {
 	Plan   *route.Plan
 	Status int
-	Header []Field
-	Body   []byte
-	Stream *Stream
+	Body   []byte  // a JSON answer
+	Stream *Stream // server-sent events
 }
 
-// Field is one response header.
-type Field struct{ Name, Value string }
+// Dispatcher sends permitted requests to providers. It is safe for concurrent use and outlives reloads.
+type Dispatcher struct {
+	transport http.RoundTripper
+}
 
-// Stream is a committed answer in events. Read returns at most one flush's worth: whole events as they arrived. It ends with
-// io.EOF after [DONE] or after the in-band error event; it never returns another error. Close cancels the upstream and may
-// be called at any time from any goroutine.
-type Stream struct{}
+// New makes a dispatcher. connect bounds dialling and, again, the TLS handshake.
+func New(connect time.Duration) *Dispatcher {
+	return &Dispatcher{transport: newTransport(connect)}
+}
+
+// Close closes idle connections to providers.
+func (d *Dispatcher) Close() {
+	d.transport.(*http.Transport).CloseIdleConnections()
+}
+
+// Do carries j out. It returns when the answer is whole, when a stream has committed or its headers are due, or when nothing
+// is left to try. ctx ends the request until Do returns; from then on Stream.Close does. The error is a *wire.Error.
+func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
+	r := newRun(d, j)
+	detach := context.AfterFunc(ctx, func() { r.cancel(errClientGone) })
+	defer detach()
+	if !j.Plan.Request.Stream {
+		body, err := r.whole()
+		r.cancel(nil)
+		if err != nil {
+			return nil, err
+		}
+		return &Response{Plan: j.Plan, Status: http.StatusOK, Body: body}, nil
+	}
+	s := newStream(r.ctx, r.cancel, j.Limits.KeepAlive)
+	r.stream = s
+	go r.streamed()
+	early := time.NewTimer(j.Limits.EarlyHeaders)
+	defer early.Stop()
+	select {
+	case <-s.committed:
+	case <-early.C:
+		s.openEarly()
+	case <-s.failed:
+	}
+	// Both may have happened at once: a failure is only an HTTP error while no header is promised.
+	if err := s.refusal(); err != nil {
+		return nil, err
+	}
+	return &Response{Plan: j.Plan, Status: http.StatusOK, Stream: s}, nil
+}
+
+func clientGone() *wire.Error {
+	return &wire.Error{Status: 499, Type: "cancelled", Message: "the client closed the connection before the answer was complete"}
+}

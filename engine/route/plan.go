@@ -28,8 +28,11 @@ type Candidate struct {
 	Row      *catalog.Row
 	Excluded *Exclusion // nil where it is in the plan
 	Ranked   scorer.RankedRow
-	Place    int  // 1-based place in the plan; 0 where excluded
-	Resting  bool // health moved it behind the others
+	Place    int // 1-based place in the plan; 0 where excluded
+
+	model   int // its model's place among those asked for
+	permit  policy.Permit
+	Resting bool // health moved it behind the others
 }
 
 // Exclusion is the first reason that a candidate is out.
@@ -42,17 +45,19 @@ type Exclusion struct {
 
 // Plan is a decision: ordered permits, or a refusal.
 type Plan struct {
-	ID         string // gen-…: the decision's, the journal's and the answer's id
-	At         time.Time
-	Seed       uint64
-	Principal  *account.Principal
-	Request    *wire.Request
-	Snapshot   uint64 // generation
-	Permits    []policy.Permit
-	Candidates []Candidate
-	Refusal    *wire.Error // nil exactly where Permits is not empty
-	Rejections []policy.Reason
-	Scorers    []string
-	Abstained  map[string]error
-	Took       time.Duration
+	ID            string // gen-…: the decision's, the journal's and the answer's id
+	At            time.Time
+	Seed          uint64
+	Principal     *account.Principal
+	Request       *wire.Request
+	Snapshot      uint64 // generation
+	PolicyDigest  string
+	CatalogDigest string
+	Permits       []policy.Permit
+	Candidates    []Candidate
+	Refusal       *wire.Error // nil exactly where Permits is not empty
+	Rejections    []policy.Reason
+	Scorers       []string
+	Abstained     map[string]error
+	Took          time.Duration
 }

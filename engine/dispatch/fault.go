@@ -1,0 +1,166 @@
+package dispatch
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"chaperone/engine/wire"
+)
+
+// Scope is what a fault says something about.
+type Scope string
+
+// The scopes. What is wrong with a request is never tried elsewhere; everything else is.
+const (
+	OfEndpoint   Scope = "endpoint"
+	OfCredential Scope = "credential"
+	OfModel      Scope = "model"
+	OfRequest    Scope = "request"
+	OfClient     Scope = "client"
+	OfRouter     Scope = "router"
+)
+
+// Fault is why an attempt gave no answer.
+type Fault struct {
+	Kind       string // the journal's word
+	Scope      Scope
+	Status     int    // the provider's HTTP status; 0: none came
+	Message    string // the provider's words, without secrets; for the client of this request alone, never kept
+	RetryAfter time.Duration
+	reused     bool // a kept connection had gone stale before a byte came back: says nothing about the endpoint
+}
+
+// kind describes one kind of fault: whom it concerns, how it is said to a client when nothing else worked, and how telling
+// it is beside others (higher wins).
+type kind struct {
+	scope   Scope
+	status  int
+	errType string
+	telling int
+	text    string
+}
+
+// kinds is the whole table. A kind that is not here does not exist.
+var kinds = map[string]kind{
+	"connect":         {OfEndpoint, 502, "provider_unavailable", 1, "could not be reached"},
+	"stale":           {OfEndpoint, 502, "provider_unavailable", 1, "closed a kept connection"},
+	"server_error":    {OfEndpoint, 502, "provider_unavailable", 3, "answered with a server error"},
+	"overloaded":      {OfEndpoint, 503, "provider_overloaded", 5, "is overloaded"},
+	"timeout":         {OfEndpoint, 504, "timeout", 4, "did not answer in time"},
+	"redirect":        {OfEndpoint, 502, "provider_unavailable", 2, "answered with a redirect, which is never followed"},
+	"bad_answer":      {OfEndpoint, 502, "provider_unavailable", 2, "gave an answer that cannot be read"},
+	"empty_answer":    {OfEndpoint, 502, "provider_unavailable", 2, "gave an empty answer"},
+	"cut":             {OfEndpoint, 502, "provider_unavailable", 3, "broke off in the middle of its answer"},
+	"idle":            {OfEndpoint, 504, "timeout", 4, "fell silent in the middle of its answer"},
+	"unknown_model":   {OfEndpoint, 502, "provider_unavailable", 2, "does not know the model"},
+	"unsupported":     {OfEndpoint, 502, "provider_unavailable", 6, "does not support a parameter of the request"},
+	"rate_limited":    {OfCredential, 429, "rate_limit_exceeded", 7, "is rate limited"},
+	"credential":      {OfCredential, 502, "provider_unavailable", 2, "refused the router's credential"},
+	"context_length":  {OfModel, 400, "context_length_exceeded", 8, "cannot take a request this long"},
+	"content_policy":  {OfRequest, 0, "content_policy_violation", 10, "refused the content"},
+	"invalid_request": {OfRequest, 0, "invalid_request", 9, "says that the request is wrong"},
+	"newly_denied":    {OfRouter, 503, "provider_unavailable", 0, "is no longer permitted"},
+	"cancelled":       {OfClient, 499, "cancelled", 0, "was cancelled by the client"},
+	"not_sent":        {OfRouter, 500, "server", 0, "could not be asked"},
+}
+
+func fault(kindName string, status int, message string) *Fault {
+	return &Fault{Kind: kindName, Scope: kinds[kindName].scope, Status: status, Message: message}
+}
+
+// byStatus is what an HTTP status means where the body says nothing more telling; the default row is last in classify.
+var byStatus = map[int]string{
+	401: "credential", 402: "credential", 403: "credential",
+	404: "unknown_model",
+	408: "timeout", 504: "timeout", 524: "timeout",
+	429: "rate_limited",
+	503: "overloaded", 529: "overloaded",
+}
+
+// byWord is what providers write into code, type or message, in the order in which it is looked for.
+var byWord = []struct{ kind, word string }{
+	{"context_length", "context_length_exceeded"}, {"context_length", "maximum context length"},
+	{"context_length", "context window"}, {"context_length", "prompt is too long"},
+	{"content_policy", "content_policy"}, {"content_policy", "content_filter"},
+	{"content_policy", "content management policy"}, {"content_policy", "moderation"},
+	{"unknown_model", "model_not_found"}, {"unknown_model", "does not exist"},
+	{"unsupported", "unsupported_parameter"}, {"unsupported", "unsupported_value"}, {"unsupported", "unsupported parameter"},
+	{"unsupported", "not supported"}, {"unsupported", "unknown parameter"}, {"unsupported", "unrecognized request argument"},
+}
+
+// classify reads the outcome of an attempt that got a response which is no answer.
+func classify(status int, header http.Header, ue *wire.UpstreamError, now time.Time) *Fault {
+	message, words := "", ""
+	if ue != nil {
+		message = ue.Message
+		words = strings.ToLower(ue.Code + " " + ue.Type + " " + ue.Message)
+	}
+	name := ""
+	switch {
+	case status >= 300 && status < 400:
+		name = "redirect"
+	case status == 400 || status == 403 || status == 404 || status == 413 || status == 422:
+		for _, w := range byWord {
+			if strings.Contains(words, w.word) {
+				name = w.kind
+				break
+			}
+		}
+	}
+	if name == "" {
+		name = byStatus[status]
+	}
+	if name == "" {
+		switch {
+		case status >= 500:
+			name = "server_error"
+		case status >= 400:
+			name = "invalid_request"
+		default:
+			name = "bad_answer"
+		}
+	}
+	f := fault(name, status, message)
+	f.RetryAfter = retryAfter(header, now)
+	return f
+}
+
+// inBand reads an error object that came in place of an answer with status 200.
+func inBand(ue *wire.UpstreamError, now time.Time) *Fault {
+	status := 502
+	if n, err := strconv.Atoi(ue.Code); err == nil && n >= 400 && n < 600 {
+		status = n
+	} else {
+		switch w := strings.ToLower(ue.Code + " " + ue.Type); {
+		case strings.Contains(w, "rate_limit"):
+			status = 429
+		case strings.Contains(w, "overloaded"):
+			status = 529
+		case strings.Contains(w, "invalid_request"), strings.Contains(w, "context_length"), strings.Contains(w, "content_"):
+			status = 400
+		case strings.Contains(w, "authentication"), strings.Contains(w, "permission"):
+			status = 401
+		}
+	}
+	return classify(status, nil, ue, now)
+}
+
+// maxRetryAfter bounds what a provider can announce: a broken clock must not shut an endpoint out for good.
+const maxRetryAfter = time.Hour
+
+// retryAfter reads Retry-After (RFC 9110 10.2.3: seconds or a date) and the retry-after-ms that OpenAI sends; 0: not said.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	var d time.Duration
+	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 && ms < 1e9 {
+		d = time.Duration(ms * float64(time.Millisecond))
+	} else if v := h.Get("Retry-After"); v != "" {
+		if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 && s < 1e6 {
+			d = time.Duration(s * float64(time.Second))
+		} else if at, err := http.ParseTime(v); err == nil {
+			d = at.Sub(now)
+		}
+	}
+	return max(0, min(d, maxRetryAfter))
+}

@@ -1,0 +1,24 @@
+package dispatch
+
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
+// newTransport is the connection pool towards providers. RoundTrip is called on it directly, never through http.Client:
+// a redirect would lead to an endpoint that nobody judged.
+func newTransport(connect time.Duration) *http.Transport {
+	dialer := &net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    connect,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           4096,
+		MaxIdleConnsPerHost:    512,
+		IdleConnTimeout:        60 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true, // answers are relayed as they come
+	}
+}

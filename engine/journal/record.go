@@ -1,0 +1,103 @@
+// Package journal keeps one record a request: who asked, what was considered, what each rule and scorer said, what each
+// attempt came to. It never holds prompt or completion text.
+package journal
+
+import (
+	"time"
+
+	"chaperone/engine/catalog"
+	"chaperone/engine/policy"
+	"chaperone/engine/route"
+	"chaperone/engine/scorer"
+	"chaperone/engine/wire"
+)
+
+// Record is one decision and what came of it.
+type Record struct {
+	ID           string            `json:"id"`
+	At           time.Time         `json:"at"`
+	Generation   uint64            `json:"generation"` // of the snapshot that planned
+	Seed         uint64            `json:"seed"`
+	Organisation string            `json:"organisation"`
+	Team         string            `json:"team,omitempty"`
+	Key          string            `json:"key"`
+	DataClass    string            `json:"data_class"`
+	Request      Request           `json:"request"`
+	Policy       string            `json:"policy_digest"`
+	Catalog      string            `json:"catalog_digest"`
+	PlanMicros   int64             `json:"plan_us"`
+	Scorers      []string          `json:"scorers,omitempty"`
+	Abstained    map[string]string `json:"abstained,omitempty"` // scorer → why
+	Candidates   []Candidate       `json:"candidates"`
+	Rejections   []policy.Reason   `json:"rejections,omitempty"`
+	Dispatched   bool              `json:"dispatched"`
+	Attempts     []Attempt         `json:"attempts,omitempty"`
+	Outcome      Outcome           `json:"outcome"`
+}
+
+// Request is what routing and policy could read of the request; no content.
+type Request struct {
+	Model            string   `json:"model"`
+	Models           []string `json:"models,omitempty"`
+	Stream           bool     `json:"stream"`
+	MaxOutputTokens  int64    `json:"max_output_tokens,omitempty"`
+	N                int64    `json:"n"`
+	ToolKinds        []string `json:"tool_kinds,omitempty"`
+	ToolCount        int      `json:"tool_count,omitempty"`
+	InputModalities  []string `json:"input_modalities"`
+	OutputModalities []string `json:"output_modalities"`
+	ResponseFormat   string   `json:"response_format"`
+	PromptTokens     int64    `json:"estimated_prompt_tokens"`
+	Parameters       []string `json:"parameters,omitempty"`
+	BodyBytes        int      `json:"body_bytes"`
+}
+
+// Candidate is a row that was considered.
+type Candidate struct {
+	Row      string             `json:"row"`
+	Model    string             `json:"model"`
+	Provider string             `json:"provider"`
+	Tag      string             `json:"tag"`
+	Group    string             `json:"credential_group"`
+	Place    int                `json:"place,omitempty"` // 1-based place in the plan; absent where excluded
+	Excluded *route.Exclusion   `json:"excluded,omitempty"`
+	Resting  bool               `json:"resting,omitempty"`
+	Utility  *float64           `json:"utility,omitempty"`
+	Share    *float64           `json:"share,omitempty"`
+	Parts    map[string]float64 `json:"parts,omitempty"` // scorer → utility
+	Terms    []scorer.Term      `json:"terms,omitempty"` // in dollars
+}
+
+// Attempt is one permit carried to one endpoint with one credential.
+type Attempt struct {
+	Row        string              `json:"row"`
+	Provider   string              `json:"provider"`
+	Tag        string              `json:"tag"`
+	Model      string              `json:"model"`
+	Credential string              `json:"credential,omitempty"` // its name, never the key
+	Generation uint64              `json:"generation"`           // of the policies that permitted it
+	StartedMs  float64             `json:"started_ms"`           // since the decision
+	TTFTMs     float64             `json:"ttft_ms,omitempty"`
+	DurationMs float64             `json:"duration_ms"`
+	Outcome    string              `json:"outcome"` // "ok", "cancelled" or the fault's kind
+	Scope      string              `json:"scope,omitempty"`
+	Status     int                 `json:"status,omitempty"` // the provider's HTTP status; 0: none came
+	BodySent   string              `json:"body_sent"`        // none | part | all
+	Usage      wire.Usage          `json:"usage"`
+	Cost       catalog.Picodollars `json:"cost_picodollars"`
+}
+
+// Outcome is how the whole request ended.
+type Outcome struct {
+	Status       int                 `json:"status"`          // as the client saw it
+	Error        string              `json:"error,omitempty"` // error_type
+	Provider     string              `json:"provider,omitempty"`
+	Model        string              `json:"model,omitempty"`
+	Row          string              `json:"row,omitempty"`
+	FinishReason string              `json:"finish_reason,omitempty"`
+	TTFTMs       float64             `json:"ttft_ms,omitempty"`
+	DurationMs   float64             `json:"duration_ms"`
+	Usage        wire.Usage          `json:"usage"`
+	Cost         catalog.Picodollars `json:"cost_picodollars"` // of the answer and of failed attempts that were billed
+	Fallbacks    int                 `json:"fallbacks"`
+}

@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/config"
+	"chaperone/engine/policy"
+	"chaperone/engine/route"
+	"chaperone/engine/scorer"
+	"chaperone/engine/wasm"
+)
+
+// sources are the files of one configuration, read and parsed.
+type sources struct {
+	settings *Settings
+	main     *config.Document
+	teams    []*config.Document
+	catalogs []*config.Document
+	files    []string // every file and folder that was named, for watching
+}
+
+// read parses chaperone.toml and every file that it names.
+func read(path string) (*sources, config.Problems) {
+	doc, problems := parse(path)
+	if doc == nil {
+		return nil, problems
+	}
+	src := &sources{main: doc, files: []string{path}}
+	problems = append(problems, doc.Only(sections...)...)
+	settings, more := readSettings(doc)
+	problems = append(problems, more...)
+	src.settings = settings
+	each := func(key string, patterns []string, allowed []string) []*config.Document {
+		var docs []*config.Document
+		for i, pattern := range patterns {
+			at := fmt.Sprintf("%s[%d]", key, i)
+			full := beside(path, pattern)
+			names, err := filepath.Glob(full)
+			if err != nil {
+				problems = append(problems, doc.Problem(at, "found %q, which is no file pattern: %v", pattern, err))
+				continue
+			}
+			if len(names) == 0 && !strings.ContainsAny(pattern, "*?[") {
+				problems = append(problems, doc.Problem(at, "found %q, but there is no such file", pattern))
+			}
+			src.files = append(src.files, filepath.Dir(full))
+			sort.Strings(names)
+			for _, name := range names {
+				d, ps := parse(name)
+				problems = append(problems, ps...)
+				if d != nil {
+					problems = append(problems, d.Only(allowed...)...)
+					docs = append(docs, d)
+					src.files = append(src.files, name)
+				}
+			}
+		}
+		return docs
+	}
+	src.teams = each("include", settings.Include, teamSections)
+	src.catalogs = each("catalog", settings.Catalog, catalogSections)
+	return src, problems
+}
+
+func parse(path string) (*config.Document, config.Problems) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, config.Problems{{File: path, Message: plainError(err)}}
+	}
+	doc, problems := config.Parse(path, text)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return doc, nil
+}
+
+func plainError(err error) string {
+	var pe *os.PathError
+	if errors.Is(err, os.ErrNotExist) {
+		return "there is no such file; chaperone init writes one"
+	}
+	if errors.As(err, &pe) {
+		return "cannot be read: " + pe.Err.Error()
+	}
+	return "cannot be read: " + err.Error()
+}
+
+// beside resolves a path of a TOML file relative to its folder.
+func beside(file, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}
+
+// build makes a snapshot of everything that path names. On problems what was built is closed again.
+func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error) {
+	src, problems := read(e.options.ConfigPath)
+	if src == nil {
+		return nil, problems.Err()
+	}
+	cat, ps := catalog.Load(append([]*config.Document{src.main}, src.catalogs...), e.options.Env)
+	problems = append(problems, ps...)
+	if cat == nil {
+		return nil, problems.Err()
+	}
+	accounts, ps := account.Load([]*config.Document{src.main}, cat)
+	problems = append(problems, ps...)
+	if accounts == nil {
+		return nil, problems.Err()
+	}
+	policies, ps := policy.Load(ctx, policy.Config{
+		Generation: generation, Documents: append([]*config.Document{src.main}, src.teams...), Accounts: accounts, Catalog: cat,
+	})
+	problems = append(problems, ps...)
+	s := &snapshot{generation: generation, settings: src.settings, catalog: cat, accounts: accounts, policies: policies}
+	weighted, ps := e.scorers(ctx, s, src)
+	problems = append(problems, ps...)
+	if err := problems.Err(); err != nil {
+		s.close(ctx)
+		return nil, err
+	}
+	s.files = append(src.files, policies.Files()...)
+	for _, p := range s.plugins {
+		s.files = append(s.files, p.path)
+	}
+	s.refs.Store(1)
+	s.router = &route.Router{
+		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Scorers: weighted,
+		Spread:      scorer.Spread{Temperature: src.settings.Routing.Temperature, Exploration: src.settings.Routing.Exploration},
+		ValueOfTime: src.settings.Routing.ValueOfTime,
+	}
+	return s, nil
+}
+
+// scorers loads the blend; plugins go into s, which closes them.
+func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scorer.Weighted, config.Problems) {
+	var out []scorer.Weighted
+	var problems config.Problems
+	for i := range src.settings.Scorers {
+		c := &src.settings.Scorers[i]
+		weight := 1.0
+		if c.Weight != nil {
+			weight = *c.Weight
+		}
+		if c.Plugin == "" {
+			native, ok := scorer.Native(c.Name)
+			if !ok {
+				problems = append(problems, c.Problem("name", "%q is no native scorer; expected one of %s, or plugin = \"FILE.wasm\" beside it",
+					c.Name, strings.Join(scorer.NativeNames(), ", ")))
+				continue
+			}
+			if c.SHA256 != "" || c.Config != nil {
+				problems = append(problems, c.Problem("", "the native scorer %s takes neither sha256 nor config; expected plugin = \"FILE.wasm\" or neither", c.Name))
+			}
+			out = append(out, scorer.Weighted{Scorer: native, Weight: weight})
+			continue
+		}
+		if _, err := hex.DecodeString(c.SHA256); err != nil || len(c.SHA256) != 0 && len(c.SHA256) != 64 {
+			problems = append(problems, c.Problem("sha256", "found %q; expected 64 hexadecimal digits", c.SHA256))
+			continue
+		}
+		path := beside(src.main.Path(), c.Plugin)
+		plugin, err := wasm.Load(ctx, e.wasm, wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config})
+		if err != nil {
+			problems = append(problems, c.Problem("plugin", "%s cannot be used: %v", c.Plugin, err))
+			continue
+		}
+		s.plugins = append(s.plugins, loaded{plugin, path})
+		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight})
+	}
+	return out, problems
+}

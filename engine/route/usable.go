@@ -1,0 +1,58 @@
+package route
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/policy"
+	"chaperone/engine/telemetry"
+	"chaperone/engine/wire"
+)
+
+// UsableModel is a model with the rows that a key may use for a plain request.
+type UsableModel struct {
+	Model     *catalog.Model
+	Endpoints []Endpoint
+}
+
+// Endpoint is a row with what policy says of it for a plain request of one key.
+type Endpoint struct {
+	Row     *catalog.Row
+	Stats   telemetry.RowStats
+	Denials []policy.Reason // empty: permitted
+}
+
+// Usable lists the models of which this principal may use at least one row, by id.
+func (r *Router) Usable(ctx context.Context, who *account.Principal, now time.Time) []UsableModel {
+	var out []UsableModel
+	for _, m := range r.Catalog.Models {
+		u := UsableModel{Model: m}
+		for _, e := range r.Endpoints(ctx, who, m, now) {
+			if len(e.Denials) == 0 && !e.Row.Disabled {
+				u.Endpoints = append(u.Endpoints, e)
+			}
+		}
+		if len(u.Endpoints) > 0 {
+			out = append(out, u)
+		}
+	}
+	sort.Slice(out, func(a, b int) bool { return out[a].Model.ID < out[b].Model.ID })
+	return out
+}
+
+// Endpoints judges every row of m for a plain text request of this principal.
+func (r *Router) Endpoints(ctx context.Context, who *account.Principal, m *catalog.Model, now time.Time) []Endpoint {
+	stats := r.Board.View(now)
+	j := r.Policies.Judge(ctx, &policy.Query{Principal: who, Request: wire.PlainRequest(m.ID), Rows: m.Rows, Stats: stats, Now: now})
+	out := make([]Endpoint, len(m.Rows))
+	for i, row := range m.Rows {
+		out[i] = Endpoint{Row: row, Stats: stats.Rows[row.Index], Denials: j.Rejections}
+		if len(j.Rejections) == 0 {
+			out[i].Denials = j.Verdicts[i].Denials
+		}
+	}
+	return out
+}
