@@ -14,9 +14,11 @@ import (
 	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 	"chaperone/engine/policy"
+	"chaperone/engine/provider"
 	"chaperone/engine/route"
 	"chaperone/engine/scorer"
 	"chaperone/engine/wasm"
+	"chaperone/engine/wire"
 )
 
 // sources are the files of one configuration, read and parsed.
@@ -138,8 +140,18 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Scorers: weighted,
 		Spread:      scorer.Spread{Temperature: src.settings.Routing.Temperature, Exploration: src.settings.Routing.Exploration},
 		ValueOfTime: src.settings.Routing.ValueOfTime,
+		Cannot:      cannot,
 	}
 	return s, nil
+}
+
+// cannot is what of a request a dialect has no words for.
+func cannot(dialect string, req *wire.Request) string {
+	d, err := provider.ByName(dialect)
+	if err != nil {
+		return err.Error()
+	}
+	return d.Cannot(req)
 }
 
 // scorers loads the blend; plugins go into s, which closes them.

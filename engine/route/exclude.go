@@ -11,8 +11,8 @@ import (
 )
 
 // exclude is the first reason, of those that are nobody's policy, for which row cannot serve req; nil where there is none.
-func exclude(req *wire.Request, prefs *wire.Preferences, row *catalog.Row) *Exclusion {
-	if e := incapable(req, row); e != nil {
+func (r *Router) exclude(req *wire.Request, prefs *wire.Preferences, row *catalog.Row) *Exclusion {
+	if e := r.incapable(req, row); e != nil {
 		e.Stage = StageCapability
 		return e
 	}
@@ -23,7 +23,7 @@ func exclude(req *wire.Request, prefs *wire.Preferences, row *catalog.Row) *Excl
 	return nil
 }
 
-func incapable(req *wire.Request, row *catalog.Row) *Exclusion {
+func (r *Router) incapable(req *wire.Request, row *catalog.Row) *Exclusion {
 	out := func(code, format string, args ...any) *Exclusion {
 		return &Exclusion{Code: code, Message: fmt.Sprintf(format, args...)}
 	}
@@ -55,7 +55,7 @@ func incapable(req *wire.Request, row *catalog.Row) *Exclusion {
 	if need := req.PromptTokens + req.MaxOutputTokens; row.ContextLength > 0 && need > row.ContextLength {
 		return out("context_length", "has a context of %d tokens, the request needs about %d", row.ContextLength, need)
 	}
-	if what := cannotSay(req, row); what != "" {
+	if what := r.Cannot(row.Dialect, req); what != "" {
 		return out("dialect", "%s", what)
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
 	"chaperone/engine/policy"
-	"chaperone/engine/provider"
 	"chaperone/engine/scorer"
 	"chaperone/engine/telemetry"
 	"chaperone/engine/wire"
@@ -30,6 +29,8 @@ type Router struct {
 	Scorers     []scorer.Weighted
 	Spread      scorer.Spread
 	ValueOfTime float64 // USD an hour, where the organisation has none of its own
+	// Cannot is what of a request a dialect has no words for; "" where it can say all.
+	Cannot func(dialect string, req *wire.Request) string
 }
 
 // Moment is what a plan depends on beside its request and the snapshot.
@@ -75,7 +76,7 @@ func (r *Router) fill(ctx context.Context, p *Plan) {
 	}
 	for rank, m := range models {
 		for _, row := range m.Rows {
-			p.Candidates = append(p.Candidates, Candidate{Row: row, model: rank, Excluded: exclude(p.Request, &prefs, row)})
+			p.Candidates = append(p.Candidates, Candidate{Row: row, model: rank, Excluded: r.exclude(p.Request, &prefs, row)})
 		}
 	}
 	stats := r.Board.View(p.At)
@@ -222,13 +223,4 @@ var sortScorers = map[string]string{"price": "price", "throughput": "throughput"
 // demote moves those that fail ok behind the others, keeping the order within.
 func demote(order []int, ok func(int) bool) {
 	sort.SliceStable(order, func(a, b int) bool { return ok(order[a]) && !ok(order[b]) })
-}
-
-// cannotSay is what the row's dialect has no words for; "" where it can say all.
-func cannotSay(req *wire.Request, row *catalog.Row) string {
-	d, err := provider.ByName(row.Dialect)
-	if err != nil {
-		return err.Error()
-	}
-	return d.Cannot(req)
 }
