@@ -3,11 +3,10 @@
 package catalog
 
 import (
+	"maps"
+	"slices"
 	"time"
 )
-
-// Picodollars is money: 10⁻¹² USD. It never passes through floating point once read.
-type Picodollars int64
 
 // Catalog is one immutable state of all catalog files.
 type Catalog struct {
@@ -16,7 +15,24 @@ type Catalog struct {
 	Models    map[string]*Model
 	Aliases   map[string]string // name as sent → model id
 	Rows      []*Row            // Row.Index is the place in it; ordered by model id, then file order
+
+	rows map[string]*Row
 }
+
+// Row finds a row by its ID; nil where there is none.
+func (c *Catalog) Row(id string) *Row { return c.rows[id] }
+
+// Model finds a model by its id or one of the catalog's aliases.
+func (c *Catalog) Model(name string) (*Model, bool) {
+	if id, ok := c.Aliases[name]; ok {
+		name = id
+	}
+	m, ok := c.Models[name]
+	return m, ok
+}
+
+// ModelIDs are the ids of all models, sorted.
+func (c *Catalog) ModelIDs() []string { return slices.Sorted(maps.Keys(c.Models)) }
 
 // Provider is a company (or a machine of one's own) that serves models.
 type Provider struct {
@@ -30,7 +46,7 @@ type Provider struct {
 	TermsURL       string
 	PrivacyURL     string
 	StatusURL      string
-	Groups         []*CredentialGroup
+	Groups         []*CredentialGroup // sorted by name
 }
 
 // CredentialGroup is credentials of one provider that share terms.
@@ -45,38 +61,15 @@ type CredentialGroup struct {
 	NoAuth      bool     // the provider needs no credential (self-hosted)
 }
 
+// Usable says whether a request can be sent under the group: it has a credential or needs none.
+func (g *CredentialGroup) Usable() bool { return g.NoAuth || len(g.Credentials) > 0 }
+
 // Credential is one provider key. Secret never prints itself.
 type Credential struct {
 	Name   string // the environment variable or the file's base name: safe to show
 	Secret Secret
-	Weight int
+	Weight int // share of the group's requests relative to its other credentials; at least 1
 }
-
-// Tri is a claim that may be unknown. The zero value is not a claim: loading fills it.
-type Tri string
-
-// The values of a Tri.
-const (
-	Yes     Tri = "yes"
-	No      Tri = "no"
-	Unknown Tri = "unknown"
-)
-
-// DataPolicy is what a provider does with prompts under the terms of one group of credentials.
-type DataPolicy struct {
-	Training       Tri
-	RetainsPrompts Tri
-	RetentionDays  int // 36500 where it is not known
-	ZDR            Tri // zero data retention holds as things are
-	ZDROption      string // how the dialect switches it on for one request; "" where it cannot
-	Publishes      Tri
-	Evidence       string // where the claim can be read
-	AsOf           time.Time
-	ReviewBy       time.Time // after this date every claim counts as unknown; zero: never
-}
-
-// UnknownRetentionDays stands for a retention that nobody has stated.
-const UnknownRetentionDays = 36500
 
 // Model is a model as callers name it.
 type Model struct {
@@ -85,20 +78,10 @@ type Model struct {
 	Description      string
 	Created          time.Time
 	ContextLength    int64
-	MaxOutputTokens  int64
-	InputModalities  []string // sorted: text image audio file video
+	MaxOutputTokens  int64    // 0: no limit but the context
+	InputModalities  []string // sorted: audio file image text video
 	OutputModalities []string
 	Rows             []*Row
-}
-
-// Prices are per token unless said otherwise.
-type Prices struct {
-	Prompt     Picodollars
-	Completion Picodollars
-	CacheRead  Picodollars // equal to Prompt where the provider has no cache price
-	CacheWrite Picodollars
-	Request    Picodollars // per request
-	Image      Picodollars // per input image
 }
 
 // Expected are the catalog's own figures for an endpoint, used while there is little live data; 0: not stated.
@@ -118,7 +101,7 @@ type Row struct {
 	UpstreamModel     string // the model's name at the provider
 	BaseURL           string // the deployment's own address or the provider's
 	Dialect           string
-	Quantization      string // "unknown" where not stated
+	Quantization      string   // "unknown" where not stated
 	ProcessingRegions []string // sorted, lower case: "eu", "us"; every region there is for a global deployment
 	Jurisdiction      string
 	Headquarters      string
@@ -129,10 +112,10 @@ type Row struct {
 	InputModalities   []string
 	OutputModalities  []string
 	Parameters        map[string]bool // request parameters that it supports, OpenRouter's names
-	Prices            Prices
+	Prices            Prices          // all zero under a free group
 	Free              bool
 	Attributes        map[string]float64
-	Labels            map[string]string
+	Labels            map[string]string // the group's, under the endpoint's own
 	Expected          Expected
 	Disabled          bool
 }

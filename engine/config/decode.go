@@ -141,8 +141,9 @@ func (d *decoder) mapping(path string, in any, out reflect.Value) {
 	}
 	for _, key := range sortedKeys(table) {
 		v := reflect.New(t.Elem()).Elem()
-		d.value(join(path, Dotted(key)), table[key], v, "")
-		out.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), v)
+		if d.element(join(path, Dotted(key)), table[key], v) {
+			out.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), v)
+		}
 	}
 }
 
@@ -152,11 +153,27 @@ func (d *decoder) slice(path string, in any, out reflect.Value) {
 		d.mismatch(path, in, "an array")
 		return
 	}
-	filled := reflect.MakeSlice(out.Type(), len(list), len(list))
-	for i, v := range list {
-		d.value(element(path, i), v, filled.Index(i), "")
+	filled := reflect.MakeSlice(out.Type(), 0, len(list))
+	for i, in := range list {
+		v := reflect.New(out.Type().Elem()).Elem()
+		if d.element(element(path, i), in, v) {
+			filled = reflect.Append(filled, v)
+		}
 	}
 	out.Set(filled)
+}
+
+// element fills an element of a map or slice and says whether it can be kept: a table with problems still has an Origin
+// and other fields to check, but anything else that is wrong would only be reported a second time.
+func (d *decoder) element(path string, in any, out reflect.Value) bool {
+	before := len(d.problems)
+	d.value(path, in, out, "")
+	_, isTable := in.(map[string]any)
+	kind := out.Kind()
+	if kind == reflect.Pointer {
+		kind = out.Type().Elem().Kind()
+	}
+	return len(d.problems) == before || isTable && kind == reflect.Struct
 }
 
 // elements unites the two forms of an array that the TOML library has.

@@ -1,0 +1,171 @@
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"chaperone/engine/config"
+)
+
+// Sections are the top-level keys that Load reads.
+var Sections = []string{"providers", "models", "endpoints", "aliases"}
+
+// Load reads the catalog's sections of all documents, in their order, and resolves credentials through env
+// (os.LookupEnv in production). A section may be spread over documents but each entry has one place. Where there is a
+// problem there is no catalog.
+func Load(docs []*config.Document, env func(string) (string, bool)) (*Catalog, config.Problems) {
+	l := loader{
+		env:       env,
+		cat:       &Catalog{Providers: map[string]*Provider{}, Models: map[string]*Model{}, Aliases: map[string]string{}, rows: map[string]*Row{}},
+		places:    map[string]string{},
+		providers: map[string]*providerTable{},
+	}
+	for _, doc := range docs {
+		l.readProviders(doc)
+		l.readModels(doc)
+	}
+	// Endpoints refer to both, wherever they stand, and aliases to models.
+	for _, doc := range docs {
+		l.readEndpoints(doc)
+		l.readAliases(doc)
+	}
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	l.cat.order()
+	l.cat.Digest = digest(l.cat)
+	return l.cat, nil
+}
+
+// order gives rows their places.
+func (c *Catalog) order() {
+	slices.SortStableFunc(c.Rows, func(a, b *Row) int { return strings.Compare(a.Model.ID, b.Model.ID) })
+	for i, row := range c.Rows {
+		row.Index = i
+		row.Model.Rows = append(row.Model.Rows, row)
+	}
+}
+
+type loader struct {
+	env       func(string) (string, bool)
+	cat       *Catalog
+	problems  config.Problems
+	places    map[string]string // "provider x" → where it was first written
+	providers map[string]*providerTable
+}
+
+func (l *loader) add(ps ...config.Problem) { l.problems = append(l.problems, ps...) }
+
+// once says whether this is the first entry of that name, and otherwise reports both places.
+func (l *loader) once(kind, id, place string, at func(format string, args ...any) config.Problem) bool {
+	if first, ok := l.places[kind+" "+id]; ok {
+		l.add(at("%s %q is already in %s; one of the two must go", kind, id, first))
+		return false
+	}
+	l.places[kind+" "+id] = place
+	return true
+}
+
+type modelTable struct {
+	config.Origin
+	Name             string    `toml:"name"`
+	Description      string    `toml:"description"`
+	Created          time.Time `toml:"created"`
+	ContextLength    int64     `toml:"context_length" check:"required,min=1"`
+	MaxOutputTokens  int64     `toml:"max_output_tokens" check:"min=0"`
+	InputModalities  []string  `toml:"input_modalities"`
+	OutputModalities []string  `toml:"output_modalities"`
+}
+
+// Ids may hold neither @ nor #, which separate the parts of a row's id.
+var (
+	modelID    = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(:[a-z]+)?$`)
+	providerID = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+)
+
+// catalogSuffixes make a model of its own; every other suffix is an instruction to the router and never part of an id.
+var catalogSuffixes = []string{"free", "batch", "thinking", "extended"}
+
+func (l *loader) readModels(doc *config.Document) {
+	var tables map[string]*modelTable
+	l.add(doc.Decode("models", &tables)...)
+	for _, id := range slices.Sorted(maps.Keys(tables)) {
+		t := tables[id]
+		if !l.once("model", id, t.String(), func(f string, a ...any) config.Problem { return t.Problem("", f, a...) }) {
+			continue
+		}
+		if !modelID.MatchString(id) {
+			l.add(t.Problem("", `found %q; a model's id is author/slug, of letters, digits, ".", "_" and "-"`, id))
+		}
+		if _, suffix, ok := strings.Cut(id, ":"); ok && !slices.Contains(catalogSuffixes, suffix) {
+			l.add(t.Problem("", "found the suffix %q; a model's id ends in none or one of :%s", ":"+suffix, strings.Join(catalogSuffixes, ", :")))
+		}
+		if t.MaxOutputTokens > t.ContextLength && t.ContextLength > 0 {
+			l.add(t.Problem("max_output_tokens", "found %d; expected at most context_length = %d", t.MaxOutputTokens, t.ContextLength))
+		}
+		m := &Model{
+			ID: id, Name: t.Name, Description: t.Description, Created: t.Created,
+			ContextLength: t.ContextLength, MaxOutputTokens: t.MaxOutputTokens,
+		}
+		if m.Name == "" {
+			m.Name = id
+		}
+		m.InputModalities = l.modalities(t.Origin, "input_modalities", t.InputModalities, inputModalities)
+		m.OutputModalities = l.modalities(t.Origin, "output_modalities", t.OutputModalities, Modalities)
+		l.cat.Models[id] = m
+	}
+}
+
+// modalities are text where nothing is stated.
+func (l *loader) modalities(o config.Origin, key string, stated, vocabulary []string) []string {
+	if stated == nil {
+		return []string{"text"}
+	}
+	if len(stated) == 0 {
+		l.add(o.Problem(key, "found nothing in it; expected some of %s", strings.Join(vocabulary, ", ")))
+	}
+	l.add(checkEach(o, key, stated, vocabulary)...)
+	return sorted(stated)
+}
+
+func (l *loader) readAliases(doc *config.Document) {
+	var aliases map[string]string
+	l.add(doc.Decode("aliases", &aliases)...)
+	for _, name := range slices.Sorted(maps.Keys(aliases)) {
+		key, target := config.Dotted("aliases", name), aliases[name]
+		at := func(f string, a ...any) config.Problem { return doc.Problem(key, f, a...) }
+		if !l.once("alias", name, fmt.Sprintf("%s:%d", doc.Path(), doc.Line(key)), at) {
+			continue
+		}
+		if m, ok := l.cat.Models[name]; ok {
+			l.add(at("hides the model %q; expected a name that no model has", m.ID))
+		}
+		if _, ok := l.cat.Models[target]; !ok && target != "" {
+			l.add(at("%s", config.UnknownName("model", target, l.cat.ModelIDs())))
+		} else if target == "" {
+			l.add(at("found nothing in it; expected the id of a model"))
+		}
+		l.cat.Aliases[name] = target
+	}
+}
+
+// checkURL accepts an absolute http(s) URL. Of what could be a secret in it nothing is shown.
+func checkURL(raw string, base bool) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return fmt.Errorf("found what is no URL; expected one such as https://api.example.com/v1")
+	case u.User != nil:
+		return fmt.Errorf("found a URL with a user name; credentials go into key_env or key_file")
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Hostname() == "":
+		return fmt.Errorf("found %q; expected an absolute URL such as https://api.example.com/v1", raw)
+	case base && (u.RawQuery != "" || u.ForceQuery || u.Fragment != ""):
+		return fmt.Errorf("found a URL with a query or fragment; expected one that a path can be appended to")
+	}
+	return nil
+}
