@@ -1,6 +1,15 @@
 package wire
 
-import "time"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
 
 // Error is every refusal or failure that a client sees: OpenRouter's envelope, which OpenAI's clients read too.
 type Error struct {
@@ -14,3 +23,90 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// AppendJSON appends the envelope
+// (https://openrouter.ai/docs/api_reference/errors-and-debugging), always as valid JSON in UTF-8:
+//
+//	{"error":{"code":400,"message":"…","type":"invalid_request","param":"model","metadata":{"error_type":"invalid_request"}},"id":"gen-…"}
+//
+// Param is null and id left out where there is none.
+func (e *Error) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"error":`...)
+	dst = e.appendObject(dst)
+	if e.DecisionID != "" {
+		dst = append(dst, `,"id":`...)
+		dst = appendString(dst, e.DecisionID)
+	}
+	return append(dst, '}')
+}
+
+// AppendEvent appends the event that ends a stream which failed after its first content
+// (https://openrouter.ai/docs/api_reference/streaming), with the blank line after it. No [DONE] follows. created is in
+// seconds since 1970.
+func AppendEvent(dst []byte, e *Error, id, model, provider string, created int64) []byte {
+	dst = append(dst, `data: {"id":`...)
+	dst = appendString(dst, id)
+	dst = append(dst, `,"object":"chat.completion.chunk","created":`...)
+	dst = strconv.AppendInt(dst, created, 10)
+	dst = append(dst, `,"model":`...)
+	dst = appendString(dst, model)
+	dst = append(dst, `,"provider":`...)
+	dst = appendString(dst, provider)
+	dst = append(dst, `,"error":`...)
+	dst = e.appendObject(dst)
+	return append(dst, `,"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`+"\n\n"...)
+}
+
+func (e *Error) appendObject(dst []byte) []byte {
+	dst = append(dst, `{"code":`...)
+	dst = strconv.AppendInt(dst, int64(e.Status), 10)
+	dst = append(dst, `,"message":`...)
+	dst = appendString(dst, e.Message)
+	dst = append(dst, `,"type":`...)
+	dst = appendString(dst, e.Type)
+	dst = append(dst, `,"param":`...)
+	if e.Param == "" {
+		dst = append(dst, "null"...)
+	} else {
+		dst = appendString(dst, e.Param)
+	}
+	dst = append(dst, `,"metadata":{"error_type":`...)
+	dst = appendString(dst, e.Type)
+	for _, name := range slices.Sorted(maps.Keys(e.Metadata)) {
+		if name == "error_type" {
+			continue // it is Type: two words for one error would contradict each other
+		}
+		dst = append(dst, ',')
+		dst = appendString(dst, name)
+		dst = append(dst, ':')
+		dst = appendValue(dst, e.Metadata[name])
+	}
+	return append(dst, "}}"...)
+}
+
+// appendValue appends any value as JSON; one that has no JSON form, as text.
+func appendValue(dst []byte, v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return appendString(dst, fmt.Sprint(v))
+	}
+	return append(dst, bytes.ToValidUTF8(b, []byte("\ufffd"))...)
+}
+
+// appendString appends s as a JSON string; invalid UTF-8 becomes U+FFFD.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r == '\n':
+			dst = append(dst, `\n`...)
+		case r < 0x20 || r == 0x7f:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return append(dst, '"')
+}

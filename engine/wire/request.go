@@ -10,9 +10,9 @@ type Request struct {
 	Model            string
 	Models           []string // fallbacks after Model
 	Stream           bool
-	IncludeUsage     bool  // the client asked for stream_options.include_usage
-	MaxOutputTokens  int64 // max_tokens, max_completion_tokens and max_output_tokens read as one; 0: not sent
-	N                int64 // 1 where not sent
+	IncludeUsage     bool     // the client asked for stream_options.include_usage
+	MaxOutputTokens  int64    // max_tokens, max_completion_tokens and max_output_tokens read as one; 0: not sent
+	N                int64    // 1 where not sent
 	ToolKinds        []string // sorted, unique: "function", "web_search", "mcp" …
 	ToolCount        int
 	EgressHosts      []string // hosts that a provider would contact for this request: URLs of parts, remote MCP; sorted
@@ -21,14 +21,15 @@ type Request struct {
 	ResponseFormat   string // "text" where not sent
 	Store            bool
 	Background       bool
-	PreviousResponse bool // previous_response_id or conversation is set
-	FileReferences   bool // a part names a provider-side file by id
+	PreviousResponse bool   // previous_response_id or conversation is set
+	FileReferences   bool   // a part names a provider-side file by id
 	ReasoningEffort  string // "" where not sent
 	ReasoningTokens  int64
 	Preferences      Preferences
 	Parameters       []string // top-level request parameters sent, OpenRouter's names, sorted
 	PromptTokens     int64    // estimate: see EstimateTokens
 	SessionID        string
+	Preset           string // "" where not sent
 
 	Claims Claims
 
@@ -54,8 +55,8 @@ type Preferences struct {
 	ZDR               bool
 	DistillableText   bool
 	Quantizations     []string
-	Sort              string // "" | price | throughput | latency | exacto
-	Partition         string // "model" where not sent
+	Sort              string   // "" | price | throughput | latency | exacto
+	Partition         string   // "model" where not sent
 	MinThroughput     *Cutoffs // tokens a second
 	MaxLatency        *Cutoffs // seconds
 	MaxPrice          *PriceCeiling
