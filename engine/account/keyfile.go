@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ func AppendKey(path string, k Key) error {
 		writeKey(&b, k)
 		return b.Bytes(), nil
 	}, func(before, after []map[string]any) bool {
-		return len(after) == len(before)+1 && reflect.DeepEqual(before, after[:len(before)]) && after[len(before)]["id"] == k.ID
+		return len(after) == len(before)+1 && sameKeys(before, after[:len(before)]) && after[len(before)]["id"] == k.ID
 	})
 }
 
@@ -98,8 +99,12 @@ func RevokeKey(path, id string, now time.Time) error {
 		return []byte(strings.Join(lines, "")), nil
 	}, func(before, after []map[string]any) bool {
 		before[place]["disabled"] = true
-		return reflect.DeepEqual(before, after)
+		return sameKeys(before, after)
 	})
+}
+
+func sameKeys(a, b []map[string]any) bool {
+	return slices.EqualFunc(a, b, func(x, y map[string]any) bool { return reflect.DeepEqual(x, y) })
 }
 
 func entries(doc *config.Document) ([]map[string]any, error) {

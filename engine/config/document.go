@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sort"
@@ -27,18 +28,22 @@ func Parse(path string, src []byte) (doc *Document, problems Problems) {
 	}()
 	root := map[string]any{}
 	if _, err := toml.Decode(string(src), &root); err != nil {
-		return nil, Problems{syntaxProblem(path, err)}
+		return nil, Problems{syntaxProblem(path, src, err)}
 	}
 	return &Document{path: path, root: root, lines: index(src)}, nil
 }
 
 // syntaxProblem leaves out the library's excerpt of the source: it could show a secret that should not have been there.
-func syntaxProblem(path string, err error) Problem {
+func syntaxProblem(path string, src []byte, err error) Problem {
 	var syntax toml.ParseError
 	if !errors.As(err, &syntax) {
-		return Problem{File: path, Message: "not readable as TOML: " + err.Error()}
+		return Problem{File: path, Message: "not TOML: " + err.Error()}
 	}
-	return Problem{File: path, Line: syntax.Position.Line, Key: syntax.LastKey, Message: "not TOML: " + syntax.Message}
+	message := strings.TrimSuffix(syntax.Message, ".")
+	if bytes.IndexByte(src, 0) < 0 { // how the library's lexer writes the end of its input
+		message = strings.ReplaceAll(message, `'\x00'`, "the end of the file")
+	}
+	return Problem{File: path, Line: syntax.Position.Line, Key: syntax.LastKey, Message: "not TOML: " + message}
 }
 
 // Path is the path that Parse was given.
