@@ -18,6 +18,7 @@ type Permit struct {
 	digest     [32]byte
 	key        string
 	generation uint64
+	conditions Obligations
 }
 
 // Row is the row that the permit is for; nil for the zero value.
@@ -25,6 +26,9 @@ func (p Permit) Row() *catalog.Row { return p.row }
 
 // Generation is that of the policy set which judged.
 func (p Permit) Generation() uint64 { return p.generation }
+
+// Obligations are the conditions under which the permit may be used.
+func (p Permit) Obligations() Obligations { return p.conditions }
 
 // Check returns ErrNoPermit unless p was made for exactly this principal and request.
 func (p Permit) Check(who *account.Principal, req *wire.Request) error {

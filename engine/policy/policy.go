@@ -24,21 +24,29 @@ type Query struct {
 type Judgement struct {
 	Rejections []Reason  // the whole request is refused; then no verdict holds a permit
 	Verdicts   []Verdict // parallel to Query.Rows
+	Warnings   []Reason  // what bindings that only warn or run dry would have rejected the request for
+	// Weights are those that policies give to scorers; nil: the configured ones stand.
+	Weights map[string]float64
+	// Ignored says why a policy's weights do not count: ranking fails soft.
+	Ignored []Reason
 }
 
 // Verdict is the answer for one row.
 type Verdict struct {
-	Permit  Permit   // its zero value where the row is denied
-	Denials []Reason // why; empty exactly where Permit is valid
+	Permit   Permit   // its zero value where the row is denied
+	Denials  []Reason // why; empty exactly where Permit is valid
+	Warnings []Reason // what bindings that only warn or run dry would have denied it for
 }
 
 // Reason is one rule's word.
 type Reason struct {
 	Binding string `json:"binding"` // package and scope: "library.training for org:acme"
 	Package string `json:"package"`
-	Rule    string `json:"rule"`           // deny | allow | reject | error
+	Rule    string `json:"rule"`           // deny | allow | reject | require | prefer | error
 	Code    string `json:"code,omitempty"` // where the author gave one
 	Message string `json:"message"`
 	File    string `json:"file,omitempty"` // of the rule that fired
 	Line    int    `json:"line,omitempty"`
+	// Enforcement is that of the binding: deny, warn or dryrun.
+	Enforcement string `json:"enforcement,omitempty"`
 }

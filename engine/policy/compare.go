@@ -1,0 +1,259 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/types"
+
+	"chaperone/engine/config"
+)
+
+// Rego compares values of different types without complaint: every number is less than every string, and nothing of one
+// type equals anything of another. A rule with such a comparison always or never fires, so it is refused.
+
+// shapes is a set of the types that a value may have.
+type shapes uint8
+
+const (
+	shapeNull shapes = 1 << iota
+	shapeBoolean
+	shapeNumber
+	shapeString
+	shapeArray
+	shapeObject
+	shapeSet
+	anyShape shapes = 1<<iota - 1
+)
+
+func (s shapes) String() string {
+	var names []string
+	for i, name := range []string{"null", "a boolean", "a number", "a string", "an array", "an object", "a set"} {
+		if s&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+func (k kind) String() string { return k.shape().String() }
+
+func (k kind) shape() shapes {
+	switch k {
+	case kindString:
+		return shapeString
+	case kindBool:
+		return shapeBoolean
+	case kindInt, kindFloat:
+		return shapeNumber
+	case kindStrings:
+		return shapeArray
+	}
+	return shapeObject
+}
+
+// shapesOf is what t may be, as far as its own text and the assignments of its rule say.
+func (l *linter) shapesOf(t *ast.Term) shapes {
+	switch v := t.Value.(type) {
+	case ast.Null:
+		return shapeNull
+	case ast.Boolean:
+		return shapeBoolean
+	case ast.Number:
+		return shapeNumber
+	case ast.String, *ast.TemplateString:
+		return shapeString
+	case *ast.Array, *ast.ArrayComprehension:
+		return shapeArray
+	case ast.Object, *ast.ObjectComprehension:
+		return shapeObject
+	case ast.Set, *ast.SetComprehension:
+		return shapeSet
+	case ast.Var:
+		if source, ok := l.locals[v]; ok && source != nil {
+			delete(l.locals, v) // a variable that depends on itself ends here
+			s := l.shapesOf(source)
+			l.locals[v] = source
+			return s
+		}
+	case ast.Ref:
+		f, rest := descend(v)
+		if f == nil || f.fields != nil {
+			return anyShape
+		}
+		if len(rest) == 1 && f.kind == kindStrings {
+			return shapeString
+		}
+		if len(rest) == 0 {
+			return f.kind.shape()
+		}
+	case ast.Call:
+		operator := v[0].Value.String()
+		if operator == ast.ObjectGet.Name && len(v) == 4 {
+			if ref, ok := v[1].Value.(ast.Ref); ok {
+				switch f, _ := descend(ref); {
+				case f == nil || !f.open():
+				case f.kind == kindNumberMap:
+					return shapeNumber | l.shapesOf(v[3])
+				default:
+					return shapeString | l.shapesOf(v[3])
+				}
+			}
+			return anyShape
+		}
+		if b := ast.BuiltinMap[operator]; b != nil {
+			return shapesOfType(b.Decl.Result())
+		}
+	}
+	return anyShape
+}
+
+func shapesOfType(t types.Type) shapes {
+	switch t := t.(type) {
+	case types.Null:
+		return shapeNull
+	case types.Boolean:
+		return shapeBoolean
+	case types.Number:
+		return shapeNumber
+	case types.String:
+		return shapeString
+	case *types.Array:
+		return shapeArray
+	case *types.Object:
+		return shapeObject
+	case *types.Set:
+		return shapeSet
+	case types.Any:
+		if len(t) == 0 {
+			return anyShape
+		}
+		var s shapes
+		for _, one := range t {
+			s |= shapesOfType(one)
+		}
+		return s
+	case *types.NamedType:
+		return shapesOfType(t.Type)
+	}
+	return anyShape
+}
+
+// collectLocals finds what the rule's variables are assigned, where each is assigned once.
+func (l *linter) collectLocals(rule *ast.Rule) {
+	l.locals = map[ast.Var]*ast.Term{}
+	assign := func(v ast.Var, t *ast.Term) {
+		if _, twice := l.locals[v]; twice {
+			t = nil
+		}
+		l.locals[v] = t
+	}
+	ast.WalkExprs(rule, func(e *ast.Expr) bool {
+		if e.IsAssignment() {
+			if v, ok := e.Operand(0).Value.(ast.Var); ok {
+				assign(v, e.Operand(1))
+			}
+		}
+		return false
+	})
+	for _, arg := range rule.Head.Args {
+		if v, ok := arg.Value.(ast.Var); ok {
+			l.locals[v] = nil
+		}
+	}
+}
+
+var comparisons = map[string]string{
+	ast.Equality.Name: "=", ast.Equal.Name: "==", ast.NotEqual.Name: "!=",
+	ast.LessThan.Name: "<", ast.LessThanEq.Name: "<=", ast.GreaterThan.Name: ">", ast.GreaterThanEq.Name: ">=",
+}
+
+// compare looks at one call for a comparison that cannot mean what it says.
+func (l *linter) compare(operator string, operands []*ast.Term) {
+	if sign, ok := comparisons[operator]; ok && len(operands) == 2 {
+		a, b := operands[0], operands[1]
+		if sa, sb := l.shapesOf(a), l.shapesOf(b); sa&sb == 0 {
+			l.problem("%s %s %s compares %s with %s, which has the same outcome whatever the input; %s", a, sign, b, sa, sb, l.convert(a, b, sign))
+			return
+		}
+		l.enumerated(a, b)
+		l.enumerated(b, a)
+	}
+	if operator != ast.Member.Name || len(operands) != 2 {
+		return
+	}
+	element, collection := operands[0], operands[1]
+	if l.shapesOf(collection)&(shapeArray|shapeObject|shapeSet) == 0 {
+		l.problem("%s in %s: %s holds nothing that could be in it; compare with == instead", element, collection, l.shapesOf(collection))
+		return
+	}
+	if f := l.leaf(collection); f != nil && f.kind == kindStrings && l.shapesOf(element)&shapeString == 0 {
+		l.problem("%s in %s: the elements are strings, %s is %s", element, collection, element, l.shapesOf(element))
+	}
+	switch c := collection.Value.(type) {
+	case ast.Set:
+		c.Foreach(func(t *ast.Term) { l.element(element, t) })
+	case *ast.Array:
+		c.Foreach(func(t *ast.Term) { l.element(element, t) })
+	}
+}
+
+func (l *linter) element(element, t *ast.Term) {
+	if sa, sb := l.shapesOf(element), l.shapesOf(t); sa&sb == 0 {
+		l.problem("%s in {… %s …} compares %s with %s, which can never be equal", element, t, sa, sb)
+		return
+	}
+	l.enumerated(element, t)
+}
+
+// leaf is the field that t stands for, itself or through a variable.
+func (l *linter) leaf(t *ast.Term) *field {
+	for range 8 {
+		v, ok := t.Value.(ast.Var)
+		if !ok || l.locals[v] == nil {
+			break
+		}
+		t = l.locals[v]
+	}
+	if ref, ok := t.Value.(ast.Ref); ok {
+		if f, rest := descend(ref); f != nil && f.fields == nil && len(rest) == 0 {
+			return f
+		}
+	}
+	return nil
+}
+
+// enumerated refuses to compare a field that has few values with one that it never has.
+func (l *linter) enumerated(a, b *ast.Term) {
+	f := l.leaf(a)
+	constant, ok := b.Value.(ast.String)
+	if f == nil || f.enum == nil || !ok || slices.Contains(f.enum, string(constant)) {
+		return
+	}
+	l.problem("%s is never %s; %s", f.name, constant, config.NotOneOf(string(constant), f.enum))
+}
+
+// convert is the corrected comparison, where it can be told.
+func (l *linter) convert(a, b *ast.Term, sign string) string {
+	for _, pair := range [][2]*ast.Term{{a, b}, {b, a}} {
+		text, isText := pair[0].Value.(ast.String)
+		if isText && l.shapesOf(pair[1]) == shapeNumber {
+			if n, err := ast.ParseTerm(string(text)); err == nil {
+				if _, isNumber := n.Value.(ast.Number); isNumber {
+					if pair[0] == a {
+						return fmt.Sprintf("write %s %s %s", n, sign, b)
+					}
+					return fmt.Sprintf("write %s %s %s", a, sign, n)
+				}
+			}
+		}
+		if text, ok := pair[0].Value.(ast.Boolean); ok && l.shapesOf(pair[1]) == shapeString {
+			if f := l.leaf(pair[1]); f != nil && f.enum != nil {
+				return fmt.Sprintf("%s is not %v but one of %s", f.name, text, strings.Join(f.enum, ", "))
+			}
+		}
+	}
+	return "both sides must be of one type"
+}

@@ -1,0 +1,238 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"chaperone/engine/account"
+	"chaperone/engine/config"
+)
+
+// section is [policy].
+type section struct {
+	config.Origin
+	RequirePolicy     *bool           `toml:"require_policy"`
+	EvaluationTimeout *time.Duration  `toml:"evaluation_timeout"`
+	Sources           []sourceConfig  `toml:"sources"`
+	Bindings          []bindingConfig `toml:"bindings"`
+}
+
+type sourceConfig struct {
+	config.Origin
+	Name string `toml:"name" check:"required"`
+	Path string `toml:"path" check:"required"`
+}
+
+type bindingConfig struct {
+	config.Origin
+	Package     string         `toml:"package" check:"required"`
+	For         string         `toml:"for"`
+	Source      string         `toml:"source"`
+	Params      map[string]any `toml:"params"`
+	Enforcement string         `toml:"enforcement" check:"oneof=deny|warn|dryrun"`
+	Until       time.Time      `toml:"until"`
+}
+
+const defaultEvaluationTimeout = 50 * time.Millisecond
+
+// scope is whom a binding applies to.
+type scope struct {
+	everyone     bool
+	organisation string
+	team         string // of organisation
+	key          string
+}
+
+func (s scope) String() string {
+	switch {
+	case s.everyone:
+		return "everyone"
+	case s.key != "":
+		return "key:" + s.key
+	case s.team != "":
+		return "team:" + s.organisation + "/" + s.team
+	}
+	return "org:" + s.organisation
+}
+
+func (s scope) covers(who *account.Principal) bool {
+	switch {
+	case s.everyone:
+		return true
+	case s.key != "":
+		return who.Key.ID == s.key
+	case s.team != "":
+		return who.Organisation.ID == s.organisation && who.Team != nil && who.Team.ID == s.team
+	}
+	return who.Organisation.ID == s.organisation
+}
+
+func parseScope(s string) (scope, bool) {
+	kind, id, _ := strings.Cut(s, ":")
+	switch {
+	case s == "everyone":
+		return scope{everyone: true}, true
+	case id == "":
+		return scope{}, false
+	case kind == "org":
+		return scope{organisation: id}, !strings.Contains(id, "/")
+	case kind == "key":
+		return scope{key: id}, true
+	case kind == "team":
+		organisation, team, ok := strings.Cut(id, "/")
+		return scope{organisation: organisation, team: team}, ok && organisation != "" && team != "" && !strings.Contains(team, "/")
+	}
+	return scope{}, false
+}
+
+// settings is what all documents together say.
+type settings struct {
+	requirePolicy bool
+	timeout       time.Duration
+	sources       []sourceConfig
+	bindings      []scopedBinding
+}
+
+type scopedBinding struct {
+	bindingConfig
+	scope scope
+}
+
+// readSettings reads [policy] of every document. A document with the top-level key team is a team's own: it may add
+// sources and bindings for that team, and nothing else.
+func readSettings(docs []*config.Document, accounts *account.Accounts) (*settings, config.Problems) {
+	s := &settings{timeout: defaultEvaluationTimeout}
+	var problems config.Problems
+	for _, doc := range docs {
+		var p section
+		problems = append(problems, doc.Decode("policy", &p)...)
+		owner, included, found := teamOf(doc, accounts)
+		problems = append(problems, found...)
+		if included && len(found) > 0 {
+			continue
+		}
+		if included {
+			if p.RequirePolicy != nil {
+				problems = append(problems, p.Problem("require_policy", "a team's file may only add sources and bindings; write this in chaperone.toml"))
+			}
+			if p.EvaluationTimeout != nil {
+				problems = append(problems, p.Problem("evaluation_timeout", "a team's file may only add sources and bindings; write this in chaperone.toml"))
+			}
+		} else {
+			if p.RequirePolicy != nil {
+				s.requirePolicy = *p.RequirePolicy
+			}
+			if p.EvaluationTimeout != nil {
+				s.timeout = *p.EvaluationTimeout
+				if s.timeout <= 0 {
+					problems = append(problems, p.Problem("evaluation_timeout", "found %s; expected more than 0, such as \"50ms\"", s.timeout))
+				}
+			}
+		}
+		s.sources = append(s.sources, p.Sources...)
+		for _, b := range p.Bindings {
+			sc, found := b.resolve(owner, included, accounts)
+			problems = append(problems, found...)
+			if len(found) == 0 {
+				s.bindings = append(s.bindings, scopedBinding{b, sc})
+			}
+		}
+	}
+	return s, problems
+}
+
+// teamOf says whose document it is, where it is a team's.
+func teamOf(doc *config.Document, accounts *account.Accounts) (scope, bool, config.Problems) {
+	if !doc.Has("team") {
+		return scope{}, false, nil
+	}
+	var organisation, team string
+	problems := doc.Only("organisation", "team", "policy")
+	problems = append(problems, doc.Decode("organisation", &organisation)...)
+	problems = append(problems, doc.Decode("team", &team)...)
+	if len(problems) > 0 {
+		return scope{}, true, problems
+	}
+	if !doc.Has("organisation") {
+		return scope{}, true, config.Problems{doc.Problem("team", "a team's file also says whose team it is; add organisation = \"…\"")}
+	}
+	s := scope{organisation: organisation, team: team}
+	if why := exists(s, accounts); why != "" {
+		return s, true, config.Problems{doc.Problem("team", "%s", why)}
+	}
+	return s, true, nil
+}
+
+const scopeForms = `"everyone", "org:ID", "team:ORG/TEAM" or "key:KEYID"`
+
+func (b *bindingConfig) resolve(owner scope, included bool, accounts *account.Accounts) (scope, config.Problems) {
+	var problems config.Problems
+	if b.Enforcement == "" {
+		b.Enforcement = enforceDeny
+	}
+	switch soft := b.Enforcement != enforceDeny; {
+	case soft && b.Until.IsZero():
+		problems = append(problems, b.Problem("until", "missing; %s excludes nothing and must end: until = 2027-01-31, after which it denies", b.Enforcement))
+	case !soft && !b.Until.IsZero():
+		problems = append(problems, b.Problem("until", "only warn and dryrun end; leave it out, or set enforcement"))
+	}
+	if b.For == "" {
+		if !included {
+			return scope{}, append(problems, b.Problem("for", "missing; expected %s", scopeForms))
+		}
+		return owner, problems
+	}
+	sc, ok := parseScope(b.For)
+	if !ok {
+		return scope{}, append(problems, b.Problem("for", "found %q; expected %s", b.For, scopeForms))
+	}
+	if why := exists(sc, accounts); why != "" {
+		return scope{}, append(problems, b.Problem("for", "%s", why))
+	}
+	if included && !owner.includes(sc, accounts) {
+		return scope{}, append(problems, b.Problem("for", "found %q, which is outside %s; a team's file may only bind policies to that team or its keys", b.For, owner))
+	}
+	return sc, problems
+}
+
+// includes says whether everyone that other covers is of the team s.
+func (s scope) includes(other scope, accounts *account.Accounts) bool {
+	if other.key != "" {
+		key := keyOf(accounts, other.key)
+		return key != nil && key.Organisation == s.organisation && key.Team == s.team
+	}
+	return other == s
+}
+
+// exists says why nobody is covered by s; "" where that is not so.
+func exists(s scope, accounts *account.Accounts) string {
+	if s.everyone {
+		return ""
+	}
+	if s.key != "" {
+		if keyOf(accounts, s.key) == nil {
+			return fmt.Sprintf("there is no key %q; `chaperone key list` shows them", s.key)
+		}
+		return ""
+	}
+	o := accounts.Organisations[s.organisation]
+	if o == nil {
+		return config.UnknownName("organisation", s.organisation, slices.Collect(maps.Keys(accounts.Organisations)))
+	}
+	if s.team != "" && o.Teams[s.team] == nil {
+		return config.UnknownName("team of "+o.ID, s.team, slices.Collect(maps.Keys(o.Teams)))
+	}
+	return ""
+}
+
+// directory is where a source of that document lies.
+func (s sourceConfig) directory() string {
+	if filepath.IsAbs(s.Path) {
+		return s.Path
+	}
+	return filepath.Join(filepath.Dir(s.Document().Path()), s.Path)
+}

@@ -1,0 +1,278 @@
+package policy
+
+import (
+	"encoding/binary"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// kind is the shape of a field of Input that rules can read.
+type kind uint8
+
+const (
+	kindString kind = iota
+	kindBool
+	kindInt
+	kindFloat
+	kindStrings
+	kindStringMap // open maps: read only through object.get, so that an absent key has a value
+	kindNumberMap
+)
+
+// field is one place of Input, as the Go types state it: a group of fields, or one that rules can read.
+type field struct {
+	name   string // "input.endpoint.price.prompt"
+	key    string // the last part of the name
+	doc    string
+	enum   []string
+	fields []*field // of a group, in the order of the Go type; nil for one that rules can read
+	kind   kind
+	index  []int // for reflect
+	order  int   // of those that rules can read
+}
+
+// inputField is the root of everything that rules can read.
+var inputField = fieldOf(reflect.TypeFor[Input](), "input", nil)
+
+func fieldOf(t reflect.Type, name string, index []int) *field {
+	f := &field{name: name, key: name[strings.LastIndexByte(name, '.')+1:], index: index}
+	switch t.Kind() {
+	case reflect.String:
+		f.kind = kindString
+	case reflect.Bool:
+		f.kind = kindBool
+	case reflect.Int64:
+		f.kind = kindInt
+	case reflect.Float64:
+		f.kind = kindFloat
+	case reflect.Slice:
+		f.kind = kindStrings
+	case reflect.Map:
+		f.kind = kindStringMap
+		if t.Elem().Kind() == reflect.Float64 {
+			f.kind = kindNumberMap
+		}
+	case reflect.Struct:
+		for i := range t.NumField() {
+			sf := t.Field(i)
+			sub := fieldOf(sf.Type, name+"."+sf.Tag.Get("json"), append(slices.Clone(index), i))
+			sub.doc = sf.Tag.Get("doc")
+			if enum := sf.Tag.Get("enum"); enum != "" {
+				sub.enum = strings.Split(enum, ",")
+			}
+			f.fields = append(f.fields, sub)
+		}
+	}
+	return f
+}
+
+func (f *field) open() bool { return f.kind == kindStringMap || f.kind == kindNumberMap }
+
+func (f *field) child(key string) *field {
+	for _, sub := range f.fields {
+		if sub.key == key {
+			return sub
+		}
+	}
+	return nil
+}
+
+func (f *field) names() []string {
+	names := make([]string, len(f.fields))
+	for i, sub := range f.fields {
+		names[i] = sub.key
+	}
+	return names
+}
+
+// find is the field of that name below f; nil where there is none.
+func (f *field) find(name string) *field {
+	for _, part := range strings.Split(name, ".")[1:] {
+		if f = f.child(part); f == nil {
+			return nil
+		}
+	}
+	return f
+}
+
+// read is one thing that a rule reads: a field, or one key of an open map.
+type read struct {
+	field *field
+	keyed bool
+	key   string
+}
+
+func (r read) String() string {
+	if r.keyed {
+		return r.field.name + "[" + ast.String(r.key).String() + "]"
+	}
+	return r.field.name
+}
+
+// readSet is everything that a policy reads, sorted and unique. Evaluation sees nothing else, so that a verdict is a
+// function of it by construction.
+type readSet []read
+
+func newReadSet(reads []read) readSet {
+	slices.SortFunc(reads, func(a, b read) int {
+		if c := strings.Compare(a.field.name, b.field.name); c != 0 {
+			return c
+		}
+		if a.keyed != b.keyed {
+			if b.keyed {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.key, b.key)
+	})
+	var set readSet
+	for _, r := range reads {
+		if n := len(set); n > 0 && set[n-1].field == r.field && (!set[n-1].keyed || set[n-1] == r) {
+			continue
+		}
+		set = append(set, r)
+	}
+	return set
+}
+
+// under is the part of the set below the group of that name.
+func (s readSet) under(group string) (in, out readSet) {
+	for _, r := range s {
+		if strings.HasPrefix(r.field.name, group+".") {
+			in = append(in, r)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return in, out
+}
+
+// appendKey appends the canonical bytes of what the set reads of in. Two inputs have the same bytes exactly where they
+// agree on every field of the set: each value is either of fixed size or led by its length.
+func (s readSet) appendKey(dst []byte, in *Input) []byte {
+	root := reflect.ValueOf(in).Elem()
+	for i := range s {
+		r := &s[i]
+		v := root.FieldByIndex(r.field.index)
+		switch r.field.kind {
+		case kindString:
+			dst = appendString(dst, v.String())
+		case kindBool:
+			if v.Bool() {
+				dst = append(dst, 1)
+			} else {
+				dst = append(dst, 0)
+			}
+		case kindInt:
+			dst = binary.AppendVarint(dst, v.Int())
+		case kindFloat:
+			dst = appendFloat(dst, v.Float())
+		case kindStrings:
+			n := v.Len()
+			dst = binary.AppendUvarint(dst, uint64(n))
+			for j := range n {
+				dst = appendString(dst, v.Index(j).String())
+			}
+		case kindStringMap:
+			dst = appendMap(dst, r, v.Interface().(map[string]string), appendString)
+		case kindNumberMap:
+			dst = appendMap(dst, r, v.Interface().(map[string]float64), appendFloat)
+		}
+	}
+	return dst
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func appendFloat(dst []byte, f float64) []byte {
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
+}
+
+func appendMap[V any](dst []byte, r *read, m map[string]V, value func([]byte, V) []byte) []byte {
+	if r.keyed {
+		v, ok := m[r.key]
+		if !ok {
+			return append(dst, 0)
+		}
+		return value(append(dst, 1), v)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(m)))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		dst = value(appendString(dst, k), m[k])
+	}
+	return dst
+}
+
+// value builds the input document that holds what the set reads, and nothing else.
+func (s readSet) value(in *Input) ast.Value {
+	root := reflect.ValueOf(in).Elem()
+	return s.object(root, "input")
+}
+
+func (s readSet) object(root reflect.Value, group string) ast.Object {
+	obj := ast.NewObject()
+	for i := 0; i < len(s); {
+		rest := s[i].field.name[len(group)+1:]
+		key, _, nested := strings.Cut(rest, ".")
+		name := group + "." + key
+		j := i + 1
+		for j < len(s) && (s[j].field.name == name || strings.HasPrefix(s[j].field.name, name+".")) {
+			j++
+		}
+		if nested {
+			obj.Insert(ast.InternedTerm(key), ast.NewTerm(s[i:j].object(root, name)))
+		} else {
+			obj.Insert(ast.InternedTerm(key), ast.NewTerm(s[i:j].leaf(root.FieldByIndex(s[i].field.index))))
+		}
+		i = j
+	}
+	return obj
+}
+
+// leaf is the value of one field; s holds it once, or once for each key of an open map.
+func (s readSet) leaf(v reflect.Value) ast.Value {
+	switch s[0].field.kind {
+	case kindString:
+		return ast.String(v.String())
+	case kindBool:
+		return ast.Boolean(v.Bool())
+	case kindInt:
+		return ast.InternedTerm(int(v.Int())).Value
+	case kindFloat:
+		return ast.FloatNumberTerm(v.Float()).Value
+	case kindStrings:
+		terms := make([]*ast.Term, v.Len())
+		for i := range terms {
+			terms[i] = ast.StringTerm(v.Index(i).String())
+		}
+		return ast.NewArray(terms...)
+	case kindStringMap:
+		return mapValue(s, v.Interface().(map[string]string), func(v string) *ast.Term { return ast.StringTerm(v) })
+	default:
+		return mapValue(s, v.Interface().(map[string]float64), ast.FloatNumberTerm)
+	}
+}
+
+func mapValue[V any](s readSet, m map[string]V, term func(V) *ast.Term) ast.Value {
+	obj := ast.NewObject()
+	if !s[0].keyed {
+		for k, v := range m {
+			obj.Insert(ast.StringTerm(k), term(v))
+		}
+		return obj
+	}
+	for _, r := range s {
+		if v, ok := m[r.key]; ok {
+			obj.Insert(ast.StringTerm(r.key), term(v))
+		}
+	}
+	return obj
+}

@@ -1,0 +1,40 @@
+package policy
+
+import (
+	"context"
+	"testing"
+)
+
+func TestTheLibraryDeniesWhatTrains(t *testing.T) {
+	set := files{"chaperone.toml": "[[policy.bindings]]\npackage = \"library.training\"\nfor = \"org:acme\"\n"}.mustLoad(t)
+	j := set.Judge(context.Background(), query())
+	if got := permitted(j); got != "alpha american" {
+		t.Fatalf("permitted %q, verdicts %+v", got, j.Verdicts)
+	}
+	got := j.Verdicts[1].Denials[0]
+	want := Reason{
+		Binding: "library.training for org:acme", Package: "library.training", Rule: "deny", Code: "training",
+		Message: "the terms say yes to training on prompts", File: "library/training.rego", Line: 13, Enforcement: "deny",
+	}
+	if got != want {
+		t.Fatalf("got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestWithoutBindingsEveryRowIsPermitted(t *testing.T) {
+	set := files{"chaperone.toml": "\n"}.mustLoad(t)
+	if got := permitted(set.Judge(context.Background(), query())); got != "alpha trainer silent american" {
+		t.Fatal(got)
+	}
+}
+
+func TestAllowMustHold(t *testing.T) {
+	set := one(`allow if input.endpoint.jurisdiction == "DE"`).mustLoad(t)
+	j := set.Judge(context.Background(), query())
+	if got := permitted(j); got != "alpha trainer" {
+		t.Fatal(got, j.Verdicts)
+	}
+	if r := j.Verdicts[2].Denials[0]; r.Rule != "allow" || r.Line != 3 {
+		t.Fatal(r)
+	}
+}

@@ -1,0 +1,363 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"chaperone/engine/config"
+)
+
+// The rules of the contract.
+const (
+	ruleDeny    = "deny"
+	ruleAllow   = "allow"
+	ruleReject  = "reject"
+	ruleRequire = "require"
+	rulePrefer  = "prefer"
+)
+
+var contract = []string{ruleDeny, ruleAllow, ruleReject, ruleRequire, rulePrefer}
+
+// ruleNode is one rule of a source with what it reads.
+type ruleNode struct {
+	rule   *ast.Rule
+	path   string // data.library.training.deny, without parts that vary
+	reads  []place[read]
+	params []place[param]
+	calls  []ast.Ref // references into the source's own rules
+}
+
+// place is where in a module something is said.
+type place[T any] struct {
+	what T
+	loc  *ast.Location
+}
+
+// param is one parameter that a rule reads.
+type param struct {
+	name     string
+	optional bool // through object.get, with a default
+}
+
+// graph is every rule of a source, after references have been resolved and before anything has been rewritten: the
+// shape in which the author wrote it, which is what the lints speak of.
+type graph struct {
+	nodes    []*ruleNode
+	packages map[string][]*ruleNode // by package path: data.library.training
+	problems config.Problems
+}
+
+func (g *graph) problem(loc *ast.Location, format string, args ...any) {
+	g.problems = append(g.problems, problemAt(loc, format, args...))
+}
+
+func problemAt(loc *ast.Location, format string, args ...any) config.Problem {
+	p := config.Problem{Message: fmt.Sprintf(format, args...)}
+	if loc != nil {
+		p.File, p.Line = loc.File, loc.Row
+	}
+	return p
+}
+
+// newGraph lints every module. Its problems are all that it found; the graph is only of use where there is none.
+func newGraph(modules map[string]*ast.Module) *graph {
+	g := &graph{packages: map[string][]*ruleNode{}}
+	for _, file := range sortedFiles(modules) {
+		module := modules[file]
+		pkg := module.Package.Path.String()
+		if _, ok := g.packages[pkg]; !ok {
+			g.packages[pkg] = nil
+		}
+		for _, rule := range module.Rules {
+			n := &ruleNode{rule: rule, path: rule.Ref().GroundPrefix().String()}
+			g.nodes = append(g.nodes, n)
+			g.packages[pkg] = append(g.packages[pkg], n)
+		}
+	}
+	for _, n := range g.nodes {
+		l := linter{graph: g, node: n}
+		l.collectLocals(n.rule)
+		l.walk(n.rule)
+	}
+	for _, n := range g.nodes {
+		for _, ref := range n.calls {
+			g.checkCall(n, ref)
+		}
+	}
+	return g
+}
+
+// linter walks one rule.
+type linter struct {
+	graph *graph
+	node  *ruleNode
+	loc   *ast.Location // of the innermost node that has one
+	// locals is what each variable of the rule is assigned; nil where that varies.
+	locals map[ast.Var]*ast.Term
+}
+
+func (l *linter) problem(format string, args ...any) { l.graph.problem(l.loc, format, args...) }
+
+func (l *linter) walk(x any) {
+	ast.NewGenericVisitor(l.visit).Walk(x)
+}
+
+func (l *linter) visit(x any) bool {
+	switch x := x.(type) {
+	case *ast.Rule:
+		l.loc = x.Location
+	case *ast.Head:
+		l.loc = x.Location
+		for _, part := range x.Reference[min(1, len(x.Reference)):] {
+			l.walk(part)
+		}
+	case *ast.Expr:
+		l.loc = x.Location
+		if len(x.With) > 0 {
+			l.problem("with replaces what a rule is given, here %s; policies judge the input as it is (tests, in files named _test.rego, may use with)", x.With[0].Target)
+		}
+		if terms, ok := x.Terms.([]*ast.Term); ok {
+			l.call(terms)
+			return true
+		}
+	case *ast.Term:
+		if x.Location != nil {
+			l.loc = x.Location
+		}
+	case ast.Call:
+		l.call(x)
+		return true
+	case ast.Ref:
+		l.ref(x)
+		return true
+	case ast.Var:
+		if x.Equal(ast.InputRootDocument.Value) {
+			l.whole(inputField)
+		}
+	}
+	return false
+}
+
+// call is an expression or term that calls: operator, then operands.
+func (l *linter) call(terms []*ast.Term) {
+	if len(terms) == 0 {
+		return
+	}
+	if terms[0].Location != nil {
+		l.loc = terms[0].Location
+	}
+	operands := terms[1:]
+	if operator, ok := terms[0].Value.(ast.Ref); ok {
+		name := operator.String()
+		if ast.BuiltinMap[name] != nil && !allowedBuiltins[name] {
+			l.problem("%s may not be used in a policy: %s", name, adviceFor(name))
+		}
+		if name == ast.ObjectGet.Name && len(operands) == 3 {
+			if ref, ok := operands[0].Value.(ast.Ref); ok && l.lookup(ref, operands[1]) {
+				operands = operands[1:]
+			}
+		}
+		if operator.HasPrefix(ast.DefaultRootRef) {
+			l.ref(operator)
+		}
+		l.compare(name, operands)
+	}
+	for _, t := range operands {
+		l.walk(t)
+	}
+}
+
+// lookup records object.get(ref, key, default) where ref is an open map or the parameters.
+func (l *linter) lookup(ref ast.Ref, key *ast.Term) bool {
+	constant, isString := key.Value.(ast.String)
+	if ref.Equal(paramsRef) {
+		if !isString {
+			l.problem("the name of a parameter must be written out: object.get(data.params, \"name\", default)")
+			return true
+		}
+		l.node.params = append(l.node.params, place[param]{param{name: string(constant), optional: true}, l.loc})
+		return true
+	}
+	f, rest := descend(ref)
+	if f == nil || !f.open() || len(rest) > 0 {
+		return false
+	}
+	l.node.reads = append(l.node.reads, place[read]{read{field: f, keyed: isString, key: string(constant)}, l.loc})
+	return true
+}
+
+// paramsRef is where a binding's parameters are.
+var paramsRef = ast.MustParseRef("data.params")
+
+// descend follows ref through the input as far as its parts are fields; f is nil where ref is not into the input.
+func descend(ref ast.Ref) (f *field, rest ast.Ref) {
+	if len(ref) == 0 || !ref[0].Equal(ast.InputRootDocument) {
+		return nil, nil
+	}
+	f = inputField
+	for i, part := range ref[1:] {
+		key, ok := part.Value.(ast.String)
+		if f.fields == nil || !ok {
+			return f, ref[1+i:]
+		}
+		sub := f.child(string(key))
+		if sub == nil {
+			return f, ref[1+i:]
+		}
+		f = sub
+	}
+	return f, nil
+}
+
+func (l *linter) ref(ref ast.Ref) {
+	for _, part := range ref[1:] {
+		if _, constant := part.Value.(ast.String); !constant {
+			l.walk(part)
+		}
+	}
+	switch {
+	case ref[0].Equal(ast.InputRootDocument):
+		l.input(ref)
+	case ref[0].Equal(ast.DefaultRootDocument):
+		l.data(ref)
+	default:
+		if _, isVar := ref[0].Value.(ast.Var); !isVar {
+			l.walk(ref[0]) // f(x)[0], [1, 2][i]
+		}
+	}
+}
+
+func (l *linter) input(ref ast.Ref) {
+	f, rest := descend(ref)
+	switch {
+	case f.fields != nil && len(rest) == 0:
+		l.whole(f)
+	case f.fields != nil:
+		if key, ok := rest[0].Value.(ast.String); ok {
+			l.problem("%s.%s does not exist%s; %s has %s", f.name, string(key), suggestion(string(key), f.names()), f.name, strings.Join(f.names(), ", "))
+		} else {
+			l.problem("%s: the field must be written out, so that it is known to exist; %s has %s", ref, f.name, strings.Join(f.names(), ", "))
+		}
+	case f.open():
+		fallback := `""`
+		if f.kind == kindNumberMap {
+			fallback = "0"
+		}
+		key := ast.StringTerm("key")
+		if len(rest) > 0 {
+			key = rest[0]
+		}
+		l.problem("%s is an open map, in which a key may be absent, and then a rule silently does not fire; write object.get(%s, %s, %s) with the value that absence shall have", ref, f.name, key, fallback)
+	case len(rest) > 0 && (f.kind != kindStrings || len(rest) > 1):
+		l.problem("%s: %s is %s and has no fields", ref, f.name, f.kind)
+	default:
+		l.node.reads = append(l.node.reads, place[read]{read{field: f}, l.loc})
+	}
+}
+
+func (l *linter) whole(f *field) {
+	l.problem("%s as a whole may not be read, because a misspelt field would go unnoticed behind it; name the field, such as %s", f.name, firstLeaf(f).name)
+}
+
+func firstLeaf(f *field) *field {
+	for f.fields != nil {
+		f = f.fields[0]
+	}
+	return f
+}
+
+func suggestion(name string, among []string) string {
+	if near, ok := config.Nearest(name, among); ok {
+		return fmt.Sprintf("; did you mean %s?", near)
+	}
+	return ""
+}
+
+func (l *linter) data(ref ast.Ref) {
+	if !ref.HasPrefix(paramsRef) {
+		l.node.calls = append(l.node.calls, ref)
+		return
+	}
+	if len(ref) > len(paramsRef) {
+		if name, ok := ref[len(paramsRef)].Value.(ast.String); ok {
+			l.node.params = append(l.node.params, place[param]{param{name: string(name)}, l.loc})
+			return
+		}
+	}
+	l.problem("the name of a parameter must be written out: data.params.name, or object.get(data.params, \"name\", default) where it may be left out")
+}
+
+// callees are the rules that ref can reach. A reference to a whole package reaches none.
+func (g *graph) callees(ref ast.Ref) []*ruleNode {
+	prefix := ref.GroundPrefix()
+	var found []*ruleNode
+	for _, n := range g.nodes {
+		path := n.rule.Ref().GroundPrefix()
+		if prefix.HasPrefix(path) || path.HasPrefix(prefix) && len(prefix) > len(n.rule.Module.Package.Path) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+func (g *graph) checkCall(n *ruleNode, ref ast.Ref) {
+	if len(g.callees(ref)) > 0 {
+		return
+	}
+	loc := ref[0].Location
+	if loc == nil {
+		loc = n.rule.Location
+	}
+	var among []string
+	for _, other := range g.nodes {
+		among = append(among, other.path)
+	}
+	slices.Sort(among)
+	if _, ok := g.packages[ref.GroundPrefix().String()]; ok {
+		g.problem(loc, "%s is a whole package; name the rule", ref)
+		return
+	}
+	g.problem(loc, "%s does not exist%s; a policy reads the rules of its own source and data.params", ref, suggestion(ref.GroundPrefix().String(), slices.Compact(among)))
+}
+
+// reachable are the rules that evaluating the rules named rule of package pkg can reach, themselves among them.
+func (g *graph) reachable(pkg string, rules ...string) []*ruleNode {
+	var found []*ruleNode
+	seen := map[*ruleNode]bool{}
+	var visit func(*ruleNode)
+	visit = func(n *ruleNode) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		found = append(found, n)
+		for _, ref := range n.calls {
+			for _, callee := range g.callees(ref) {
+				visit(callee)
+			}
+		}
+	}
+	for _, n := range g.packages[pkg] {
+		if slices.Contains(rules, n.name()) {
+			visit(n)
+		}
+	}
+	return found
+}
+
+// name is the rule's, within its package.
+func (n *ruleNode) name() string {
+	return string(n.rule.Head.Ref()[0].Value.(ast.Var))
+}
+
+func sortedFiles(modules map[string]*ast.Module) []string {
+	files := make([]string, 0, len(modules))
+	for file := range modules {
+		files = append(files, file)
+	}
+	slices.Sort(files)
+	return files
+}

@@ -1,0 +1,322 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/topdown/cache"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/config"
+)
+
+// How a binding's word counts.
+const (
+	enforceDeny   = "deny"
+	enforceWarn   = "warn"
+	enforceDryrun = "dryrun"
+)
+
+// Set is the compiled policies of one generation. It is immutable and safe for concurrent use.
+type Set struct {
+	generation    uint64
+	digest        string
+	requirePolicy bool
+	honoured      map[string]bool
+
+	everyone []*binding
+	byOrg    map[string][]*binding
+	byTeam   map[team][]*binding
+	byKey    map[string][]*binding
+}
+
+type team struct{ organisation, team string }
+
+// binding attaches a policy to a scope.
+type binding struct {
+	name        string // "library.training for org:acme"
+	pkg         string // as written: "library.training"
+	policy      *policy
+	scope       scope
+	enforcement string
+	until       time.Time
+}
+
+// Config is what Load compiles.
+type Config struct {
+	Generation uint64
+	Documents  []*config.Document // chaperone.toml and the files that it includes
+	Accounts   *account.Accounts
+	Catalog    *catalog.Catalog
+	// Honoured are the obligations, as rules name them, that dispatch carries out. A row for which a policy demands
+	// another one is denied.
+	Honoured []string
+}
+
+// Load compiles every binding, each source alone.
+func Load(ctx context.Context, c Config) (*Set, config.Problems) {
+	settings, problems := readSettings(c.Documents, c.Accounts)
+	sources, found := readSources(settings)
+	problems = append(problems, found...)
+	owners, found := ownership(sources)
+	problems = append(problems, found...)
+
+	s := &Set{
+		generation:    c.Generation,
+		requirePolicy: settings.requirePolicy,
+		honoured:      map[string]bool{},
+		byOrg:         map[string][]*binding{},
+		byTeam:        map[team][]*binding{},
+		byKey:         map[string][]*binding{},
+	}
+	for _, name := range c.Honoured {
+		s.honoured[name] = true
+	}
+	build := builder{sources: map[*source]*compiled{}, refused: map[*source]bool{}, checked: map[string]bool{}, policies: map[string]*policy{}, timeout: settings.timeout}
+	for _, src := range sources {
+		if src.name != librarySource { // a mistake in a source that nobody has bound yet is a mistake all the same
+			build.compile(src)
+		}
+	}
+	digest := sha256.New()
+	fmt.Fprintf(digest, "require_policy %t\n", settings.requirePolicy)
+	for i := range settings.bindings {
+		b := &settings.bindings[i]
+		src, found := b.find(owners, sources)
+		problems = append(problems, found...)
+		if src == nil {
+			continue
+		}
+		if bound := build.bind(ctx, b, src); bound != nil {
+			s.add(bound)
+			writeDigest(digest, b, src)
+		}
+	}
+	problems = append(problems, build.problems...)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	s.digest = hex.EncodeToString(digest.Sum(nil))
+	return s, nil
+}
+
+func (s *Set) add(b *binding) {
+	switch sc := b.scope; {
+	case sc.everyone:
+		s.everyone = append(s.everyone, b)
+	case sc.key != "":
+		s.byKey[sc.key] = append(s.byKey[sc.key], b)
+	case sc.team != "":
+		t := team{sc.organisation, sc.team}
+		s.byTeam[t] = append(s.byTeam[t], b)
+	default:
+		s.byOrg[sc.organisation] = append(s.byOrg[sc.organisation], b)
+	}
+}
+
+// Digest identifies policies and parameters, SHA-256 in hex.
+func (s *Set) Digest() string { return s.digest }
+
+// Generation is Config.Generation.
+func (s *Set) Generation() uint64 { return s.generation }
+
+func writeDigest(w io.Writer, b *scopedBinding, src *source) {
+	params, _ := json.Marshal(b.Params) // TOML values always marshal
+	fmt.Fprintf(w, "%q for %q %s until %s params %s source %q\n", b.Package, b.scope, b.Enforcement, b.Until.UTC().Format(time.RFC3339), params, src.name)
+	for _, file := range sortedFiles(src.modules) {
+		fmt.Fprintf(w, "%q %x\n", file, sha256.Sum256(src.texts[file]))
+	}
+}
+
+// library is read and compiled once: it is part of the program.
+var library = sync.OnceValues(func() (*source, config.Problems) { return readLibrary() })
+
+func readSources(s *settings) ([]*source, config.Problems) {
+	lib, problems := library()
+	sources := []*source{lib}
+	byName := map[string]sourceConfig{}
+	for _, sc := range s.sources {
+		if sc.Name == librarySource {
+			problems = append(problems, sc.Problem("name", "%q is the source that ships with Chaperone; choose another name", sc.Name))
+			continue
+		}
+		if first, ok := byName[sc.Name]; ok {
+			problems = append(problems, sc.Problem("name", "%q is also the name of the source at %s; choose another", sc.Name, first))
+			continue
+		}
+		byName[sc.Name] = sc
+		if sc.Name == "" || sc.Path == "" {
+			continue // reported by Decode
+		}
+		src, found := readDirectory(sc)
+		problems = append(problems, found...)
+		if src != nil && len(found) == 0 {
+			sources = append(sources, src)
+		}
+	}
+	return sources, problems
+}
+
+// owner is where a package is defined.
+type owner struct {
+	source *source
+	file   string
+}
+
+// ownership finds the one source of every package. Rego merges the modules of a package, so a second source could add
+// `allow if true` to somebody else's policy; sources are compiled apart, and a claim to another's package is an error.
+func ownership(sources []*source) (map[string]owner, config.Problems) {
+	owners := map[string]owner{}
+	var problems config.Problems
+	for _, src := range sources {
+		for _, file := range sortedFiles(src.modules) {
+			m := src.modules[file]
+			pkg := m.Package.Path.String()
+			first, taken := owners[pkg]
+			switch {
+			case taken && first.source != src:
+				problems = append(problems, problemAt(m.Package.Location, "package %s belongs to source %q (%s); a second source may not add to it, choose another package",
+					strings.TrimPrefix(pkg, "data."), first.source.name, first.file))
+			case src.name != librarySource && (pkg == "data.library" || strings.HasPrefix(pkg, "data.library.")):
+				problems = append(problems, problemAt(m.Package.Location, "package %s: names below library are kept for the library that ships with Chaperone; choose another package", strings.TrimPrefix(pkg, "data.")))
+			case !taken:
+				owners[pkg] = owner{src, file}
+			}
+		}
+	}
+	return owners, problems
+}
+
+// find is the source of the binding's package; nil, and why, where there is none.
+func (b *scopedBinding) find(owners map[string]owner, sources []*source) (*source, config.Problems) {
+	if b.Package == "" {
+		return nil, nil // reported by Decode
+	}
+	if b.Source != "" && !slices.ContainsFunc(sources, func(s *source) bool { return s.name == b.Source }) {
+		names := make([]string, len(sources))
+		for i, s := range sources {
+			names[i] = s.name
+		}
+		return nil, config.Problems{b.Problem("source", "%s", config.UnknownName("source", b.Source, names))}
+	}
+	o, ok := owners["data."+b.Package]
+	if !ok {
+		var among []string
+		for pkg := range owners {
+			among = append(among, strings.TrimPrefix(pkg, "data."))
+		}
+		return nil, config.Problems{b.Problem("package", "%s", config.UnknownName("package", b.Package, among))}
+	}
+	if b.Source != "" && o.source.name != b.Source {
+		return nil, config.Problems{b.Problem("source", "package %s is not in source %q but in %q", b.Package, b.Source, o.source.name)}
+	}
+	return o.source, nil
+}
+
+// builder compiles each source once and each (package, parameters) once.
+type builder struct {
+	sources  map[*source]*compiled
+	refused  map[*source]bool
+	checked  map[string]bool // packages found good; false: refused
+	policies map[string]*policy
+	timeout  time.Duration
+	problems config.Problems
+}
+
+func (b *builder) compile(src *source) *compiled {
+	if c, done := b.sources[src]; done {
+		return c
+	}
+	c, problems := compileSource(src)
+	b.problems = append(b.problems, problems...)
+	b.sources[src] = c
+	return c
+}
+
+var compiledLibrary = sync.OnceValues(func() (*compiled, config.Problems) {
+	lib, _ := library()
+	return compile(lib)
+})
+
+func compileSource(src *source) (*compiled, config.Problems) {
+	if src.name == librarySource {
+		return compiledLibrary()
+	}
+	return compile(src)
+}
+
+func (b *builder) bind(ctx context.Context, sb *scopedBinding, src *source) *binding {
+	c := b.compile(src)
+	if c == nil {
+		return nil
+	}
+	pkg := "data." + sb.Package
+	good, done := b.checked[pkg]
+	if !done {
+		found := append(c.checkPackage(pkg), c.checkDeclaration(pkg)...)
+		b.problems = append(b.problems, found...)
+		good = len(found) == 0
+		b.checked[pkg] = good
+	}
+	found := c.checkParams(sb, pkg)
+	b.problems = append(b.problems, found...)
+	if !good || len(found) > 0 {
+		return nil
+	}
+	params, _ := json.Marshal(sb.Params) // TOML values always marshal
+	id := pkg + " " + string(params)
+	p := b.policies[id]
+	if p == nil {
+		var err error
+		if p, err = newPolicy(ctx, c, pkg, sb.Params, b.timeout); err != nil {
+			b.problems = append(b.problems, sb.Problem("package", "%v", err))
+			return nil
+		}
+		b.policies[id] = p
+	}
+	return &binding{
+		name:        sb.Package + " for " + sb.scope.String(),
+		pkg:         sb.Package,
+		policy:      p,
+		scope:       sb.scope,
+		enforcement: sb.Enforcement,
+		until:       sb.Until,
+	}
+}
+
+func newPolicy(ctx context.Context, c *compiled, pkg string, params map[string]any, timeout time.Duration) (*policy, error) {
+	p := &policy{pkg: pkg, timeout: timeout, values: cache.NewInterQueryValueCache(ctx, nil)}
+	var err error
+	if p.store, p.txn, err = newStore(maps.Clone(params)); err != nil {
+		return nil, err
+	}
+	for _, n := range c.graph.packages[pkg] {
+		if n.name() == ruleAllow && (p.allow == nil || before(n.rule.Location, p.allow)) {
+			p.allow = n.rule.Location
+		}
+	}
+	var errs [3]error
+	p.row, errs[0] = newQuestion(c, pkg, ruleDeny, ruleAllow, ruleRequire)
+	p.request, errs[1] = newQuestion(c, pkg, ruleReject)
+	p.prefer, errs[2] = newQuestion(c, pkg, rulePrefer)
+	return p, cmp.Or(errs[0], errs[1], errs[2])
+}
+
+// keyOf finds a client key by its id.
+func keyOf(accounts *account.Accounts, id string) *account.Key {
+	if who := accounts.ByKeyID(id, time.Time{}); who != nil {
+		return who.Key
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package policy
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"chaperone/engine/config"
+	"chaperone/policies"
+)
+
+// librarySource is the name of the source that ships with Chaperone.
+const librarySource = "library"
+
+// source is one set of modules that is compiled alone: no other source can add a rule to its packages.
+type source struct {
+	name    string
+	modules map[string]*ast.Module // by file as shown
+	texts   map[string][]byte
+}
+
+// readSource reads and parses every module below root; shown is what file names in messages start with. Tests stay out.
+func readSource(name string, files fs.FS, shown string) (*source, config.Problems) {
+	s := &source{name: name, modules: map[string]*ast.Module{}, texts: map[string][]byte{}}
+	var problems config.Problems
+	err := fs.WalkDir(files, ".", func(p string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() || path.Ext(p) != ".rego" || strings.HasSuffix(p, "_test.rego") {
+			return nil
+		}
+		file := filepath.Join(shown, filepath.FromSlash(p))
+		text, err := fs.ReadFile(files, p)
+		if err != nil {
+			return err
+		}
+		module, err := ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{
+			RegoVersion:       ast.RegoV1,
+			ProcessAnnotation: true,
+			Capabilities:      capabilities,
+		})
+		if err != nil {
+			problems = append(problems, regoProblems(file, err)...)
+			return nil
+		}
+		if module == nil {
+			problems = append(problems, config.Problem{File: file, Message: "the file holds no Rego; expected a package and its rules"})
+			return nil
+		}
+		s.modules[file], s.texts[file] = module, text
+		return nil
+	})
+	if err != nil {
+		problems = append(problems, config.Problem{File: shown, Message: message(err) + "; expected a directory of .rego files"})
+	}
+	return s, problems
+}
+
+// message is an error's without the path, which the problem shows already.
+func message(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+func readLibrary() (*source, config.Problems) {
+	return readSource(librarySource, policies.FS, librarySource)
+}
+
+func readDirectory(sc sourceConfig) (*source, config.Problems) {
+	dir := sc.directory()
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return nil, config.Problems{sc.Problem("path", "found %q: %s; expected a directory of .rego files", sc.Path, message(err))}
+	case !info.IsDir():
+		return nil, config.Problems{sc.Problem("path", "found %q, which is a file; expected a directory of .rego files", sc.Path)}
+	}
+	s, problems := readSource(sc.Name, os.DirFS(dir), dir)
+	if len(problems) == 0 && len(s.modules) == 0 {
+		problems = config.Problems{sc.Problem("path", "found %q, which holds no .rego file (tests, _test.rego, do not count)", sc.Path)}
+	}
+	return s, problems
+}
+
+// regoProblems are OPA's errors with their places.
+func regoProblems(file string, err error) config.Problems {
+	var errs ast.Errors
+	if !errors.As(err, &errs) {
+		return config.Problems{{File: file, Message: err.Error()}}
+	}
+	problems := make(config.Problems, 0, len(errs))
+	for _, e := range errs {
+		p := config.Problem{File: file, Message: e.Code + ": " + plainly(e)}
+		if e.Location != nil {
+			p.Line = e.Location.Row
+			if e.Location.File != "" {
+				p.File = e.Location.File
+			}
+		}
+		problems = append(problems, p)
+	}
+	return problems
+}
+
+// plainWords follow OPA's own words for the errors that newcomers meet most.
+var plainWords = []struct{ in, say string }{
+	{" is unsafe", "nothing gives it a value: it is misspelt, not imported, or only used under not or in a comparison"},
+	{"`if` keyword is required", "write `deny contains reason if { … }`"},
+	{"`contains` keyword is required", "write `deny contains reason if { … }`"},
+	{"match error", "the two sides have different types, so they can never be equal"},
+	{"conflicts", "a rule is either `name contains x` or `name := x` throughout, and has one default"},
+	{"rego_recursion_error", "a rule may not depend on itself, however indirectly"},
+	{"undefined function", "no builtin and no function of this source has that name"},
+	{"unused", "remove it or write _ in its place"},
+	{"multiple default rules", "keep one"},
+}
+
+func plainly(e *ast.Error) string {
+	var b strings.Builder
+	b.WriteString(strings.TrimSpace(e.Message))
+	if e.Details != nil {
+		for _, line := range e.Details.Lines() {
+			if line = strings.TrimSpace(line); line != "" {
+				b.WriteString("; ")
+				b.WriteString(line)
+			}
+		}
+	}
+	for _, w := range plainWords {
+		if strings.Contains(e.Message, w.in) || e.Code == w.in {
+			b.WriteString(" (")
+			b.WriteString(w.say)
+			b.WriteString(")")
+			break
+		}
+	}
+	return b.String()
+}
