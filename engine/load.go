@@ -120,8 +120,9 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	if accounts == nil {
 		return nil, problems.Err()
 	}
+	rules := append([]*config.Document{src.main}, src.teams...)
 	policies, ps := policy.Load(ctx, policy.Config{
-		Generation: generation, Documents: append([]*config.Document{src.main}, src.teams...), Accounts: accounts, Catalog: cat,
+		Generation: generation, Documents: rules, Accounts: accounts, Catalog: cat, Honoured: honoured,
 	})
 	problems = append(problems, ps...)
 	s := &snapshot{generation: generation, settings: src.settings, catalog: cat, accounts: accounts, policies: policies}
@@ -131,7 +132,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		s.close(ctx)
 		return nil, err
 	}
-	s.files = append(src.files, policies.Files()...)
+	s.files = append(src.files, policy.Directories(rules)...)
 	for _, p := range s.plugins {
 		s.files = append(s.files, p.path)
 	}
@@ -143,6 +144,13 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		Cannot:      cannot,
 	}
 	return s, nil
+}
+
+// honoured are the obligations that are carried out: by the dialect, by the attempt loop, by the journal, or because what
+// they forbid is never done.
+var honoured = []string{
+	policy.ObligationMaxOutputTokens, policy.ObligationStore, policy.ObligationZDR, policy.ObligationNoProviderTools,
+	policy.ObligationMaxProcessors, policy.ObligationHedge, policy.ObligationRescue, policy.ObligationCache, policy.ObligationLog,
 }
 
 // cannot is what of a request a dialect has no words for.
@@ -167,8 +175,8 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 		if c.Plugin == "" {
 			native, ok := scorer.Native(c.Name)
 			if !ok {
-				problems = append(problems, c.Problem("name", "%q is no native scorer; expected one of %s, or plugin = \"FILE.wasm\" beside it",
-					c.Name, strings.Join(scorer.NativeNames(), ", ")))
+				problems = append(problems, c.Problem("name", "%s, or plugin = \"FILE.wasm\" beside it",
+					config.NotOneOf(c.Name, scorer.Natives)))
 				continue
 			}
 			if c.SHA256 != "" || c.Config != nil {

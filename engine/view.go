@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,7 +166,7 @@ func viewEndpoint(ep route.Endpoint, now time.Time, detail string) endpointView 
 	v := endpointView{
 		Name: row.Provider.Name + " | " + row.Model.ID, ID: row.ID, ModelID: row.Model.ID, ProviderName: row.Provider.Name,
 		Tag: row.Tag, CredentialGroup: row.Group.Name, Quantization: row.Quantization, ContextLength: row.ContextLength,
-		Pricing: pricesOf(row.Prices), Parameters: row.ParameterNames(), ProcessingRegions: row.ProcessingRegions,
+		Pricing: pricesOf(row.Prices), Parameters: slices.Sorted(maps.Keys(row.Parameters)), ProcessingRegions: row.ProcessingRegions,
 		Jurisdiction: row.Jurisdiction, Headquarters: row.Headquarters, Certifications: row.Certifications,
 		Latency: viewPercentiles(ep.Stats.TTFT), Throughput: viewPercentiles(ep.Stats.TPS),
 		Permitted: len(ep.Denials) == 0 && !row.Disabled,
@@ -237,3 +239,6 @@ func forClient(rec *journal.Record, detail string) *journal.Record {
 	}
 	return &out
 }
+
+// Record is the record of a decision, nil where it is not kept.
+func (e *Engine) Record(id string) *journal.Record { return e.recent.Get(id) }

@@ -103,7 +103,7 @@ func (a *attempt) close(f *Fault, moreKeys bool) {
 	a.closed = true
 	a.release()
 	rec := journal.Attempt{
-		Row: a.row.ID, Provider: a.row.Provider.Name, Tag: a.row.Tag, Model: a.row.Model.ID, Credential: a.cred.Name,
+		Row: a.row.ID, Provider: a.row.Provider.Name, ProviderID: a.row.Provider.ID, Tag: a.row.Tag, Model: a.row.Model.ID, Credential: a.cred.Name,
 		Generation: a.permit.Generation(), StartedMs: millis(a.started.Sub(a.r.started)), TTFTMs: millis(a.ttft),
 		DurationMs: millis(a.took), Outcome: "ok", Status: a.status, BodySent: a.sent.extent(), Usage: a.usage, Cost: a.cost(),
 	}

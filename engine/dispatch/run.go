@@ -109,6 +109,9 @@ func (r *run) attempts(try func(*attempt) *Fault) *wire.Error {
 
 // row tries one permit with each credential that its row has. done: the request is over.
 func (r *run) row(permit policy.Permit, try func(*attempt) *Fault) (done bool, err *wire.Error) {
+	if !r.mayShow(permit) {
+		return false, nil
+	}
 	credentials := r.credentials(permit.Row().Group)
 	stale := false
 	for i := 0; i < len(credentials); i++ {
@@ -155,6 +158,21 @@ func (r *run) row(permit policy.Permit, try func(*attempt) *Fault) (done bool, e
 		return false, nil
 	}
 	return false, nil
+}
+
+// mayShow says whether the body may be shown to the permit's provider, given how many have seen it.
+func (r *run) mayShow(p policy.Permit) bool {
+	most := p.Obligations().MaxProcessors
+	if most == 0 {
+		return true
+	}
+	shown := map[string]bool{p.Row().Provider.ID: true}
+	for _, a := range r.record.Attempts {
+		if a.BodySent != "none" {
+			shown[a.ProviderID] = true
+		}
+	}
+	return len(shown) <= most
 }
 
 // credentials orders a group's credentials by a weighted draw. A row that needs none has one empty credential.

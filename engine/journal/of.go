@@ -12,7 +12,7 @@ func Of(p *route.Plan) *Record {
 		ID: p.ID, At: p.At, Generation: p.Snapshot, Seed: p.Seed,
 		Organisation: p.Principal.Organisation.ID, Key: p.Principal.Key.ID, DataClass: p.Principal.DataClass,
 		Policy: p.PolicyDigest, Catalog: p.CatalogDigest,
-		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Rejections: p.Rejections,
+		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Rejections: p.Rejections, Warnings: p.Warnings,
 	}
 	if p.Principal.Team != nil {
 		r.Team = p.Principal.Team.ID
@@ -35,7 +35,7 @@ func Of(p *route.Plan) *Record {
 		c := &p.Candidates[i]
 		out := Candidate{
 			Row: c.Row.ID, Model: c.Row.Model.ID, Provider: c.Row.Provider.ID, Tag: c.Row.Tag, Group: c.Row.Group.Name,
-			Place: c.Place, Excluded: c.Excluded, Resting: c.Resting,
+			Place: c.Place, Excluded: c.Excluded, Warnings: c.Warnings, Resting: c.Resting,
 		}
 		if c.Place > 0 {
 			out.Utility, out.Share = finite(c.Ranked.Utility), finite(c.Ranked.Share)

@@ -30,6 +30,7 @@ type Record struct {
 	Abstained    map[string]string `json:"abstained,omitempty"` // scorer → why
 	Candidates   []Candidate       `json:"candidates"`
 	Rejections   []policy.Reason   `json:"rejections,omitempty"`
+	Warnings     []policy.Reason   `json:"warnings,omitempty"` // of bindings that only warn or run dry
 	Dispatched   bool              `json:"dispatched"`
 	Attempts     []Attempt         `json:"attempts,omitempty"`
 	Outcome      Outcome           `json:"outcome"`
@@ -61,6 +62,7 @@ type Candidate struct {
 	Group    string             `json:"credential_group"`
 	Place    int                `json:"place,omitempty"` // 1-based place in the plan; absent where excluded
 	Excluded *route.Exclusion   `json:"excluded,omitempty"`
+	Warnings []policy.Reason    `json:"warnings,omitempty"`
 	Resting  bool               `json:"resting,omitempty"`
 	Utility  *float64           `json:"utility,omitempty"`
 	Share    *float64           `json:"share,omitempty"`

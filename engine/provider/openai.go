@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
@@ -42,6 +45,9 @@ func (openAI) Request(ctx context.Context, p policy.Permit, who *account.Princip
 	if req.Stream {
 		edits = append(edits, wire.Edit{Field: "stream_options.include_usage", Value: []byte("true")})
 	}
+	if edits, err = oblige(edits, p, req); err != nil {
+		return nil, err
+	}
 	body := req.AppendEdited(make([]byte, 0, len(req.Body)+256), edits...)
 	h, err := http.NewRequestWithContext(ctx, http.MethodPost, row.BaseURL+"/chat/completions", bytes.NewReader(body))
 	if err != nil {
@@ -61,6 +67,41 @@ func (openAI) Request(ctx context.Context, p policy.Permit, who *account.Princip
 		h.Header.Set("Authorization", "Bearer "+cred.Secret.Reveal())
 	}
 	return h, nil
+}
+
+// outputLimits are the names under which the limit of the answer is sent, newest last.
+var outputLimits = []string{"max_tokens", "max_completion_tokens"}
+
+// oblige adds the edits that the permit's obligations ask for.
+func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request) ([]wire.Edit, error) {
+	o, row := p.Obligations(), p.Row()
+	if limit := o.MaxOutputTokens; limit > 0 && (req.MaxOutputTokens == 0 || req.MaxOutputTokens > limit) {
+		value := strconv.AppendInt(nil, limit, 10)
+		sent := false
+		for _, name := range outputLimits {
+			if req.Has(name) {
+				edits, sent = append(edits, wire.Edit{Field: name, Value: value}), true
+			}
+		}
+		if !sent {
+			name := outputLimits[0]
+			if !row.Parameters[name] && row.Parameters[outputLimits[1]] {
+				name = outputLimits[1]
+			}
+			edits = append(edits, wire.Edit{Field: name, Value: value})
+		}
+	}
+	if o.NoStore && req.Has("store") {
+		edits = append(edits, wire.Edit{Field: "store", Value: []byte("false")})
+	}
+	if o.ZDR && row.DataPolicy.ZDR != catalog.Yes {
+		field, value, ok := strings.Cut(row.DataPolicy.ZDROption, "=")
+		if !ok || !json.Valid([]byte(value)) {
+			return nil, fmt.Errorf("the zero-retention option %q of %s is not FIELD=JSON", row.DataPolicy.ZDROption, row.ID)
+		}
+		edits = append(edits, wire.Edit{Field: field, Value: []byte(value)})
+	}
+	return edits, nil
 }
 
 var doneMark = []byte("[DONE]")

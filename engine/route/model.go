@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sort"
 	"strings"
 
 	"chaperone/engine/catalog"
@@ -104,28 +103,19 @@ func (r *Router) unknownModel(ctx context.Context, p *Plan, name string) *wire.E
 	for _, u := range r.Usable(ctx, p.Principal, p.At) {
 		usable = append(usable, u.Model.ID)
 	}
-	near := nearest(name, usable, 3)
-	if len(near) == 0 {
+	near := config.NearestN(name, 3, usable)
+	switch {
+	case len(usable) == 0:
 		e.Message += "; this key may use no model at all"
 		return e
+	case len(near) == 0:
+		near = usable[:min(3, len(usable))]
+		e.Message += "; this key may use " + strings.Join(near, ", ") + " (GET /v1/models lists all)"
+	default:
+		e.Message += "; the nearest that this key may use: " + strings.Join(near, ", ")
 	}
-	e.Message += "; the nearest that this key may use: " + strings.Join(near, ", ")
 	e.Metadata = map[string]any{"availability": map[string]any{
 		"code": "model_not_found", "retryable": false, "requested_models": []string{name}, "fallback_models": near,
 	}}
 	return e
-}
-
-// nearest are the n names closest to name by edit distance, the slug alone counting as a name too.
-func nearest(name string, among []string, n int) []string {
-	distance := func(id string) int {
-		d := config.Distance(name, id)
-		if _, slug, ok := strings.Cut(id, "/"); ok && !strings.Contains(name, "/") {
-			d = min(d, config.Distance(name, slug))
-		}
-		return d
-	}
-	out := append([]string(nil), among...)
-	sort.SliceStable(out, func(a, b int) bool { return distance(out[a]) < distance(out[b]) })
-	return out[:min(n, len(out))]
 }

@@ -28,7 +28,8 @@ type Candidate struct {
 	Row      *catalog.Row
 	Excluded *Exclusion // nil where it is in the plan
 	Ranked   scorer.RankedRow
-	Place    int // 1-based place in the plan; 0 where excluded
+	Warnings []policy.Reason // what bindings that only warn or run dry would have denied it for
+	Place    int             // 1-based place in the plan; 0 where excluded
 
 	model   int // its model's place among those asked for
 	permit  policy.Permit
@@ -57,6 +58,8 @@ type Plan struct {
 	Candidates    []Candidate
 	Refusal       *wire.Error // nil exactly where Permits is not empty
 	Rejections    []policy.Reason
+	Warnings      []policy.Reason    // what bindings that only warn or run dry would have rejected the request for
+	Weights       map[string]float64 // of scorers, as policy prefers; nil: the configured ones
 	Scorers       []string
 	Abstained     map[string]error
 	Took          time.Duration

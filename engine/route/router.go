@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"math"
 	"sort"
 	"time"
@@ -101,9 +102,13 @@ func (r *Router) judge(ctx context.Context, p *Plan, stats *telemetry.View) {
 		}
 	}
 	j := r.Policies.Judge(ctx, &policy.Query{Principal: p.Principal, Request: p.Request, Rows: rows, Stats: stats, Now: p.At})
-	p.Rejections = j.Rejections
+	p.Rejections, p.Warnings, p.Weights = j.Rejections, j.Warnings, j.Weights
+	for _, why := range j.Ignored {
+		p.abstain("policy "+why.Package, errors.New(why.Message))
+	}
 	for k, i := range left {
 		c, v := &p.Candidates[i], &j.Verdicts[k]
+		c.Warnings = v.Warnings
 		switch {
 		case len(j.Rejections) > 0:
 			c.Excluded = &Exclusion{Stage: StagePolicy, Code: "policy", Message: "the whole request is refused", Denials: j.Rejections}
@@ -187,17 +192,14 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 	for _, i := range group {
 		b.Rows = append(b.Rows, p.Candidates[i].Row)
 	}
-	scorers, spread := r.Scorers, r.Spread
+	scorers, spread := r.weighted(p.Weights), r.Spread
 	if name, ok := sortScorers[prefs.Sort]; ok {
 		native, _ := scorer.Native(name)
 		scorers, spread = []scorer.Weighted{{Scorer: native, Weight: 1}}, scorer.Spread{}
 	}
 	ranking := scorer.Rank(ctx, b, scorers, spread)
 	for name, err := range ranking.Abstained {
-		if p.Abstained == nil {
-			p.Abstained = map[string]error{}
-		}
-		p.Abstained[name] = err
+		p.abstain(name, err)
 	}
 	order := make([]int, len(ranking.Order))
 	for place, k := range ranking.Order {
@@ -215,6 +217,25 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 		sort.SliceStable(order, func(a, b int) bool { return wanted(order[a]) < wanted(order[b]) })
 	}
 	return order
+}
+
+// weighted are the scorers with the weights that a policy prefers, where it does: those that it does not name get none.
+func (r *Router) weighted(preferred map[string]float64) []scorer.Weighted {
+	if preferred == nil {
+		return r.Scorers
+	}
+	out := make([]scorer.Weighted, len(r.Scorers))
+	for i, s := range r.Scorers {
+		out[i] = scorer.Weighted{Scorer: s.Scorer, Weight: preferred[s.Scorer.Name()]}
+	}
+	return out
+}
+
+func (p *Plan) abstain(name string, err error) {
+	if p.Abstained == nil {
+		p.Abstained = map[string]error{}
+	}
+	p.Abstained[name] = err
 }
 
 // sortScorers are the native scorers behind provider.sort.

@@ -2,6 +2,8 @@ package route
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"sort"
 	"time"
 
@@ -46,7 +48,7 @@ func (r *Router) Usable(ctx context.Context, who *account.Principal, now time.Ti
 // Endpoints judges every row of m for a plain text request of this principal.
 func (r *Router) Endpoints(ctx context.Context, who *account.Principal, m *catalog.Model, now time.Time) []Endpoint {
 	stats := r.Board.View(now)
-	j := r.Policies.Judge(ctx, &policy.Query{Principal: who, Request: wire.PlainRequest(m.ID), Rows: m.Rows, Stats: stats, Now: now})
+	j := r.Policies.Judge(ctx, &policy.Query{Principal: who, Request: plainRequest(m.ID), Rows: m.Rows, Stats: stats, Now: now})
 	out := make([]Endpoint, len(m.Rows))
 	for i, row := range m.Rows {
 		out[i] = Endpoint{Row: row, Stats: stats.Rows[row.Index], Denials: j.Rejections}
@@ -55,4 +57,17 @@ func (r *Router) Endpoints(ctx context.Context, who *account.Principal, m *catal
 		}
 	}
 	return out
+}
+
+// plainRequest asks model for text and wants nothing special.
+func plainRequest(model string) *wire.Request {
+	name, err := json.Marshal(model)
+	if err != nil {
+		panic(err) // a string always marshals
+	}
+	req, refused := wire.SkimChat(fmt.Appendf(nil, `{"model":%s,"messages":[{"role":"user","content":"."}]}`, name))
+	if refused != nil {
+		panic(refused) // well-formed by construction
+	}
+	return req
 }

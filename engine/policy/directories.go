@@ -1,0 +1,28 @@
+package policy
+
+import (
+	"io/fs"
+	"path/filepath"
+
+	"chaperone/engine/config"
+)
+
+// Directories are the folders that the sources of these documents are read from, with all below them: what to watch.
+func Directories(documents []*config.Document) []string {
+	var found []string
+	for _, doc := range documents {
+		var section struct {
+			Sources []sourceConfig `toml:"sources"`
+		}
+		doc.Decode("policy", &section) // its problems are Load's to report
+		for _, sc := range section.Sources {
+			filepath.WalkDir(sc.directory(), func(path string, entry fs.DirEntry, err error) error {
+				if err == nil && entry.IsDir() {
+					found = append(found, path)
+				}
+				return nil // a folder that cannot be read is Load's to report
+			})
+		}
+	}
+	return found
+}
