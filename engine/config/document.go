@@ -41,7 +41,10 @@ func syntaxProblem(path string, src []byte, err error) Problem {
 	}
 	message := strings.TrimSuffix(syntax.Message, ".")
 	if bytes.IndexByte(src, 0) < 0 { // how the library's lexer writes the end of its input
-		message = strings.ReplaceAll(message, `'\x00'`, "the end of the file")
+		message = strings.ReplaceAll(message, `'\x00'`, "end of file")
+	}
+	if strings.HasPrefix(message, "expected value but found \"") { // it quotes the word, which may be a key without its quotes
+		message = "found a bare word; expected a value, and text stands in quotes"
 	}
 	return Problem{File: path, Line: syntax.Position.Line, Key: syntax.LastKey, Message: "not TOML: " + message}
 }
