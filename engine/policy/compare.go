@@ -79,6 +79,9 @@ func (l *linter) shapesOf(t *ast.Term) shapes {
 			return s
 		}
 	case ast.Ref:
+		if v.HasPrefix(paramsRef) && len(v) == len(paramsRef)+1 {
+			return l.parameter(v[len(paramsRef)])
+		}
 		f, rest := descend(v)
 		if f == nil || f.fields != nil {
 			return anyShape
@@ -93,6 +96,9 @@ func (l *linter) shapesOf(t *ast.Term) shapes {
 		operator := v[0].Value.String()
 		if operator == ast.ObjectGet.Name && len(v) == 4 {
 			if ref, ok := v[1].Value.(ast.Ref); ok {
+				if ref.Equal(paramsRef) {
+					return l.parameter(v[2]) | l.shapesOf(v[3])
+				}
 				switch f, _ := descend(ref); {
 				case f == nil || !f.open():
 				case f.kind == kindNumberMap:
@@ -106,6 +112,15 @@ func (l *linter) shapesOf(t *ast.Term) shapes {
 		if b := ast.BuiltinMap[operator]; b != nil {
 			return shapesOfType(b.Decl.Result())
 		}
+	}
+	return anyShape
+}
+
+// parameter is what the declaration of the rule's package says of a parameter.
+func (l *linter) parameter(name *ast.Term) shapes {
+	constant, ok := name.Value.(ast.String)
+	if d := l.graph.params[l.node.rule.Module.Package.Path.String()]; ok && d != nil {
+		return d.shapes(string(constant))
 	}
 	return anyShape
 }

@@ -211,6 +211,7 @@ func (c *compiled) wrongType(n *ruleNode) string {
 	return ""
 }
 
+// shapesOfValue is what a ground term is.
 func shapesOfValue(t *ast.Term) shapes { return (&linter{}).shapesOf(t) }
 
 // reads is the read-set of the rules of that name and of everything that they reach: what the lint saw the author write,
@@ -251,20 +252,4 @@ func (c *compiled) params(pkg string) []place[param] {
 		found = append(found, n.params...)
 	}
 	return found
-}
-
-// title is the package's own, from its metadata; "" where it has none.
-func (c *compiled) annotations(pkg string) *ast.Annotations {
-	for _, file := range sortedFiles(c.source.modules) {
-		m := c.source.modules[file]
-		if m.Package.Path.String() != pkg {
-			continue
-		}
-		for _, a := range m.Annotations {
-			if a.Scope == "package" {
-				return a
-			}
-		}
-	}
-	return nil
 }

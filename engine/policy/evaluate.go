@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -148,7 +149,7 @@ func failed(err error) *outcome {
 	r := Reason{Rule: ruleError, Message: err.Error()}
 	var te *topdown.Error
 	if errors.As(err, &te) {
-		r.Message = te.Message
+		r.Message = strings.Join(strings.Fields(te.Message), " ")
 		r.Code = te.Code
 		if te.Location != nil {
 			r.File, r.Line = te.Location.File, te.Location.Row

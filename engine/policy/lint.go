@@ -46,7 +46,8 @@ type param struct {
 // shape in which the author wrote it, which is what the lints speak of.
 type graph struct {
 	nodes    []*ruleNode
-	packages map[string][]*ruleNode // by package path: data.library.training
+	packages map[string][]*ruleNode  // by package path: data.library.training
+	params   map[string]*declaration // by package path, where it declares parameters
 	problems config.Problems
 }
 
@@ -62,14 +63,28 @@ func problemAt(loc *ast.Location, format string, args ...any) config.Problem {
 	return p
 }
 
+// packageScope is the scope of metadata that stands above a package.
+const packageScope = "package"
+
 // newGraph lints every module. Its problems are all that it found; the graph is only of use where there is none.
 func newGraph(modules map[string]*ast.Module) *graph {
-	g := &graph{packages: map[string][]*ruleNode{}}
+	g := &graph{packages: map[string][]*ruleNode{}, params: map[string]*declaration{}}
 	for _, file := range sortedFiles(modules) {
 		module := modules[file]
 		pkg := module.Package.Path.String()
 		if _, ok := g.packages[pkg]; !ok {
 			g.packages[pkg] = nil
+		}
+		for _, a := range module.Annotations {
+			if a.Scope != packageScope {
+				continue
+			}
+			d, err := declared(a)
+			if err != nil {
+				g.problem(a.Location, "%v", err)
+			} else if d != nil {
+				g.params[pkg] = d
+			}
 		}
 		for _, rule := range module.Rules {
 			n := &ruleNode{rule: rule, path: rule.Ref().GroundPrefix().String()}
@@ -126,6 +141,10 @@ func (l *linter) visit(x any) bool {
 	case *ast.Term:
 		if x.Location != nil {
 			l.loc = x.Location
+		}
+	case *ast.Every:
+		if s := l.shapesOf(x.Domain); s&(shapeArray|shapeObject|shapeSet) == 0 {
+			l.problem("every … in %s: %s has no elements", x.Domain, s)
 		}
 	case ast.Call:
 		l.call(x)

@@ -27,11 +27,8 @@ type declaration struct {
 	required   []string
 }
 
-// declared is what the package says of its parameters; nil where it says nothing.
+// declared is what a package's metadata says of its parameters; nil where it says nothing.
 func declared(a *ast.Annotations) (*declaration, error) {
-	if a == nil {
-		return nil, nil
-	}
 	for _, s := range a.Schemas {
 		if !s.Path.Equal(paramsRef) {
 			continue
@@ -221,10 +218,7 @@ func (d *declaration) shapes(name string) shapes {
 
 // checkParams holds the parameters of a binding against what its package declares and reads.
 func (c *compiled) checkParams(b *scopedBinding, pkg string) config.Problems {
-	d, err := declared(c.annotations(pkg))
-	if err != nil {
-		return nil // a problem of the package, which checkDeclaration reports
-	}
+	d := c.graph.params[pkg]
 	if d == nil {
 		if len(b.Params) > 0 {
 			return config.Problems{b.Problem("params", "%s declares no parameters; leave it out, or declare them in the metadata of the package:\n%s", b.Package, declarationFor(b.Params))}
@@ -254,11 +248,8 @@ func (c *compiled) checkParams(b *scopedBinding, pkg string) config.Problems {
 // checkDeclaration holds what a package reads of its parameters against what it declares.
 func (c *compiled) checkDeclaration(pkg string) config.Problems {
 	var problems config.Problems
-	d, err := declared(c.annotations(pkg))
-	read := c.params(pkg)
+	d, read := c.graph.params[pkg], c.params(pkg)
 	switch {
-	case err != nil:
-		return config.Problems{problemAt(c.annotations(pkg).Location, "%v", err)}
 	case d == nil && len(read) == 0:
 		return nil
 	case d == nil:
