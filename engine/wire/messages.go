@@ -24,7 +24,8 @@ func (s *skim) messageList() bool {
 
 var messageFields = map[string]bool{
 	"role": true, "content": true, "name": true, "refusal": true, "reasoning": true, "reasoning_content": true,
-	"tool_calls": true, "function_call": true, "tool_call_id": true, "images": true, "audio": true,
+	"tool_calls": true, "function_call": true, "tool_call_id": true, "images": true, "audio": true, "annotations": true,
+	"reasoning_details": true,
 }
 
 func (s *skim) message() bool {
@@ -55,8 +56,10 @@ func (s *skim) message() bool {
 			ok = s.skip()
 		case "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call":
 			ok = s.counted(&s.textBytes)
-		default:
+		case "annotations", "reasoning_details": // an earlier answer's sources and thoughts, sent back: nobody fetches them
 			ok = s.skip()
+		default:
+			ok = s.watch(holds(o.key))
 		}
 		if !ok {
 			return false
@@ -224,6 +227,9 @@ func (s *skim) watchText(h holding) bool {
 	t, ok := s.text()
 	if !ok {
 		return false
+	}
+	if t.lone && h != holdsOther && h != holdsText {
+		return s.fail(at, halfPair)
 	}
 	switch h {
 	case holdsText:

@@ -14,7 +14,7 @@ func pathAt(data []byte, at int) string {
 	type level struct {
 		array bool
 		index int
-		key   []byte // between the quotes; nil before the first
+		key   []byte // decoded, its beginning; nil before the first
 	}
 	var levels []level
 	wantKey := false
@@ -53,7 +53,7 @@ func pathAt(data []byte, at int) string {
 				end++
 			}
 			if wantKey && len(levels) > 0 {
-				levels[len(levels)-1].key = data[i+1 : min(end, len(data))]
+				levels[len(levels)-1].key = unescape([]byte{}, data[i+1:min(end, len(data))], maxPath)
 				wantKey = false
 			}
 			i = end
@@ -73,7 +73,7 @@ func pathAt(data []byte, at int) string {
 			if plain(l.key) {
 				path = append(path, l.key...)
 			} else {
-				path = strconv.AppendQuote(path, string(l.key[:min(len(l.key), maxPath)]))
+				path = strconv.AppendQuote(path, string(l.key))
 			}
 		}
 		if len(path) > maxPath {

@@ -219,7 +219,7 @@ func (s *scanner) member(o *object) bool {
 		return false
 	}
 	if s.strict && t.lone {
-		return s.fail(o.keyAt, "found half of a surrogate pair in a key; a key should be whole Unicode characters")
+		return s.fail(o.keyAt, halfPair)
 	}
 	o.key = t.decoded()
 	o.members++
@@ -399,7 +399,8 @@ func hex4(b []byte) rune {
 	return r
 }
 
-// unescape appends the string whose valid inside is raw, and stops once it has appended limit bytes or just over.
+// unescape appends the string whose inside is raw, and stops once it has appended limit bytes or just over, and at what is
+// no escape.
 func unescape(dst, raw []byte, limit int) []byte {
 	limit += len(dst)
 	for i := 0; i < len(raw) && len(dst) < limit; {
@@ -409,6 +410,9 @@ func unescape(dst, raw []byte, limit int) []byte {
 			continue
 		}
 		n, size, lone := escape(raw[i:])
+		if n == 0 {
+			return dst
+		}
 		switch c := raw[i+1]; {
 		case lone:
 			dst = utf8.AppendRune(dst, utf8.RuneError)

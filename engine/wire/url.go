@@ -19,7 +19,7 @@ func hostOf(head []byte) (host, problem string) {
 		if _, ok := cutScheme(head, "data:"); ok {
 			return "", ""
 		}
-		return "", "found a string that is none; it should be an https://, http:// or data: URL"
+		return "", "found a string that is no URL; it should be an https://, http:// or data: URL"
 	}
 	end := bytes.IndexAny(rest, "/?#")
 	if end < 0 {

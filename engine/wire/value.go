@@ -23,6 +23,8 @@ func (s *scanner) wrong(want string) bool {
 	return false
 }
 
+const halfPair = "found half of a surrogate pair, which parsers read differently; every character should be whole"
+
 // clean reads a string that has one reading; want describes it.
 func (s *scanner) clean(want string) (text, bool) {
 	if s.peek() != '"' {
@@ -31,7 +33,7 @@ func (s *scanner) clean(want string) (text, bool) {
 	at := s.pos
 	t, ok := s.text()
 	if ok && t.lone {
-		return t, s.fail(at, "found half of a surrogate pair, which parsers read differently; it should be %s of whole Unicode characters", want)
+		return t, s.fail(at, halfPair)
 	}
 	return t, ok
 }
