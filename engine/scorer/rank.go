@@ -1,0 +1,137 @@
+package scorer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Ranking is what Rank gives.
+type Ranking struct {
+	Order []int       // indices into Batch.Rows, best first
+	Rows  []RankedRow // parallel to Batch.Rows
+	// Abstained names scorers that gave no opinion because of an error, with it.
+	Abstained map[string]error
+}
+
+// RankedRow is how one row came out.
+type RankedRow struct {
+	Utility float64            // the blend, 0…1
+	Share   float64            // probability with which it was to be tried first
+	Scores  map[string]float64 // by scorer, as it gave them: NaN and infinities too
+	Parts   map[string]float64 // by scorer, as utilities
+	Terms   []Term             // of the first Explainer in the blend
+}
+
+// Rank runs every scorer, blends and draws the order with b.Seed: the first place is drawn by share, the rows that were not
+// drawn follow in the order of their utilities. Ties of utility are broken by expected price, then catalog order.
+//
+// A row's utility is the weighted mean of its parts. Without a scorer, or where all weights are 0, every row has the utility
+// 0.5. Whatever scorers do, Order is a permutation of the rows: one that fails or panics abstains.
+func Rank(ctx context.Context, b *Batch, scorers []Weighted, spread Spread) *Ranking {
+	r := &Ranking{Order: make([]int, len(b.Rows)), Rows: make([]RankedRow, len(b.Rows))}
+	r.blend(ctx, b, scorers)
+	r.sort(b)
+	spread.fillShares(r.Rows, r.Order)
+	if first := draw(b.Seed, r.Rows, r.Order); first > 0 {
+		drawn := r.Order[first]
+		copy(r.Order[1:first+1], r.Order[:first])
+		r.Order[0] = drawn
+	}
+	return r
+}
+
+// blend sets the rows' utilities and what explains them.
+func (r *Ranking) blend(ctx context.Context, b *Batch, scorers []Weighted) {
+	n := len(r.Rows)
+	for i := range r.Rows {
+		r.Rows[i].Scores = make(map[string]float64, len(scorers))
+		r.Rows[i].Parts = make(map[string]float64, len(scorers))
+	}
+	// Weights count relative to the heaviest, so that the sum of the largest there are is still finite.
+	heaviest := 0.0
+	for _, s := range scorers {
+		if !math.IsInf(s.Weight, 0) {
+			heaviest = max(heaviest, s.Weight)
+		}
+	}
+	var total float64
+	var explainer Explainer
+	// Each scorer gets a slice that no other has: one that keeps it cannot touch another's scores.
+	buffer := make([]float64, n*len(scorers))
+	for k, s := range scorers {
+		name := s.Scorer.Name()
+		scores := buffer[k*n : (k+1)*n : (k+1)*n]
+		if err := run(ctx, b, s, scores); err != nil {
+			r.abstain(name, err)
+			continue
+		}
+		for i := range r.Rows {
+			r.Rows[i].Scores[name] = scores[i]
+		}
+		fillUtilities(s.Scorer.Scale(), scores, scores)
+		weight := 0.0
+		if s.Weight > 0 {
+			weight = s.Weight / heaviest
+			if e, ok := s.Scorer.(Explainer); ok && explainer == nil {
+				explainer = e
+			}
+		}
+		total += weight
+		for i := range r.Rows {
+			r.Rows[i].Parts[name] = scores[i]
+			r.Rows[i].Utility += float64(weight * scores[i]) // converted: no fused multiply-add, the same sum everywhere
+		}
+	}
+	for i := range r.Rows {
+		if total == 0 {
+			r.Rows[i].Utility = noOpinion
+			continue
+		}
+		r.Rows[i].Utility = min(r.Rows[i].Utility/total, 1)
+		if explainer != nil {
+			r.Rows[i].Terms = explainer.Explain(b, i)
+		}
+	}
+}
+
+// run fills scores, or says why the scorer abstains.
+func run(ctx context.Context, b *Batch, s Weighted, scores []float64) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	if err := checkWeighted(s); err != nil {
+		return err
+	}
+	for i := range scores {
+		scores[i] = math.NaN()
+	}
+	return s.Scorer.Score(ctx, b, scores)
+}
+
+func (r *Ranking) abstain(name string, err error) {
+	if r.Abstained == nil {
+		r.Abstained = map[string]error{}
+	}
+	r.Abstained[name] = err
+}
+
+// sort orders the rows by utility, then expected price, then place in the catalog.
+func (r *Ranking) sort(b *Batch) {
+	for i := range r.Order {
+		r.Order[i] = i
+	}
+	slices.SortStableFunc(r.Order, func(i, j int) int {
+		if c := cmp.Compare(r.Rows[j].Utility, r.Rows[i].Utility); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(expectedPrice(b, b.Rows[i]), expectedPrice(b, b.Rows[j])); c != 0 {
+			return c
+		}
+		return cmp.Compare(b.Rows[i].Index, b.Rows[j].Index)
+	})
+}
