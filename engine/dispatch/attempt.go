@@ -61,10 +61,10 @@ type attempt struct {
 	edits []wire.Edit // of every event: id, model, provider
 }
 
-func (r *run) newAttempt(p policy.Permit, who *account.Principal, cred catalog.Credential) (*attempt, *Fault) {
+func (r *run) newAttempt(started time.Time, p policy.Permit, who *account.Principal, cred catalog.Credential) (*attempt, *Fault) {
 	row := p.Row()
 	ctx, cancel := context.WithCancelCause(r.ctx)
-	a := &attempt{r: r, permit: p, row: row, cred: cred, cancel: cancel, started: time.Now()}
+	a := &attempt{r: r, permit: p, row: row, cred: cred, cancel: cancel, started: started}
 	var err error
 	if a.dialect, err = provider.ByName(row.Dialect); err == nil {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

@@ -121,6 +121,8 @@ func (r *run) row(permit policy.Permit, try func(*attempt) *Fault) (done bool, e
 		if len(r.record.Attempts) >= r.j.Limits.Attempts || !time.Now().Before(r.deadline) {
 			return true, r.end(r.exhausted())
 		}
+		// Taken before the check: a snapshot that was in force by then has been asked.
+		started := time.Now()
 		now, who, why := r.j.Recheck(r.ctx, permit)
 		if why != nil {
 			if errors.Is(why, ErrKeyRevoked) {
@@ -130,7 +132,7 @@ func (r *run) row(permit policy.Permit, try func(*attempt) *Fault) (done bool, e
 			r.faults = append(r.faults, failed{permit.Row(), fault("newly_denied", 0, "")})
 			return false, nil
 		}
-		a, f := r.newAttempt(now, who, credentials[i])
+		a, f := r.newAttempt(started, now, who, credentials[i])
 		if f == nil {
 			f = try(a)
 			a.close(f, i+1 < len(credentials))

@@ -74,6 +74,7 @@ type Candidate struct {
 type Attempt struct {
 	Row        string              `json:"row"`
 	Provider   string              `json:"provider"`
+	ProviderID string              `json:"provider_id"`
 	Tag        string              `json:"tag"`
 	Model      string              `json:"model"`
 	Credential string              `json:"credential,omitempty"` // its name, never the key
