@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 )
 
 // ErrEventTooLarge is returned for an event that is longer than the reader's limit.
@@ -51,6 +52,9 @@ func NewEventReader(r io.Reader, limit int) *EventReader {
 // Next returns the next event; io.EOF at a clean end, io.ErrUnexpectedEOF where the stream ends inside an event,
 // ErrEventTooLarge, or the reader's own error. After an error there is nothing more to read.
 func (er *EventReader) Next() (Event, error) {
+	if !er.begun {
+		er.skipMark()
+	}
 	er.begin()
 	for {
 		for er.pos < len(er.buf) {
@@ -84,7 +88,7 @@ func (er *EventReader) Next() (Event, error) {
 		}
 	more:
 		if er.pos-er.start > er.limit {
-			return Event{}, ErrEventTooLarge
+			return er.tooLarge()
 		}
 		if er.err != nil {
 			return er.last()
@@ -95,9 +99,26 @@ func (er *EventReader) Next() (Event, error) {
 
 func (er *EventReader) checked(ev Event) (Event, error) {
 	if len(ev.Raw) > er.limit {
-		return Event{}, ErrEventTooLarge
+		return er.tooLarge()
 	}
 	return ev, nil
+}
+
+func (er *EventReader) tooLarge() (Event, error) {
+	er.buf, er.err = er.buf[:er.pos], ErrEventTooLarge
+	return Event{}, ErrEventTooLarge
+}
+
+// skipMark drops the byte order mark that a stream may begin with.
+func (er *EventReader) skipMark() {
+	const mark = "\ufeff"
+	for len(er.buf) < len(mark) && strings.HasPrefix(mark, string(er.buf)) && er.err == nil {
+		er.fill()
+	}
+	if bytes.HasPrefix(er.buf, []byte(mark)) {
+		er.pos = len(mark)
+	}
+	er.begun = true
 }
 
 // begin forgets the event before.
@@ -123,16 +144,10 @@ func (er *EventReader) fill() {
 		er.buf = er.buf[:len(er.buf)+n]
 		er.err = err
 		if n > 0 || err != nil {
-			break
+			return
 		}
 	}
-	if !er.begun && (len(er.buf) >= 3 || er.err != nil) {
-		er.begun = true
-		if bytes.HasPrefix(er.buf, []byte("\ufeff")) {
-			er.pos = 3
-			er.begin()
-		}
-	}
+	er.err = io.ErrNoProgress
 }
 
 // endLine takes the line that ends at end; ok where it is blank and ends an event.
