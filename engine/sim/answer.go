@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// Completion is the whole right answer to a request.
+type Completion struct {
+	Choices          []Choice
+	PromptTokens     int64
+	CompletionTokens int64 // of all choices, reasoning included
+	ReasoningTokens  int64
+}
+
+// Choice is one of the n alternatives.
+type Choice struct {
+	Text         string
+	Reasoning    string
+	Call         *Call  // in place of a text where the request demands a tool call
+	FinishReason string // stop, length or tool_calls
+	Tokens       int    // of output, reasoning included
+}
+
+// Call is a function call.
+type Call struct {
+	ID        string
+	Name      string
+	Arguments string // JSON
+}
+
+// Answer is the whole right answer of a provider with that profile to a body: what a client has when nothing went wrong. The
+// error says why the body is no chat completion request.
+//
+// Texts follow from the profile's seed and the messages alone, unless OwnAnswers is set; how long they are follows from
+// those, OutputTokens and the request's limit. So a text that two providers end in different places begins the same.
+func Answer(p Profile, body []byte) (Completion, error) {
+	r, err := parse(body)
+	if err != nil {
+		return Completion{}, err
+	}
+	return answer(&p, r), nil
+}
+
+func answer(p *Profile, r *request) Completion {
+	c := Completion{PromptTokens: r.promptTokens()}
+	for i := range r.choices() {
+		g := newGenerator(p, r, i)
+		choice := Choice{FinishReason: g.finish}
+		var text, reasoning, arguments strings.Builder
+		for {
+			d, ok := g.next()
+			if !ok {
+				break
+			}
+			choice.Tokens++
+			switch d.kind {
+			case textDelta:
+				text.WriteString(d.text)
+			case reasoningDelta:
+				c.ReasoningTokens++
+				reasoning.WriteString(d.text)
+			case callDelta:
+				arguments.WriteString(d.text)
+			}
+		}
+		choice.Text, choice.Reasoning = text.String(), reasoning.String()
+		if g.call != nil {
+			choice.Call = &Call{ID: g.callID, Name: g.call.Name, Arguments: arguments.String()}
+		}
+		c.Choices = append(c.Choices, choice)
+		c.CompletionTokens += int64(choice.Tokens)
+	}
+	return c
+}
+
+type deltaKind int
+
+const (
+	textDelta deltaKind = iota
+	reasoningDelta
+	callDelta // a piece of a call's arguments
+)
+
+// delta is one token of output.
+type delta struct {
+	kind deltaKind
+	text string
+}
+
+// generator makes the tokens of one choice, one by one, so that thousands of slow streams hold no texts.
+type generator struct {
+	index     int
+	words     *rand.Rand
+	reasoning int // tokens that are left
+	text      int
+	begun     bool
+	call      *function
+	callID    string
+	arguments []string // pieces that are left
+	finish    string
+}
+
+func newGenerator(p *Profile, r *request, index int) *generator {
+	own := ""
+	if p.OwnAnswers {
+		own = p.Name
+	}
+	messages := r.messages()
+	source := func(purpose string) *rand.Rand {
+		return random(p.Seed, purpose, []byte(own), binary.BigEndian.AppendUint64(nil, uint64(index)), messages)
+	}
+	g := &generator{index: index, words: source("words"), finish: "stop"}
+	limit, limited := r.limit()
+
+	if g.call = r.call(); g.call != nil {
+		g.finish = "tool_calls"
+		g.callID = fmt.Sprintf("call_%016x", g.words.Uint64())
+		g.arguments = pieces(arguments(g.call.Parameters, g.words))
+		if limited && len(g.arguments) > limit {
+			g.arguments, g.finish = g.arguments[:limit], "length"
+		}
+		return g
+	}
+
+	g.reasoning, g.text = p.ReasoningTokens, 64
+	switch {
+	case p.OutputTokens.P50 != 0:
+		g.text = max(1, int(p.OutputTokens.at(source("length").NormFloat64())))
+	case limited:
+		g.text = limit
+	}
+	if limited && g.reasoning+g.text >= limit {
+		g.reasoning = min(g.reasoning, limit)
+		g.text = limit - g.reasoning
+		g.finish = "length"
+	}
+	return g
+}
+
+// next is the next token; false where there is none left.
+func (g *generator) next() (delta, bool) {
+	switch {
+	case len(g.arguments) > 0:
+		d := delta{callDelta, g.arguments[0]}
+		g.arguments = g.arguments[1:]
+		return d, true
+	case g.reasoning > 0:
+		g.reasoning--
+		return delta{reasoningDelta, g.word()}, true
+	case g.text > 0:
+		g.text--
+		word := g.word()
+		if !g.begun {
+			g.begun = true
+			word = strings.TrimPrefix(word, " ")
+		}
+		return delta{textDelta, word}, true
+	}
+	return delta{}, false
+}
+
+// left is how many tokens are to come.
+func (g *generator) left() int { return len(g.arguments) + g.reasoning + g.text }
+
+func (g *generator) word() string { return vocabulary[g.words.IntN(len(vocabulary))] }
+
+// vocabulary is tokens as models make them: most with the space before them, some that need escapes in JSON or several bytes
+// in UTF-8, so that a relay that damages bytes is found out.
+var vocabulary = strings.Split(
+	" a| the| of| to| and| in| is| it| that| for| as| on| with| by| at| from| this| which| one| two| more| other| than| then|"+
+		" route| answer| question| model| token| river| harbour| lantern| window| garden| bridge| signal| winter| morning| paper|"+
+		" quiet| early| narrow| bright| patient| certain| distant| careful| carries| opens| follows| returns| measures| keeps|"+
+		" begins|,|.| —| naïve| café| Straße| \"quoted\"| back\\slash| 数据| слово| 🚢|\n\n|\n- |\ttab| <b>&amp;</b>", "|")
+
+// arguments makes a small object that has the properties which a JSON schema requires, of the types that it says.
+func arguments(schema json.RawMessage, r *rand.Rand) string {
+	var s struct {
+		Properties map[string]struct {
+			Type any   `json:"type"`
+			Enum []any `json:"enum"`
+		} `json:"properties"`
+		Required []string `json:"required"`
+	}
+	// A schema that does not read like one makes an object without properties.
+	_ = json.Unmarshal(schema, &s)
+	object := map[string]any{}
+	for _, name := range s.Required {
+		property := s.Properties[name]
+		if len(property.Enum) > 0 {
+			object[name] = property.Enum[r.IntN(len(property.Enum))]
+			continue
+		}
+		switch property.Type {
+		case "integer":
+			object[name] = r.IntN(100)
+		case "number":
+			object[name] = float64(r.IntN(1000)) / 10
+		case "boolean":
+			object[name] = r.IntN(2) == 1
+		case "array":
+			object[name] = []any{}
+		case "object":
+			object[name] = map[string]any{}
+		case "null":
+			object[name] = nil
+		default:
+			object[name] = strings.TrimSpace(vocabulary[r.IntN(len(vocabulary))])
+		}
+	}
+	return string(mustJSON(object))
+}
+
+// pieces cuts a text into tokens of four characters.
+func pieces(text string) []string {
+	var out []string
+	for chunk := range slices.Chunk([]rune(text), 4) {
+		out = append(out, string(chunk))
+	}
+	return out
+}
+
+// mustJSON encodes what can always be encoded: strings, numbers and maps of them.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

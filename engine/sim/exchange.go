@@ -1,0 +1,269 @@
+package sim
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"html"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxBody is the largest request body that is read.
+const maxBody = 64 << 20
+
+func bearerOf(r *http.Request) string {
+	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return bearer
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	profile *Profile
+	up      context.Context // ends when the provider goes down
+	w       http.ResponseWriter
+	control *http.ResponseController
+	r       *http.Request
+	start   time.Time
+
+	request *request
+	fate    fate
+	bearer  string
+	id      string
+	timer   *time.Timer // made by the first wait
+
+	status int // sent
+	tokens int // sent
+}
+
+// chat answers POST /v1/chat/completions and logs it.
+func (p *Provider) chat(up context.Context, w http.ResponseWriter, r *http.Request) {
+	profile := p.profile.Load()
+	x := &exchange{profile: profile, up: up, w: w, control: http.NewResponseController(w), r: r, start: time.Now(), bearer: bearerOf(r)}
+	defer x.stopTimer()
+
+	body, readErr := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	credential, accepted := profile.credential(x.bearer)
+	record := &Record{At: x.start, Bearer: x.bearer, Credential: credential, BodyBytes: int64(len(body)), Fate: Unread}
+	if profile.KeepRequests {
+		record.Header, record.Body = r.Header.Clone(), body
+	}
+	var refused error
+	if readErr == nil {
+		if x.request, refused = parse(body); refused == nil {
+			record.User, record.Model, record.Stream = x.request.User, x.request.Model, x.request.Stream
+			record.Denied = profile.denies(x.request.organisation(), credential, record.Model)
+		}
+	}
+	p.log.begin(record)
+	x.id = fmt.Sprintf("chatcmpl-%016x", random(profile.Seed, "id", []byte(profile.Name), number(record.Number)).Uint64())
+
+	kind, answer := p.decide(x, record.Number, readErr, refused, credential, accepted)
+	seen := p.log.update(record, func(r *Record) { r.Fate = kind })
+	call(&p.onRequest, seen)
+	whole := answer()
+	call(&p.onEnd, p.log.end(record, func(r *Record) {
+		r.Status, r.Tokens = x.status, x.tokens
+		switch {
+		case whole:
+		case up.Err() != nil:
+			r.Fate = Outage
+		default:
+			r.Cancelled = true
+		}
+	}))
+	if !whole && up.Err() != nil {
+		// Returning would end the body as if it were whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// decide finds a request's fate and what carries it out, which returns false where the client or the provider went away
+// before the end.
+func (p *Provider) decide(x *exchange, place uint64, unread, refused error, credential string, accepted bool) (Kind, func() bool) {
+	var draw *rand.Rand
+	if x.request != nil {
+		draw = p.source(x, place)
+	}
+	switch {
+	case unread != nil:
+		return Unread, func() bool { return false }
+	case !accepted:
+		return Unauthorised, func() bool { return x.refuse(http.StatusUnauthorized, unauthorised(x.bearer)) }
+	case refused != nil:
+		return BadRequest, func() bool {
+			return x.refuse(http.StatusBadRequest, apiError{Type: "invalid_request_error", Code: "invalid_request", Message: refused.Error()})
+		}
+	case len(x.profile.Models) > 0 && !slices.Contains(x.profile.Models, x.request.Model):
+		return UnknownModel, func() bool { return x.refuse(http.StatusNotFound, unknownModel(x.request.Model)) }
+	}
+	if wait, ok := p.limits.take(x.profile.Limit, credential, time.Now(), x.w.Header()); !ok {
+		return RateLimited, func() bool {
+			retryAfter(x.w.Header(), wait)
+			return x.refuse(http.StatusTooManyRequests, ofStatus(http.StatusTooManyRequests, x.bearer, x.request.Model))
+		}
+	}
+	x.fate = x.profile.fate(draw)
+	if x.fate.fault == nil {
+		return Served, x.serve
+	}
+	return x.fate.fault.Kind, x.fail
+}
+
+// source is the generator that a request's fate is drawn from.
+func (p *Provider) source(x *exchange, place uint64) *rand.Rand {
+	var of []byte
+	if x.profile.FateBy == "body" {
+		of = append([]byte(x.request.User+"\x00"), x.request.messages()...)
+		digest := sha256.Sum256(of)
+		p.seenMu.Lock()
+		place = p.seen[digest]
+		p.seen[digest]++
+		p.seenMu.Unlock()
+	}
+	return random(x.profile.Seed, "fate", []byte(x.profile.Name), of, number(place))
+}
+
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// serve answers well, streaming or not.
+func (x *exchange) serve() bool {
+	if x.request.Stream {
+		return x.stream()
+	}
+	return x.whole()
+}
+
+// fail carries out a fault. Those that come in the middle of an answer are left to serve.
+func (x *exchange) fail() bool {
+	f := x.fate.fault
+	h := x.w.Header()
+	switch f.Kind {
+	case Reset:
+		return x.hangUp(true)
+	case Close:
+		return x.hangUp(false)
+	case Status:
+		if wait := f.announcedWait(); wait > 0 {
+			retryAfter(h, wait)
+		}
+		return x.refuse(f.Status, ofStatus(f.Status, x.bearer, x.request.Model))
+	case ContextLength, ContentPolicy, UnsupportedParameter:
+		return x.refuse(http.StatusBadRequest, refusal(f.Kind))
+	case Slow:
+		if !x.wait(x.start.Add(f.Delay)) {
+			return false
+		}
+		x.start = time.Now()
+		return x.serve()
+	case Silent:
+		return x.forever()
+	case ErrorBody:
+		return x.refuse(http.StatusOK, ofStatus(http.StatusInternalServerError, x.bearer, x.request.Model))
+	case Empty:
+		h.Set("Content-Type", "application/json")
+		return x.send(http.StatusOK, nil)
+	case HTML:
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		return x.send(f.status(), []byte("<html><head><title>"+html.EscapeString(http.StatusText(f.status()))+
+			"</title></head><body><center><h1>Something went wrong</h1></center></body></html>\n"))
+	case Redirect:
+		location := f.Location
+		if location == "" {
+			location = x.r.URL.Path
+		}
+		h.Set("Location", location)
+		return x.send(f.status(), nil)
+	}
+	return x.serve()
+}
+
+// refuse answers with an error object.
+func (x *exchange) refuse(status int, e apiError) bool {
+	x.w.Header().Set("Content-Type", "application/json")
+	return x.send(status, errorBody(e))
+}
+
+// send answers with a whole body.
+func (x *exchange) send(status int, body []byte) bool {
+	x.head(status)
+	x.w.Write(body)
+	return x.control.Flush() == nil
+}
+
+func (x *exchange) head(status int) {
+	x.status = status
+	x.w.Header().Set("x-request-id", "req_"+strings.TrimPrefix(x.id, "chatcmpl-"))
+	x.w.WriteHeader(status)
+}
+
+// wait sends what is written and returns at that time, or false as soon as the client or the provider has gone.
+func (x *exchange) wait(until time.Time) bool {
+	if x.r.Context().Err() != nil {
+		return false
+	}
+	d := time.Until(until)
+	if d <= 0 {
+		return true
+	}
+	if x.status != 0 && x.control.Flush() != nil {
+		return false
+	}
+	if x.timer == nil {
+		x.timer = time.NewTimer(d)
+	} else {
+		x.timer.Reset(d)
+	}
+	select {
+	case <-x.timer.C:
+		return true
+	case <-x.r.Context().Done():
+		return false
+	}
+}
+
+// forever sends what is written and then nothing until the client or the provider has gone. It returns false.
+func (x *exchange) forever() bool {
+	if x.status != 0 && x.control.Flush() != nil {
+		return false
+	}
+	<-x.r.Context().Done()
+	return false
+}
+
+func (x *exchange) stopTimer() {
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+}
+
+// hangUp sends what is written and closes the connection, with a reset or as if it had ended.
+func (x *exchange) hangUp(reset bool) bool {
+	if x.status != 0 && x.control.Flush() != nil {
+		return false
+	}
+	connection, _, err := x.control.Hijack()
+	if err != nil {
+		return false
+	}
+	if tcp, ok := connection.(*net.TCPConn); ok && reset {
+		_ = tcp.SetLinger(0)
+	}
+	connection.Close()
+	return true
+}
+
+// due is when the n-th token of a choice, from 0, is to be sent.
+func (x *exchange) due(n int) time.Time {
+	at := x.start.Add(x.fate.ttft)
+	if x.fate.tps > 0 {
+		at = at.Add(seconds(float64(n) / x.fate.tps))
+	}
+	return at
+}

@@ -1,0 +1,134 @@
+package sim
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// request is what a provider reads of a chat completion request.
+type request struct {
+	Model         string          `json:"model"`
+	Messages      json.RawMessage `json:"messages"`
+	User          string          `json:"user"`
+	Stream        bool            `json:"stream"`
+	StreamOptions struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"`
+	MaxTokens           *int            `json:"max_tokens"`
+	MaxCompletionTokens *int            `json:"max_completion_tokens"`
+	N                   *int            `json:"n"`
+	Tools               []tool          `json:"tools"`
+	ToolChoice          json.RawMessage `json:"tool_choice"`
+}
+
+type tool struct {
+	Type     string   `json:"type"`
+	Function function `json:"function"`
+}
+
+type function struct {
+	Name       string          `json:"name"`
+	Parameters json.RawMessage `json:"parameters"`
+}
+
+// parse reads a body; the error is fit for the 400 that answers it.
+func parse(body []byte) (*request, error) {
+	var r request
+	if err := json.Unmarshal(body, &r); err != nil {
+		return nil, fmt.Errorf("We could not parse the JSON body of your request: %w", err)
+	}
+	if r.Model == "" {
+		return nil, errors.New("you must provide a model parameter")
+	}
+	var messages []json.RawMessage
+	if json.Unmarshal(r.Messages, &messages) != nil || len(messages) == 0 {
+		return nil, errors.New("you must provide a messages array that is not empty")
+	}
+	if r.N != nil && (*r.N < 1 || *r.N > 128) {
+		return nil, fmt.Errorf("n is %d; it should be 1 to 128", *r.N)
+	}
+	if limit, ok := r.limit(); ok && limit < 1 {
+		return nil, fmt.Errorf("max_tokens is %d; it should be at least 1", limit)
+	}
+	return &r, nil
+}
+
+// limit is the most output tokens that a choice may have.
+func (r *request) limit() (int, bool) {
+	switch {
+	case r.MaxCompletionTokens != nil:
+		return *r.MaxCompletionTokens, true
+	case r.MaxTokens != nil:
+		return *r.MaxTokens, true
+	}
+	return 0, false
+}
+
+func (r *request) choices() int {
+	if r.N == nil {
+		return 1
+	}
+	return *r.N
+}
+
+// organisation is the user field up to its first slash.
+func (r *request) organisation() string {
+	organisation, _, _ := strings.Cut(r.User, "/")
+	return organisation
+}
+
+// call is the function that must be called: nil unless tool_choice is "required" or names one.
+func (r *request) call() *function {
+	var named struct {
+		Function struct {
+			Name string `json:"name"`
+		} `json:"function"`
+	}
+	required := string(bytes.TrimSpace(r.ToolChoice)) == `"required"`
+	if !required && (len(r.ToolChoice) == 0 || json.Unmarshal(r.ToolChoice, &named) != nil || named.Function.Name == "") {
+		return nil
+	}
+	for i := range r.Tools {
+		if t := &r.Tools[i]; t.Type == "function" && (required || t.Function.Name == named.Function.Name) {
+			return &t.Function
+		}
+	}
+	return nil
+}
+
+// promptTokens is a quarter of the messages' bytes, rounded up.
+func (r *request) promptTokens() int64 { return int64(len(r.messages())+3) / 4 }
+
+// messages is the messages without insignificant space.
+func (r *request) messages() []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, r.Messages) != nil {
+		return r.Messages
+	}
+	return b.Bytes()
+}
+
+// random is a source seeded with the hash of a seed, a purpose and what else it depends on.
+func random(seed uint64, purpose string, parts ...[]byte) *rand.Rand {
+	h := sha256.New()
+	var n [8]byte
+	write := func(part []byte) {
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write(part)
+	}
+	binary.BigEndian.PutUint64(n[:], seed)
+	h.Write(n[:])
+	write([]byte(purpose))
+	for _, part := range parts {
+		write(part)
+	}
+	sum := h.Sum(nil)
+	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])))
+}
