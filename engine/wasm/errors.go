@@ -1,0 +1,53 @@
+package wasm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// What can be wrong with a plugin when it is loaded.
+var (
+	ErrRead     = errors.New("cannot be read")
+	ErrPin      = errors.New("is not the file that was pinned")
+	ErrModule   = errors.New("is not a module that can be run")
+	ErrManifest = errors.New("has no valid manifest")
+	ErrImport   = errors.New("imports what no plugin may use")
+	ErrExport   = errors.New("does not export what a scorer must")
+	ErrInit     = errors.New("did not start")
+	ErrGolden   = errors.New("does not reproduce its golden vectors")
+)
+
+// Why a call gave no scores. Each makes the scorer abstain for that request.
+var (
+	ErrAbstained = errors.New("the plugin abstained")
+	ErrRows      = errors.New("more candidates than the plugin accepts")
+	ErrBusy      = errors.New("no instance of the plugin became free in time")
+	ErrDeadline  = errors.New("the plugin ran out of time")
+	ErrTrap      = errors.New("the plugin trapped")
+	ErrReturned  = errors.New("the plugin returned an error")
+	ErrDisabled  = errors.New("the plugin is disabled after repeated failures")
+	ErrClosed    = errors.New("the plugin is closed")
+)
+
+// errExit is what proc_exit panics with: for a scorer there is no orderly exit.
+var errExit = errors.New("exit")
+
+// guestError says in one line what ended a guest's run. wazero's own text has a stack trace of many.
+func guestError(err error, limit time.Duration) error {
+	var exit *sys.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == sys.ExitCodeDeadlineExceeded {
+		return fmt.Errorf("%w: %v", ErrDeadline, limit)
+	}
+	cause, trace, _ := strings.Cut(err.Error(), "\n")
+	cause = strings.TrimPrefix(strings.TrimSuffix(cause, " (recovered by wazero)"), "wasm error: ")
+	for line := range strings.Lines(trace) {
+		if frame, ok := strings.CutPrefix(line, "\t"); ok && !strings.Contains(frame, "(recovered by wazero)") {
+			return fmt.Errorf("%w: %s, in %s", ErrTrap, cause, strings.TrimSpace(frame))
+		}
+	}
+	return fmt.Errorf("%w: %s", ErrTrap, cause)
+}

@@ -1,0 +1,125 @@
+package wasm
+
+import (
+	"regexp"
+
+	"chaperone/engine/config"
+	"chaperone/engine/scorer"
+)
+
+// manifestSection is the custom section that holds the manifest.
+const manifestSection = "chaperone.plugin"
+
+// Manifest is what a plugin says of itself in its custom section chaperone.plugin.
+type Manifest struct {
+	ABI      int
+	Kind     string
+	Name     string
+	Version  string
+	Columns  []string // names of the row vocabulary, in the order in which the plugin finds them
+	Request  []string // names of the request vocabulary, likewise
+	Rows     int      // the most candidates that it accepts in one call
+	Scale    scorer.Scale
+	Stateful bool
+	Observe  []string
+	Fuel     Fuel
+}
+
+// Fuel is the budgets that a plugin would like, in instructions; 0: the host's default.
+type Fuel struct {
+	Score int64 `toml:"score"`
+	Init  int64 `toml:"init"`
+}
+
+// The bounds of a manifest. They keep an arena far below the smallest memory limit's reach of overflow.
+const (
+	maxManifestRows  = 65536
+	maxManifestNames = 256
+)
+
+var pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+// parseManifest reads a manifest strictly. The error is config.Problems with every mistake in it.
+func parseManifest(path string, src []byte) (*Manifest, error) {
+	doc, problems := config.Parse(path, src)
+	if len(problems) > 0 {
+		return nil, problems.Err()
+	}
+	var m Manifest
+	fields := []struct {
+		key      string
+		into     any
+		required bool
+	}{
+		{"abi", &m.ABI, true}, {"kind", &m.Kind, true}, {"name", &m.Name, true}, {"version", &m.Version, true},
+		{"columns", &m.Columns, true}, {"request", &m.Request, false}, {"rows", &m.Rows, true}, {"scale", &m.Scale, true},
+		{"stateful", &m.Stateful, false}, {"observe", &m.Observe, false}, {"fuel", &m.Fuel, false},
+	}
+	keys := make([]string, len(fields))
+	bad := func(key, format string, args ...any) {
+		problems = append(problems, doc.Problem(key, format, args...))
+	}
+	for i, f := range fields {
+		keys[i] = f.key
+		if f.required && !doc.Has(f.key) {
+			bad(f.key, "is missing")
+		}
+		problems = append(problems, doc.Decode(f.key, f.into)...)
+	}
+	problems = append(problems, doc.Only(keys...)...)
+	if len(problems) > 0 {
+		return nil, problems.Err()
+	}
+
+	if m.ABI != 1 {
+		bad("abi", "is %d, should be 1, the only version that this host speaks", m.ABI)
+	}
+	switch m.Kind {
+	case "scorer":
+	case "label":
+		bad("kind", `is "label", which is reserved for content classifiers, should be "scorer"`)
+	default:
+		bad("kind", `is %q, should be "scorer"`, m.Kind)
+	}
+	if !pluginName.MatchString(m.Name) {
+		bad("name", "is %q, should be 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit", m.Name)
+	}
+	if m.Version == "" || len(m.Version) > 64 {
+		bad("version", "is %q, should be 1 to 64 characters", m.Version)
+	}
+	if m.Rows < 1 || m.Rows > maxManifestRows {
+		bad("rows", "is %d, should be 1 to %d", m.Rows, maxManifestRows)
+	}
+	if m.Scale != scorer.MinMax && m.Scale != scorer.Unit {
+		bad("scale", `is %q, should be "minmax" or "unit"`, m.Scale)
+	}
+	unique(m.Columns, "columns", bad)
+	unique(m.Request, "request", bad)
+	unique(m.Observe, "observe", bad)
+	if len(m.Observe) > 0 && !m.Stateful {
+		bad("observe", "names %d columns, but stateful is false: only a stateful plugin can learn", len(m.Observe))
+	}
+	if m.Fuel.Score < 0 {
+		bad("fuel.score", "is %d, should not be negative", m.Fuel.Score)
+	}
+	if m.Fuel.Init < 0 {
+		bad("fuel.init", "is %d, should not be negative", m.Fuel.Init)
+	}
+	if len(problems) > 0 {
+		return nil, problems.Err()
+	}
+	return &m, nil
+}
+
+func unique(names []string, key string, bad func(key, format string, args ...any)) {
+	if len(names) > maxManifestNames {
+		bad(key, "has %d names, should have at most %d", len(names), maxManifestNames)
+	}
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		if seen[name] {
+			bad(key, "names %q twice", name)
+		}
+		seen[name] = true
+	}
+}

@@ -1,0 +1,227 @@
+// Package wasm runs scorers that users bring as WebAssembly modules: the host of ABI version 1, which sdk/README.md
+// describes. A plugin sees numbers of permitted rows and returns a score for each; whatever else it does makes it abstain.
+package wasm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"chaperone/engine/scorer"
+)
+
+// Config is one plugin as its operator configured it.
+type Config struct {
+	Name          string         // of the scorer; the manifest's where empty
+	Path          string         // of the module; for messages where Bytes is given
+	Bytes         []byte         // the module; read from Path where nil. They must not change
+	SHA256        string         // hex; "" for any
+	Configuration map[string]any // handed to the plugin as JSON
+	Pool          int            // instances; 0: GOMAXPROCS, at most 8
+	Limits        Limits
+}
+
+// Limits bound what a plugin takes. Zero fields have the defaults, which suit stock Go for plugins that import WASI.
+type Limits struct {
+	MemoryPages  uint32        // of 64 KiB, per instance; default 64, with WASI 1024
+	CallDeadline time.Duration // of one chaperone_score, and of waiting for an instance; default 10 ms, with WASI 50 ms
+	InitDeadline time.Duration // of instantiating, starting and configuring one instance; default 1 s, with WASI 5 s
+}
+
+func (l Limits) withDefaults(wasi bool) Limits {
+	defaults := Limits{MemoryPages: 64, CallDeadline: 10 * time.Millisecond, InitDeadline: time.Second}
+	if wasi {
+		defaults = Limits{MemoryPages: 1024, CallDeadline: 50 * time.Millisecond, InitDeadline: 5 * time.Second}
+	}
+	if l.MemoryPages == 0 {
+		l.MemoryPages = defaults.MemoryPages
+	}
+	if l.CallDeadline == 0 {
+		l.CallDeadline = defaults.CallDeadline
+	}
+	if l.InitDeadline == 0 {
+		l.InitDeadline = defaults.InitDeadline
+	}
+	return l
+}
+
+// breakAfter is how many failures in a row disable a plugin until it is loaded again.
+const breakAfter = 10
+
+// Plugin is a loaded scorer. It is safe for concurrent use.
+type Plugin struct {
+	name          string
+	digest        string
+	manifest      *Manifest
+	limits        Limits
+	layout        layout
+	columns       []scorer.Column
+	request       []scorer.RequestField
+	configuration []byte // JSON
+	configures    bool
+
+	host     *Host // its own where Load was given none
+	ownsHost bool
+	log      *slog.Logger
+	lines    lineRate
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	pool     *pool
+
+	failures atomic.Int64 // in a row
+	disabled atomic.Bool
+	stats    counters
+	closing  sync.Once
+	closed   chan struct{}
+}
+
+var _ scorer.Scorer = (*Plugin)(nil)
+
+// Name is the configured name.
+func (p *Plugin) Name() string { return p.name }
+
+// Scale is how the plugin's scores blend: scorer.MinMax or scorer.Unit.
+func (p *Plugin) Scale() scorer.Scale { return p.manifest.Scale }
+
+// Manifest is what the plugin says of itself; it must not be changed.
+func (p *Plugin) Manifest() *Manifest { return p.manifest }
+
+// Digest is the SHA-256 of the module's bytes in hex.
+func (p *Plugin) Digest() string { return p.digest }
+
+// Disabled says that the plugin failed too often and is not called any more.
+func (p *Plugin) Disabled() bool { return p.disabled.Load() }
+
+// Score fills scores, one for each row of the batch. An error is one of this package's, and scores are then as they were.
+// A call that has begun is not cut short by ctx, only by its deadline.
+func (p *Plugin) Score(ctx context.Context, b *scorer.Batch, scores []float64) error {
+	return p.run(ctx, len(b.Rows), b.Now, b.Seed, b, nil, scores)
+}
+
+// run gathers one call's input from a batch, or from a table where b is nil, and scores it.
+func (p *Plugin) run(ctx context.Context, rows int, now time.Time, seed uint64, b *scorer.Batch, t *Table, scores []float64) (err error) {
+	if rows == 0 {
+		return nil
+	}
+	if len(scores) != rows {
+		return fmt.Errorf("%d scores for %d rows", len(scores), rows)
+	}
+	p.stats.calls.Add(1)
+	defer func() { p.stats.count(err) }()
+	if p.disabled.Load() {
+		return ErrDisabled
+	}
+	if rows > p.layout.capacity {
+		return ErrRows
+	}
+	in, waited, err := p.pool.take(ctx, p.limits.CallDeadline)
+	if waited {
+		p.stats.waits.Add(1)
+	}
+	if err != nil {
+		return err
+	}
+	if in == nil {
+		go p.replace()
+		return ErrBusy
+	}
+	// Anything but a clean return, a panic of a column too, loses the instance: its memory is in no known state.
+	healthy := false
+	defer func() {
+		if healthy {
+			p.pool.put(in)
+			return
+		}
+		in.close()
+		go p.replace()
+	}()
+	a := in.prepare(rows, now, seed)
+	if b != nil {
+		p.gather(b, a)
+	} else {
+		t.fill(a)
+	}
+	err = in.run(rows, scores)
+	healthy = err == nil || err == ErrAbstained
+	p.judge(healthy, err)
+	return err
+}
+
+// gather writes what the manifest names into the arena.
+func (p *Plugin) gather(b *scorer.Batch, a arena) {
+	for c, value := range p.columns {
+		into := a.column(c, len(b.Rows))
+		for row := range b.Rows {
+			putFloat(into[8*row:], value(b, row))
+		}
+	}
+	for i, value := range p.request {
+		putFloat(a.requestField(i), value(b))
+	}
+}
+
+// replace puts a new instance where one was lost. A slot stays empty where that fails; the next call tries again.
+func (p *Plugin) replace() {
+	var in *instance
+	if !p.pool.closed() && !p.disabled.Load() {
+		var err error
+		if in, err = p.newInstance(); err != nil {
+			in = nil
+			p.judge(false, err)
+		}
+	}
+	p.pool.put(in)
+}
+
+// judge counts failures in a row and disables a plugin that has too many.
+func (p *Plugin) judge(healthy bool, err error) {
+	if healthy {
+		if p.failures.Load() != 0 {
+			p.failures.Store(0)
+		}
+		return
+	}
+	n := p.failures.Add(1)
+	p.log.Warn("plugin call failed", "plugin", p.name, "error", err, "in_a_row", n)
+	if n >= breakAfter && p.disabled.CompareAndSwap(false, true) {
+		p.log.Error("plugin disabled: it abstains until it is loaded again", "plugin", p.name, "failures_in_a_row", n, "last", err)
+	}
+}
+
+// Close ends the plugin when the calls in flight have ended; calls that come later give ErrClosed. Where ctx ends first it
+// returns its error and the rest happens behind it, within the deadlines of the calls.
+func (p *Plugin) Close(ctx context.Context) error {
+	p.closing.Do(func() {
+		go func() {
+			defer close(p.closed)
+			p.pool.drain()
+			p.release()
+		}()
+	})
+	select {
+	case <-p.closed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// release frees what Load took, but for the pool.
+func (p *Plugin) release() {
+	ctx := context.Background()
+	if p.compiled != nil {
+		_ = p.compiled.Close(ctx) // neither of these does anything that could fail
+	}
+	_ = p.runtime.Close(ctx)
+	if p.ownsHost {
+		_ = p.host.Close(ctx)
+	}
+}
+
+func defaultPool() int { return min(runtime.GOMAXPROCS(0), 8) }

@@ -1,0 +1,5 @@
+;; chaperone_init traps.
+(module
+  (memory (export "memory") 1)
+  (func (export "chaperone_init") (param i32) (result i32) unreachable)
+  (func (export "chaperone_score") (param i32) (result i32) (i32.const 0)))

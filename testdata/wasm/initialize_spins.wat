@@ -1,0 +1,6 @@
+;; _initialize never returns.
+(module
+  (memory (export "memory") 1)
+  (func (export "chaperone_init") (param i32) (result i32) (i32.const 1024))
+  (func (export "_initialize") (loop $again (br $again)))
+  (func (export "chaperone_score") (param i32) (result i32) (i32.const 0)))
