@@ -114,7 +114,7 @@ func (a *answer) read() bool {
 		x.end--
 	}
 	if bareError && a.c.Err == nil && !a.c.HasChoices {
-		a.c.Err = &bare
+		a.c.Err = bare.clone()
 	}
 	return true
 }

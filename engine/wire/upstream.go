@@ -8,6 +8,9 @@ type UpstreamError struct {
 	Message string
 }
 
+// clone keeps e itself off the heap in a scan that finds no error.
+func (e UpstreamError) clone() *UpstreamError { return &e }
+
 // maxErrorText is how much of each field of an upstream error is kept, in bytes.
 const maxErrorText = 4096
 
