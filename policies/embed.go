@@ -3,6 +3,8 @@ package policies
 
 import "embed"
 
+//go:generate go test -run TestSchemasAreCurrent -update
+
 // FS holds the library's modules.
 //
 //go:embed *.rego

@@ -14,7 +14,7 @@ func TestTheLibraryDeniesWhatTrains(t *testing.T) {
 	got := j.Verdicts[1].Denials[0]
 	want := Reason{
 		Binding: "library.training for org:acme", Package: "library.training", Rule: "deny", Code: "training",
-		Message: "the terms say yes to training on prompts", File: "library/training.rego", Line: 13, Enforcement: "deny",
+		Message: "the terms say yes to training on prompts; the policy asks for no", File: "library/training.rego", Line: 11, Enforcement: "deny",
 	}
 	if got != want {
 		t.Fatalf("got %+v\nwant %+v", got, want)

@@ -313,10 +313,12 @@ func newPolicy(ctx context.Context, c *compiled, pkg string, params map[string]a
 	return p, cmp.Or(errs[0], errs[1], errs[2])
 }
 
-// keyOf finds a client key by its id.
+// keyOf finds a client key by its id; one that is disabled or has expired is found too.
 func keyOf(accounts *account.Accounts, id string) *account.Key {
-	if who := accounts.ByKeyID(id, time.Time{}); who != nil {
-		return who.Key
+	for _, key := range accounts.Keys() {
+		if key.ID == id {
+			return key
+		}
 	}
 	return nil
 }

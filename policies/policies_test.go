@@ -1,0 +1,170 @@
+package policies_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/tester"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/config"
+	"chaperone/engine/policy"
+)
+
+var update = flag.Bool("update", false, "rewrite schemas/*.json")
+
+func TestTheLibraryPassesItsOwnTestsWithFullCoverage(t *testing.T) {
+	ctx := context.Background()
+	modules, store, err := tester.LoadWithRegoVersion([]string{"."}, func(path string, info os.FileInfo, _ int) bool {
+		return !info.IsDir() && filepath.Ext(path) != ".rego"
+	}, ast.RegoV1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coverage := cover.New()
+	compiler := ast.NewCompiler().WithStrict(true).WithUseTypeCheckAnnotations(true)
+	results, err := tester.NewRunner().SetCompiler(compiler).SetStore(store).SetModules(modules).
+		SetCoverageQueryTracer(coverage).RunTests(ctx, txn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for r := range results {
+		n++
+		if !r.Pass() {
+			t.Errorf("%s", r)
+		}
+	}
+	if n < 60 {
+		t.Errorf("%d tests ran", n)
+	}
+	report := coverage.Report(modules)
+	for file, r := range report.Files {
+		if len(r.NotCovered) > 0 {
+			t.Errorf("%s: not covered: %+v", file, r.NotCovered)
+		}
+	}
+	if report.Coverage != 100 {
+		t.Errorf("coverage is %v %%", report.Coverage)
+	}
+}
+
+func TestSchemasAreCurrent(t *testing.T) {
+	for name, want := range map[string][]byte{"schemas/row.json": policy.Schema(true), "schemas/request.json": policy.Schema(false)} {
+		if *update {
+			if err := os.WriteFile(name, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(name)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what engine/policy reads (%v); write it anew: go generate ./policies", name, err)
+		}
+	}
+}
+
+var block = regexp.MustCompile("(?s)```(toml|rego)\n(.*?)```")
+
+func TestEveryExampleOfTheReadmeLoads(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := block.FindAllStringSubmatch(string(readme), -1)
+	var own string
+	for _, b := range blocks {
+		if b[1] == "rego" {
+			own = b[2]
+		}
+	}
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "rego"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "rego", "vision.rego"), []byte(own), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for i, b := range blocks {
+		if b[1] != "toml" {
+			continue
+		}
+		set, problems := load(filepath.Join(dir, "chaperone.toml"), b[2])
+		if err := problems.Err(); err != nil {
+			t.Errorf("example %d:\n%s\n%v", i+1, b[2], err)
+			continue
+		}
+		if set.Digest() == "" {
+			t.Errorf("example %d has no digest", i+1)
+		}
+		for _, m := range regexp.MustCompile(`package += "library\.(\w+)"`).FindAllStringSubmatch(b[2], -1) {
+			shown[m[1]] = true
+		}
+	}
+	modules, err := filepath.Glob("*.rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range modules {
+		if name := strings.TrimSuffix(file, ".rego"); !strings.HasSuffix(name, "_test") && !shown[name] {
+			t.Errorf("no example in README.md binds library.%s", name)
+		}
+	}
+}
+
+func TestEveryModuleStatesWhatItIs(t *testing.T) {
+	modules, err := filepath.Glob("*.rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range modules {
+		if strings.HasSuffix(file, "_test.rego") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		module, err := ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{ProcessAnnotation: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a *ast.Annotations
+		for _, found := range module.Annotations {
+			if found.Scope == "package" {
+				a = found
+			}
+		}
+		if a == nil || a.Title == "" || a.Description == "" || fmt.Sprint(a.Custom["control"]) == "" || fmt.Sprint(a.Custom["severity"]) == "" {
+			t.Errorf("%s: the package's metadata lacks title, description, control or severity", file)
+		}
+	}
+}
+
+func load(path, text string) (*policy.Set, config.Problems) {
+	doc, problems := config.Parse(path, []byte(text))
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return policy.Load(context.Background(), policy.Config{
+		Documents: []*config.Document{doc},
+		Accounts: &account.Accounts{Organisations: map[string]*account.Organisation{
+			"acme": {ID: "acme", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
+		}},
+		Catalog: &catalog.Catalog{},
+	})
+}
