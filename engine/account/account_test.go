@@ -293,6 +293,44 @@ organisation = "nobody"
 	}
 }
 
+func TestAFileWithEveryKey(t *testing.T) {
+	var docs []*config.Document
+	for _, name := range []string{"accounts.toml", "catalog.toml"} {
+		src := read(t, "../../testdata/config/"+name)
+		doc, problems := config.Parse(name, []byte(src))
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		docs = append(docs, doc)
+	}
+	cat, problems := catalog.Load(docs, func(string) (string, bool) { return "", false })
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	a, problems := account.Load(docs, cat)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	p, err := a.Authenticate("sk-test-fraud", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := account.Key{
+		ID: "key_" + hash("sk-test-fraud")[:12], Name: "batch", Organisation: "acme", Team: "fraud", SHA256: sha256.Sum256([]byte("sk-test-fraud")),
+		Labels: map[string]string{"job": "nightly"}, DataClass: "restricted",
+		Created: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), Expires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC),
+	}
+	if !reflect.DeepEqual(*p.Key, want) {
+		t.Errorf("key\n%+v\nwant\n%+v", *p.Key, want)
+	}
+	if p.Organisation.Aliases["fast"] != "meta/llama-3.3-70b" {
+		t.Errorf("aliases %v", p.Organisation.Aliases)
+	}
+	if _, err := a.Authenticate("sk-test-gone", now); err != account.ErrDisabledKey {
+		t.Errorf("the disabled key gets %v", err)
+	}
+}
+
 func TestKeysMayStandInAFileOfTheirOwn(t *testing.T) {
 	a := load(t, organisations, keys(`organisation = "acme"
 		sha256 = "`+hash("k")+`"`))

@@ -130,7 +130,7 @@ func TestAnEditThatCannotBeDoneChangesNothing(t *testing.T) {
 		edit          func(string) error
 		want          string // PATH stands for the file's path
 	}{
-		{"not TOML", "[organisations", appendKey, `PATH:1: not TOML: expected '.' or ']' to end table name, but got the end of the file instead`},
+		{"not TOML", "[organisations", appendKey, `PATH:1: not TOML: expected '.' or ']' to end table name, but got end of file instead`},
 		{"keys in one line", "keys = []\n", appendKey, `nothing was written, the entry would not fit into this file: PATH:3: not TOML: Key 'keys' was already created and cannot be used as an array`},
 		{"keys is a table", "[keys]\n", appendKey, `PATH:1: keys: found a table; expected an array`},
 		{"no such key", "[[keys]]\n" + `sha256 = "` + hash("other") + `"`, revoke, `PATH: ` + id + `: no key with this id`},

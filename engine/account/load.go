@@ -68,8 +68,6 @@ type teamTable struct {
 
 type keyTable struct {
 	config.Origin
-	_            struct{}          `toml:"key" refuse:"a client key does not stand in a file; only its sha256 does, as \"chaperone key new\" writes it"`
-	_            struct{}          `toml:"secret" refuse:"a client key does not stand in a file; only its sha256 does, as \"chaperone key new\" writes it"`
 	ID           string            `toml:"id"`
 	Name         string            `toml:"name"`
 	Organisation string            `toml:"organisation" check:"required"`
@@ -80,6 +78,11 @@ type keyTable struct {
 	Created      time.Time         `toml:"created"`
 	Expires      time.Time         `toml:"expires"`
 	Disabled     bool              `toml:"disabled"`
+}
+
+func (*keyTable) Refused() map[string]string {
+	const why = "a client key does not stand in a file; only its sha256 does, as \"chaperone key new\" writes it"
+	return map[string]string{"key": why, "secret": why, "api_key": why}
 }
 
 // Load reads [organisations.*] and [[keys]] of the given documents. The catalog is for the targets of aliases; where it is

@@ -13,16 +13,17 @@ import (
 )
 
 // literalKeys are the names under which people write a key into a file, where it must not stand.
-type literalKeys struct {
-	_ struct{} `toml:"key" refuse:"a provider's key does not stand in a TOML file; name the environment variable (key_env) or the file (key_file) that holds it"`
-	_ struct{} `toml:"api_key" refuse:"a provider's key does not stand in a TOML file; name the environment variable (key_env) or the file (key_file) that holds it"`
-	_ struct{} `toml:"token" refuse:"a provider's key does not stand in a TOML file; name the environment variable (key_env) or the file (key_file) that holds it"`
-	_ struct{} `toml:"secret" refuse:"a provider's key does not stand in a TOML file; name the environment variable (key_env) or the file (key_file) that holds it"`
-}
+var literalKeys = func() map[string]string {
+	const why = "a provider's key does not stand in a TOML file; name the environment variable (key_env) or the file (key_file) that holds it"
+	return map[string]string{"key": why, "api_key": why, "apikey": why, "token": why, "secret": why, "password": why}
+}()
+
+func (*providerTable) Refused() map[string]string { return literalKeys }
+func (*groupTable) Refused() map[string]string    { return literalKeys }
+func (*keyTable) Refused() map[string]string      { return literalKeys }
 
 type groupTable struct {
 	config.Origin
-	literalKeys
 	KeyEnv     string            `toml:"key_env"`
 	KeyFile    string            `toml:"key_file"`
 	Keys       []*keyTable       `toml:"keys"`
@@ -34,7 +35,6 @@ type groupTable struct {
 
 type keyTable struct {
 	config.Origin
-	literalKeys
 	KeyEnv  string `toml:"key_env"`
 	KeyFile string `toml:"key_file"`
 	Weight  int    `toml:"weight" check:"min=1,max=1000"`

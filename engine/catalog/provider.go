@@ -9,7 +9,6 @@ import (
 
 type providerTable struct {
 	config.Origin
-	literalKeys
 	Name           string                 `toml:"name"`
 	Dialect        string                 `toml:"dialect" check:"required"`
 	BaseURL        string                 `toml:"base_url" check:"required"`

@@ -49,7 +49,6 @@ type item struct {
 type section struct {
 	config.Origin
 	limits
-	_        struct{}         `toml:"password" refuse:"a password has no place here; name a file in password_file"`
 	Text     string           `toml:"text"`
 	Number   int              `toml:"number"`
 	Small    int8             `toml:"small"`
@@ -66,7 +65,11 @@ type section struct {
 	ByName   map[string]*item `toml:"by_name"`
 	Anything any              `toml:"anything"`
 	Must     []string         `toml:"must" check:"required"`
-	untold   int
+	Untold   int
+}
+
+func (*section) Refused() map[string]string {
+	return map[string]string{"password": "a password has no place here; name a file in password_file"}
 }
 
 func TestDecodeReadsEveryType(t *testing.T) {

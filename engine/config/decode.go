@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"strconv"
@@ -19,8 +20,7 @@ import (
 // strings (RFC 3339). A struct that embeds Origin learns where it stands; another embedded struct lends its fields.
 //
 // Further tags, separated by commas in check: required (present and not empty), oneof=a|b|c (a string or each of an array),
-// min=N, max=N (numbers, durations). A tag refuse:"…" on a field named _ makes the presence of its key a problem with that
-// message, which never shows the value.
+// min=N, max=N (numbers, durations).
 func (d *Document) Decode(name string, into any) Problems {
 	value, ok := d.root[name]
 	if !ok {
@@ -30,6 +30,10 @@ func (d *Document) Decode(name string, into any) Problems {
 	dec.value(Dotted(name), value, reflect.ValueOf(into).Elem(), "")
 	return dec.problems
 }
+
+// A Refuser is a struct for Decode that has a word to say on keys which people write but must not: why, by key. The message
+// never shows the value.
+type Refuser interface{ Refused() map[string]string }
 
 type decoder struct {
 	doc      *Document
@@ -90,34 +94,39 @@ func (d *decoder) fill(path string, in any, out reflect.Value, checks string) {
 }
 
 func (d *decoder) table(path string, table map[string]any, out reflect.Value) {
-	var known []string
-	refused := map[string]string{}
-	d.fields(path, table, out, &known, refused)
-	rest := map[string]any{}
-	for key, v := range table {
-		if why, ok := refused[key]; ok {
-			d.problem(join(path, Dotted(key)), "%s", why)
-		} else {
-			rest[key] = v
+	known := d.fields(path, table, out)
+	if refuser, ok := out.Addr().Interface().(Refuser); ok {
+		refused := refuser.Refused()
+		for _, key := range sortedKeys(table) {
+			if why, ok := refused[key]; ok {
+				d.problem(join(path, Dotted(key)), "%s", why)
+				table = without(table, key)
+			}
 		}
 	}
-	d.problems = append(d.problems, d.doc.unknownKeys(path, rest, known)...)
+	d.problems = append(d.problems, d.doc.unknownKeys(path, table, known)...)
 }
 
-func (d *decoder) fields(path string, table map[string]any, out reflect.Value, known *[]string, refused map[string]string) {
+func without(table map[string]any, key string) map[string]any {
+	rest := maps.Clone(table)
+	delete(rest, key)
+	return rest
+}
+
+// fields fills the fields of a struct and returns the keys that it knows.
+func (d *decoder) fields(path string, table map[string]any, out reflect.Value) []string {
+	var known []string
 	t := out.Type()
 	for i := range t.NumField() {
 		field := t.Field(i)
 		name := field.Tag.Get("toml")
-		switch why, isRefusal := field.Tag.Lookup("refuse"); {
+		switch {
 		case field.Type == originType && field.Anonymous:
 			out.Field(i).Set(reflect.ValueOf(Origin{doc: d.doc, path: path}))
-		case isRefusal:
-			refused[name] = why
 		case name == "" && field.Anonymous && field.Type.Kind() == reflect.Struct:
-			d.fields(path, table, out.Field(i), known, refused)
+			known = append(known, d.fields(path, table, out.Field(i))...)
 		case name != "":
-			*known = append(*known, name)
+			known = append(known, name)
 			at := join(path, Dotted(name))
 			checks := field.Tag.Get("check")
 			if in, ok := table[name]; ok {
@@ -127,6 +136,7 @@ func (d *decoder) fields(path string, table map[string]any, out reflect.Value, k
 			}
 		}
 	}
+	return known
 }
 
 func (d *decoder) mapping(path string, in any, out reflect.Value) {
