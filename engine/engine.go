@@ -4,6 +4,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -34,6 +35,7 @@ type Options struct {
 // Call is one request of a client.
 type Call struct {
 	Key  string // the client's API key as sent, without "Bearer "
+	As   string // in place of Key, for an operator's own questions: the id of a key
 	Body []byte // owned by the engine from here on
 }
 
@@ -44,7 +46,7 @@ type Engine struct {
 	reload   sync.Mutex // one Reload at a time
 	wasm     *wasm.Host
 	stats    *telemetry.Store
-	metrics  *telemetry.Metrics
+	metrics  tmpMetrics
 	dispatch *dispatch.Dispatcher
 	recent   *journal.Recent
 }
@@ -61,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Engine{options: o, metrics: telemetry.NewMetrics()}
+	e := &Engine{options: o, metrics: tmpMetrics{}}
 	var err error
 	if e.wasm, err = wasm.NewHost(o.CacheDir, o.Log); err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
 func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, error) {
 	s := e.acquire()
 	defer s.release()
-	who, err := e.authenticate(s, c.Key)
+	who, err := e.authenticate(s, c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,12 +122,20 @@ func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, erro
 	return p, s.settings, nil
 }
 
-func (e *Engine) authenticate(s *snapshot, key string) (*account.Principal, error) {
-	if key == "" {
+func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, error) {
+	if c.As != "" {
+		who := s.accounts.ByKeyID(c.As, e.options.Now())
+		if who == nil {
+			return nil, &wire.Error{Status: http.StatusUnauthorized, Type: "authentication",
+				Message: fmt.Sprintf("no key with the id %s is in force; chaperone key list shows those that are", c.As)}
+		}
+		return who, nil
+	}
+	if c.Key == "" {
 		return nil, &wire.Error{Status: http.StatusUnauthorized, Type: "authentication",
 			Message: "no API key; send it as \"Authorization: Bearer KEY\""}
 	}
-	who, err := s.accounts.Authenticate(key, e.options.Now())
+	who, err := s.accounts.Authenticate(c.Key, e.options.Now())
 	if err != nil {
 		return nil, &wire.Error{Status: http.StatusUnauthorized, Type: "authentication", Message: err.Error()}
 	}

@@ -105,7 +105,7 @@ func drawWorld(t *testing.T, r *rand.Rand, sims []*sim.Provider) *world {
 		s := &supplier{sim: p, id: fmt.Sprintf("p%d", i), region: pick(r, "eu", "eu", "us"), quant: pick(r, "fp16", "bf16", "fp8", "int4"),
 			price: float64(1+r.IntN(4)) + 0.5, healthy: r.IntN(2) == 0}
 		for _, name := range [][]string{{"paid"}, {"free", "paid"}}[r.IntN(2)] {
-			s.groups = append(s.groups, group{name, fmt.Sprintf("sk-%s-%s", s.id, name), terms{pick(r, "no", "no", "yes", "unknown"), pick(r, "no", "yes")}})
+			s.groups = append(s.groups, group{name, fmt.Sprintf("SK_%s_%s", s.id, name), terms{pick(r, "no", "no", "yes", "unknown"), pick(r, "no", "yes")}})
 		}
 		profile := sim.Profile{Name: s.id, Seed: r.Uint64(), LogSize: 200_000}
 		for _, g := range s.groups {
@@ -155,7 +155,7 @@ func (w *world) write(t *testing.T, r *rand.Rand, everyone []rule) {
 	bind("everyone", "everyone", everyone)
 	for _, org := range []string{"open", "mild", "strict"} {
 		key := sha256.Sum256([]byte("sk-" + org))
-		fmt.Fprintf(&conf, "[organisations.%s]\n[[keys]]\nid = \"key_%s\"\norganisation = %q\nsha256 = \"%x\"\n", org, org, org, key)
+		fmt.Fprintf(&conf, "[organisations.%s]\n[[keys]]\norganisation = %q\nsha256 = \"%x\"\n", org, org, key)
 		var own []rule
 		for range map[string]int{"mild": 1, "strict": 3}[org] {
 			own = append(own, rules[r.IntN(len(rules))](r))
@@ -221,7 +221,7 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 		}
 		e, err := engine.Open(t.Context(), engine.Options{
 			ConfigPath: filepath.Join(w.dir, "chaperone.toml"),
-			Env:        func(name string) (string, bool) { return name, strings.HasPrefix(name, "sk-") },
+			Env:        func(name string) (string, bool) { return name, strings.HasPrefix(name, "SK_") },
 			Log:        slog.New(slog.NewTextHandler(io.Discard, nil)),
 		})
 		if err != nil {

@@ -54,7 +54,6 @@ deny contains "parity" if input.endpoint.provider == "p%d"
 	fmt.Fprintf(&conf, `catalog = ["catalog.toml"]
 [organisations.acme]
 [[keys]]
-id = "key_acme"
 organisation = "acme"
 sha256 = "%x"
 [[policy.sources]]

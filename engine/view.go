@@ -58,7 +58,7 @@ func pricesOf(p catalog.Prices) pricing {
 func (e *Engine) Models(ctx context.Context, key string) ([]byte, error) {
 	s := e.acquire()
 	defer s.release()
-	who, err := e.authenticate(s, key)
+	who, err := e.authenticate(s, Call{Key: key})
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ type dataPolicyView struct {
 func (e *Engine) Endpoints(ctx context.Context, key, model string) ([]byte, error) {
 	s := e.acquire()
 	defer s.release()
-	who, err := e.authenticate(s, key)
+	who, err := e.authenticate(s, Call{Key: key})
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func day(t time.Time) string {
 func (e *Engine) Decision(_ context.Context, key, id string) ([]byte, error) {
 	s := e.acquire()
 	defer s.release()
-	who, err := e.authenticate(s, key)
+	who, err := e.authenticate(s, Call{Key: key})
 	if err != nil {
 		return nil, err
 	}

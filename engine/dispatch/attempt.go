@@ -335,6 +335,9 @@ func (a *attempt) notStream(resp *http.Response) *Fault {
 		f.Message = a.scrub(f.Message)
 		return f
 	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return fault("empty_answer", a.status, "")
+	}
 	return fault("bad_answer", a.status, "")
 }
 

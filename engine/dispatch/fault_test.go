@@ -36,7 +36,7 @@ func open(t *testing.T, settings string, profiles ...sim.Profile) *fixture {
 	f := &fixture{}
 	dir := t.TempDir()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n[organisations.acme]\n[[keys]]\nid = \"key_acme\"\norganisation = \"acme\"\nsha256 = \"%x\"\n", settings, sha256.Sum256([]byte("sk-acme")))
+	fmt.Fprintf(&b, "%s\n[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n", settings, sha256.Sum256([]byte("sk-acme")))
 	b.WriteString("[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n")
 	for i, profile := range profiles {
 		id := fmt.Sprintf("p%d", i)
@@ -188,12 +188,12 @@ var faults = []struct {
 	{"slow", sim.Fault{Kind: sim.Slow, Delay: time.Minute}, "timeout", "timeout", 504, false},
 	{"error event first", sim.Fault{Kind: sim.ErrorEvent}, "server_error", "server_error", 502, false},
 	{"error body", sim.Fault{Kind: sim.ErrorBody}, "server_error", "server_error", 502, false},
-	{"empty", sim.Fault{Kind: sim.Empty}, "cut", "empty_answer", 502, false},
+	{"empty", sim.Fault{Kind: sim.Empty}, "empty_answer", "empty_answer", 502, false},
 	{"content type", sim.Fault{Kind: sim.ContentType}, "bad_answer", "bad_answer", 502, false},
 	{"html", sim.Fault{Kind: sim.HTML}, "server_error", "server_error", 502, false},
 	{"redirect", sim.Fault{Kind: sim.Redirect}, "redirect", "redirect", 502, false},
 	{"cut before content", sim.Fault{Kind: sim.Cut}, "cut", "cut", 502, false},
-	{"truncated before content", sim.Fault{Kind: sim.Truncate}, "cut", "bad_answer", 502, false},
+	{"truncated before content", sim.Fault{Kind: sim.Truncate}, "cut", "empty_answer", 502, false},
 	{"stalled before content", sim.Fault{Kind: sim.Stall}, "timeout", "timeout", 504, false},
 	{"malformed body", sim.Fault{Kind: sim.Malformed}, "", "bad_answer", 502, false},
 	{"cut body", sim.Fault{Kind: sim.Cut, AfterTokens: 5}, "", "cut", 502, false},

@@ -35,7 +35,7 @@ type run struct {
 
 	record   *journal.Record
 	faults   []failed
-	tooShort int64 // rows with a context no longer than this cannot take the request
+	tooShort int64 // rows with a shorter context than this cannot take the request
 }
 
 // failed is a fault with the row that it happened at.
@@ -95,7 +95,7 @@ func (r *run) emitError(err *wire.Error) {
 // try returns nil, whatever came after.
 func (r *run) attempts(try func(*attempt) *Fault) *wire.Error {
 	for _, permit := range r.j.Plan.Permits {
-		if row := permit.Row(); row.ContextLength > 0 && row.ContextLength <= r.tooShort {
+		if row := permit.Row(); row.ContextLength > 0 && row.ContextLength < r.tooShort {
 			continue
 		}
 		if done, err := r.row(permit, try); done {

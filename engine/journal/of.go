@@ -3,6 +3,7 @@ package journal
 import (
 	"math"
 
+	"chaperone/engine/policy"
 	"chaperone/engine/route"
 )
 
@@ -43,6 +44,9 @@ func Of(p *route.Plan) *Record {
 		}
 		r.Candidates[i] = out
 	}
+	for _, permit := range p.Permits {
+		r.Log = lesser(r.Log, permit.Obligations().Log)
+	}
 	if p.Refusal != nil {
 		r.Outcome = Outcome{Status: p.Refusal.Status, Error: p.Refusal.Type}
 	}
@@ -55,4 +59,12 @@ func finite(f float64) *float64 {
 		return nil
 	}
 	return &f
+}
+
+// lesser is the level that records less.
+func lesser(a, b policy.LogLevel) policy.LogLevel {
+	if a == policy.LogNone || b == "" {
+		return a
+	}
+	return b
 }

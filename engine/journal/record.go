@@ -31,6 +31,7 @@ type Record struct {
 	Candidates   []Candidate       `json:"candidates"`
 	Rejections   []policy.Reason   `json:"rejections,omitempty"`
 	Warnings     []policy.Reason   `json:"warnings,omitempty"` // of bindings that only warn or run dry
+	Log          policy.LogLevel   `json:"log,omitempty"`      // what the obligations let be recorded; "": as configured
 	Dispatched   bool              `json:"dispatched"`
 	Attempts     []Attempt         `json:"attempts,omitempty"`
 	Outcome      Outcome           `json:"outcome"`
