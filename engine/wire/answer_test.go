@@ -202,6 +202,7 @@ func FuzzScan(f *testing.F) {
 	f.Add([]byte(`{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":"{\"a\":1}"}}]}}],"x_groq":{"usage":{"prompt_tokens":1}}}`))
 	f.Add([]byte(`{"error":{"message":"m","code":1}}`))
 	f.Add([]byte(`{"detail":[{"msg":"m"}]}`))
+	f.Add([]byte(`{"choices":[{"delta":{"tool_calls":[{"arguments":"\b`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var c wire.Chunk
 		err := wire.ScanCompletion(data, &c)

@@ -321,7 +321,7 @@ func (s *scanner) text() (t text, ok bool) {
 			i += 8
 		}
 		if i >= len(d) {
-			return t, s.invalid(i, "the '\"' that ends the string")
+			return text{}, s.invalid(i, "the '\"' that ends the string")
 		}
 		switch c := d[i]; {
 		case c == '"':
@@ -333,19 +333,19 @@ func (s *scanner) text() (t text, ok bool) {
 			t.escaped = true
 			raw, size, lone := escape(d[i:])
 			if raw == 0 {
-				return t, s.fail(i, `invalid JSON: found a '\' before %s; an escape is one of \" \\ \/ \b \f \n \r \t or \u and four hex digits`, found(d, i+1))
+				return text{}, s.fail(i, `invalid JSON: found a '\' before %s; an escape is one of \" \\ \/ \b \f \n \r \t or \u and four hex digits`, found(d, i+1))
 			}
 			t.lone = t.lone || lone
 			t.size -= raw - size
 			i += raw
 		case c < 0x20:
-			return t, s.fail(i, "invalid JSON: found the control character 0x%02x inside a string; write it as \\u%04x", c, c)
+			return text{}, s.fail(i, "invalid JSON: found the control character 0x%02x inside a string; write it as \\u%04x", c, c)
 		case c < utf8.RuneSelf:
 			i++
 		default:
 			r, size := utf8.DecodeRune(d[i:])
 			if r == utf8.RuneError && size == 1 && s.strict {
-				return t, s.fail(i, "found byte 0x%02x, which is not valid UTF-8; a body should be UTF-8", c)
+				return text{}, s.fail(i, "found byte 0x%02x, which is not valid UTF-8; a body should be UTF-8", c)
 			}
 			i += size
 		}
