@@ -1,0 +1,149 @@
+package demo_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chaperone/engine"
+	"chaperone/engine/sim"
+	"chaperone/engine/sim/demo"
+)
+
+func open(t *testing.T) (*demo.World, *engine.Engine) {
+	t.Helper()
+	world, err := demo.Start(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { world.Close() })
+	path, err := world.Write(t.TempDir(), demo.Settings{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Env: world.Env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close(context.Background()) })
+	return world, e
+}
+
+func TestTheTwoOrganisationsMayUseDifferentRows(t *testing.T) {
+	_, e := open(t)
+	for _, model := range []string{demo.LargeModel, demo.SmallModel} {
+		body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"hello"}]}`, model)
+		for key, denied := range map[string][]string{
+			demo.OpenKey:   nil,
+			demo.StrictKey: {"free-and-paid#free", "overseas#paid", "trains-on-data#paid"},
+		} {
+			plan, err := e.Decide(t.Context(), engine.Call{Key: key, Body: []byte(body)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var excluded []string
+			for _, c := range plan.Candidates {
+				if c.Excluded != nil {
+					excluded = append(excluded, c.Row.Provider.ID+"#"+c.Row.Group.Name)
+				}
+			}
+			slices.Sort(excluded)
+			if len(plan.Candidates) != 9 || !slices.Equal(excluded, denied) {
+				t.Errorf("%s, %s: %d candidates without %v; should be 9 without %v", key, model, len(plan.Candidates), excluded, denied)
+			}
+		}
+	}
+}
+
+func TestItsTrafficSucceedsAndReachesNobodyThatItShouldNot(t *testing.T) {
+	world, e := open(t)
+	var attempts atomic.Int64
+	for _, p := range world.Providers {
+		p.OnRequest(func(sim.Record) { attempts.Add(1) })
+	}
+	requests := demo.Traffic(1, 80)
+	queue := make(chan demo.Request)
+	var workers sync.WaitGroup
+	for range 16 {
+		workers.Go(func() {
+			for q := range queue {
+				resp, err := e.Do(t.Context(), engine.Call{Key: q.Key, Body: q.Body})
+				if err == nil && resp.Stream != nil {
+					var all []byte
+					all, err = io.ReadAll(resp.Stream)
+					resp.Stream.Close()
+					if err == nil && !strings.Contains(string(all), "data: [DONE]") {
+						err = fmt.Errorf("the stream ends without [DONE]: %s", all)
+					}
+				}
+				if err != nil {
+					t.Errorf("%s: %v", q.Body, err)
+				}
+			}
+		})
+	}
+	for _, q := range requests {
+		queue <- q
+	}
+	close(queue)
+	workers.Wait()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	organisations := map[string]int{}
+	for _, p := range world.Providers {
+		if err := p.Settle(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range p.Log() {
+			organisation, _, _ := strings.Cut(r.User, "/")
+			organisations[organisation]++
+			if r.Fate == sim.Unauthorised || r.Fate == sim.UnknownModel || r.Fate == sim.BadRequest {
+				t.Errorf("%s refused a request: %+v", p.Name(), r)
+			}
+		}
+	}
+	if world.Denied() != 0 {
+		t.Errorf("%d requests reached a provider that they should not have", world.Denied())
+	}
+	if fallbacks := attempts.Load() - int64(len(requests)); fallbacks <= 0 {
+		t.Errorf("%d attempts for %d requests; some should have needed a second one", attempts.Load(), len(requests))
+	}
+	if organisations["open"] == 0 || organisations["strict"] == 0 {
+		t.Errorf("the providers saw %v; should be both organisations", organisations)
+	}
+}
+
+func TestTrafficFollowsFromItsSeed(t *testing.T) {
+	first, longer := demo.Traffic(7, 100), demo.Traffic(7, 120)
+	seen := map[string]bool{}
+	for i, q := range first {
+		if string(q.Body) != string(longer[i].Body) || q.Key != longer[i].Key {
+			t.Fatalf("request %d of the same seed differs", i)
+		}
+		var body struct {
+			Model, User string
+			Stream      bool
+		}
+		if err := json.Unmarshal(q.Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		if body.Model != q.Model || body.Stream != q.Stream || body.User != fmt.Sprintf("%s/%d", q.Organisation, i+1) {
+			t.Errorf("request %d says %+v of itself and has %s", i, q, q.Body)
+		}
+		seen[fmt.Sprint(q.Organisation, q.Model, q.Stream)] = true
+	}
+	if len(seen) != 8 {
+		t.Errorf("100 requests show %d of the 8 combinations of organisation, model and streaming", len(seen))
+	}
+	if other := demo.Traffic(8, 1); string(other[0].Body) == string(first[0].Body) && string(demo.Traffic(8, 2)[1].Body) == string(first[1].Body) {
+		t.Error("another seed gives the same traffic")
+	}
+}
