@@ -12,9 +12,6 @@ import (
 	"chaperone/engine/config"
 )
 
-// Sections are the top-level keys that Load reads.
-var Sections = []string{"organisations", "keys"}
-
 // Accounts is one immutable state of organisations, teams and keys.
 type Accounts struct {
 	Organisations map[string]*Organisation

@@ -15,6 +15,7 @@ type Catalog struct {
 	Models    map[string]*Model
 	Aliases   map[string]string // name as sent → model id
 	Rows      []*Row            // Row.Index is the place in it; ordered by model id, then file order
+	KeyFiles  []string          // paths of all key_file, sorted, whether they exist or not: a change in one calls for a reload
 
 	rows map[string]*Row
 }

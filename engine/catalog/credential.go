@@ -98,7 +98,7 @@ func (l *loader) readKey(g *CredentialGroup, t *keyTable, holders map[string]str
 			l.add(t.Problem(key, "found what looks like a key; expected the path of a file that holds it"))
 			return
 		}
-		value, err = readKeyFile(t.Document(), t.KeyFile)
+		value, err = l.readKeyFile(t.Document(), t.KeyFile)
 	default:
 		l.add(t.Problem("", "has no key; expected key_env or key_file"))
 		return
@@ -123,10 +123,11 @@ func (l *loader) readKey(g *CredentialGroup, t *keyTable, holders map[string]str
 }
 
 // readKeyFile takes a path that is not absolute from the folder of the TOML file. A file that does not exist holds nothing.
-func readKeyFile(doc *config.Document, path string) (string, error) {
+func (l *loader) readKeyFile(doc *config.Document, path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(doc.Path()), path)
 	}
+	l.cat.KeyFiles = append(l.cat.KeyFiles, path)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil

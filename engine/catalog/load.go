@@ -12,10 +12,7 @@ import (
 	"chaperone/engine/config"
 )
 
-// Sections are the top-level keys that Load reads.
-var Sections = []string{"providers", "models", "endpoints", "aliases"}
-
-// Load reads the catalog's sections of all documents, in their order, and resolves credentials through env
+// Load reads the sections providers, models, endpoints and aliases of all documents, in their order, and resolves credentials through env
 // (os.LookupEnv in production). A section may be spread over documents but each entry has one place. Where there is a
 // problem there is no catalog.
 func Load(docs []*config.Document, env func(string) (string, bool)) (*Catalog, config.Problems) {
@@ -37,6 +34,7 @@ func Load(docs []*config.Document, env func(string) (string, bool)) (*Catalog, c
 	if len(l.problems) > 0 {
 		return nil, l.problems
 	}
+	l.cat.KeyFiles = sorted(l.cat.KeyFiles)
 	l.cat.order()
 	l.cat.Digest = digest(l.cat)
 	return l.cat, nil

@@ -381,6 +381,9 @@ func TestKeyFiles(t *testing.T) {
 		if len(got.Credentials) != 1 || got.Credentials[0].Name != "good" || got.Credentials[0].Secret.Reveal() != "sk-file-key" || got.Missing != nil {
 			t.Errorf("%s: %+v", name, got)
 		}
+		if want := filepath.Join(dir, "good"); !slices.Equal(c.KeyFiles, []string{want}) {
+			t.Errorf("the key files are %q, want %q", c.KeyFiles, want)
+		}
 	}
 	for _, name := range []string{"empty", "absent"} {
 		c, err := try(name)
