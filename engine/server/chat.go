@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"chaperone/engine/dispatch"
+	"chaperone/engine/route"
+	"chaperone/engine/wire"
+)
+
+const (
+	generationHeader = "X-Generation-Id" // of the decision, the journal's record and the answer
+	requestHeader    = "X-Request-Id"
+)
+
+func (s *Server) chatCompletions(r *request) error {
+	call, err := s.call(r)
+	if err != nil {
+		return err
+	}
+	x := s.exchange(r.RequestCtx)
+	streaming := false
+	defer func() {
+		if !streaming {
+			x.end()
+		}
+	}()
+	response, err := s.router.Do(x.ctx, call)
+	if err != nil {
+		return err
+	}
+	if response.Stream == nil {
+		writeJSON(r.RequestCtx, response.Status, response.Body)
+		r.Response.Header.Set(generationHeader, response.Plan.ID)
+		return nil
+	}
+	s.stream(r, x, response)
+	streaming = true
+	return nil
+}
+
+// stream hands the answer's events to fasthttp, which asks for more when it has written what it got: a client that does not
+// read holds up the provider and not the router's memory.
+func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
+	h := &r.Response.Header
+	h.SetStatusCode(response.Status)
+	h.SetContentType("text/event-stream; charset=utf-8")
+	h.Set(fasthttp.HeaderCacheControl, "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx would collect events
+	h.Set(generationHeader, response.Plan.ID)
+	re := &relay{s: s, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
+	// Once Do has returned, closing the stream is what ends the request.
+	re.detach = context.AfterFunc(x.ctx, func() { response.Stream.Close() })
+	x.answers(response.Stream)
+	if r.Request.Header.IsHTTP11() {
+		r.Response.ImmediateHeaderFlush = true
+		r.SetBodyStream(re, -1)
+		return
+	}
+	// HTTP/1.0 has no chunks, which fasthttp would send all the same: there the end of the connection is the end of the answer.
+	h.SetContentLength(-2)
+	head := h.AppendBytes(nil)
+	r.HijackSetNoResponse(true)
+	r.Hijack(func(nc net.Conn) {
+		defer re.Close()
+		if _, err := nc.Write(head); err == nil {
+			io.CopyBuffer(nc, struct{ io.Reader }{re}, make([]byte, 4096))
+		}
+	})
+}
+
+// relay is an answer in events on its way to the client.
+type relay struct {
+	s       *Server
+	x       *exchange
+	stream  *dispatch.Stream
+	plan    *route.Plan
+	detach  func() bool
+	remote  net.Addr
+	status  int
+	started time.Time
+	last    bool // the error event was sent
+}
+
+// errCut makes fasthttp close the connection without the last chunk, so that nobody takes what was sent for the whole.
+var errCut = errors.New("the stream was cut off")
+
+// Read returns events, each of which fasthttp writes and flushes as a chunk.
+func (re *relay) Read(p []byte) (n int, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			re.s.logPanic(re.plan.ID, "/v1/chat/completions", panicked)
+			n, err = 0, errCut
+		}
+	}()
+	if re.last {
+		return 0, errCut
+	}
+	n, err = re.stream.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	switch context.Cause(re.x.ctx) {
+	case nil:
+		return 0, io.EOF
+	case errShutdown:
+		re.last = true
+		e := &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_unavailable",
+			Message: "the router shut down before the answer was complete", DecisionID: re.plan.ID}
+		return copy(p, wire.AppendEvent(nil, e, re.plan.ID, re.plan.Request.Model, "", re.plan.At.Unix())), nil
+	}
+	return 0, errCut
+}
+
+// Close ends the exchange, and the upstream request where it still runs.
+func (re *relay) Close() error {
+	re.detach()
+	if context.Cause(re.x.ctx) == errClientGone {
+		re.status = statusClientGone
+	}
+	re.stream.Close()
+	re.x.end()
+	re.s.log.LogAttrs(context.Background(), slog.LevelDebug, "request",
+		slog.String("method", fasthttp.MethodPost), slog.String("route", "/v1/chat/completions"), slog.Int("status", re.status),
+		slog.Duration("took", time.Since(re.started)), slog.String("remote", re.remote.String()), slog.String("id", re.plan.ID))
+	return nil
+}
+
+// statusClientGone is what the log calls a request whose client did not wait for the end.
+const statusClientGone = 499
+
+// exchange starts to watch the client. Where that fails (the kernel's limit on watches), the next write notices.
+func (s *Server) exchange(ctx *fasthttp.RequestCtx) *exchange {
+	x, err := newExchange(s.base, s.watcher, ctx.Conn(), !ctx.Request.Header.IsHTTP11())
+	if err != nil {
+		s.log.Warn("cannot watch a connection; a client that goes away is only noticed when written to", "error", err)
+	}
+	return x
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"chaperone/engine/wire"
+)
+
+// handle serves one request: head, target, route, and then the route.
+func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
+	started, route := time.Now(), ""
+	defer func() {
+		if p := recover(); p != nil {
+			s.internal(ctx, route, p)
+		}
+		if s.draining.Load() {
+			ctx.SetConnectionClose()
+		}
+		if !ctx.Response.IsBodyStream() && !ctx.Hijacked() {
+			s.access(ctx, route, ctx.Response.StatusCode(), started)
+		}
+	}()
+	h, e := s.check(ctx)
+	if e != nil {
+		refuse(ctx, e)
+		hangUp(ctx)
+		return
+	}
+	if h.close {
+		ctx.SetConnectionClose()
+	}
+	segments, e := readTarget(ctx.Request.Header.RequestURI(), ctx.Request.Header.Host(), ctx.IsTLS())
+	if e != nil {
+		refuse(ctx, e)
+		hangUp(ctx)
+		return
+	}
+	p, params := find(paths, segments)
+	r := &request{RequestCtx: ctx, head: h, params: params}
+	if p == nil {
+		refuse(ctx, unknownPath(paths, segments))
+	} else {
+		route = p.pattern
+		s.serve(p, r)
+	}
+	// A body that was not read must not be taken for the next request.
+	if !r.read && !skipBody(ctx) {
+		hangUp(ctx)
+	}
+}
+
+// check holds the request against what has nothing to do with its path.
+func (s *Server) check(ctx *fasthttp.RequestCtx) (*head, *wire.Error) {
+	if e := checkVersion(ctx.Request.Header.Protocol()); e != nil {
+		return nil, e
+	}
+	h, e := readHead(ctx.Request.Header.RawHeaders())
+	if e != nil {
+		return nil, e
+	}
+	if h.expect != "" && !strings.EqualFold(h.expect, "100-continue") {
+		return nil, &wire.Error{Status: fasthttp.StatusExpectationFailed, Type: "invalid_request",
+			Message: "the Expect field holds something other than 100-continue"}
+	}
+	return h, nil
+}
+
+func (s *Server) serve(p *path, r *request) {
+	err := s.admit(p, r)
+	switch {
+	case err != nil:
+	case r.IsOptions():
+		r.SetStatusCode(fasthttp.StatusNoContent)
+		r.Response.Header.Set(fasthttp.HeaderAllow, p.allow())
+	default:
+		err = p.serve(s, r)
+	}
+	var e *wire.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &e):
+		refuse(r.RequestCtx, e)
+		if e.Status == fasthttp.StatusMethodNotAllowed {
+			r.Response.Header.Set(fasthttp.HeaderAllow, p.allow())
+		}
+	default:
+		panic(err) // every error of a Router is a *wire.Error
+	}
+}
+
+func (s *Server) admit(p *path, r *request) error {
+	if e := p.checkMethod(string(r.Method())); e != nil {
+		return e
+	}
+	if p.method == fasthttp.MethodGet && r.Request.Header.ContentLength() != 0 && r.RequestBodyStream() != nil {
+		return badHeader("%s takes no body; send none", p.pattern)
+	}
+	if p.keyed && r.head.key == "" && !r.IsOptions() {
+		return &wire.Error{Status: fasthttp.StatusUnauthorized, Type: "authentication",
+			Message: "no API key; send it as \"Authorization: Bearer KEY\""}
+	}
+	return nil
+}
+
+// access logs one request, without what it asked, who asked (but for the address) and what it was told.
+func (s *Server) access(ctx *fasthttp.RequestCtx, route string, status int, started time.Time) {
+	s.log.LogAttrs(ctx, slog.LevelDebug, "request",
+		slog.String("method", string(ctx.Method())), slog.String("route", route), slog.Int("status", status),
+		slog.Duration("took", time.Since(started)), slog.String("remote", ctx.RemoteAddr().String()),
+		slog.String("id", string(ctx.Response.Header.Peek(generationHeader))))
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"chaperone/engine"
+	"chaperone/engine/config"
+	"chaperone/engine/wire"
+)
+
+// path is one path with the one method that it has. Everything under /v1 is also there under /api/v1, as OpenRouter's
+// clients ask for it.
+type path struct {
+	pattern string // a segment in braces stands for any one segment that is not empty
+	method  string
+	keyed   bool // refused at once without an API key
+	serve   func(s *Server, r *request) error
+}
+
+// request is one request after its head and its target were found to be sound.
+type request struct {
+	*fasthttp.RequestCtx
+	head   *head
+	params []string // what the braces of the pattern stand for
+	read   bool     // the body was read to its end
+}
+
+var public = []path{
+	{"/v1/chat/completions", fasthttp.MethodPost, true, (*Server).chatCompletions},
+	{"/v1/route", fasthttp.MethodPost, true, (*Server).decide},
+	{"/v1/models", fasthttp.MethodGet, true, (*Server).models},
+	{"/v1/models/{author}/{slug}/endpoints", fasthttp.MethodGet, true, (*Server).endpoints},
+	{"/v1/decisions/{id}", fasthttp.MethodGet, true, (*Server).decision},
+	{"/healthz", fasthttp.MethodGet, false, (*Server).healthz},
+	{"/readyz", fasthttp.MethodGet, false, (*Server).readyz},
+}
+
+func find(paths []path, segments []string) (*path, []string) {
+	if len(segments) > 1 && segments[0] == "api" && segments[1] == "v1" {
+		segments = segments[1:]
+	}
+	for i := range paths {
+		if params, ok := match(paths[i].pattern, segments); ok {
+			return &paths[i], params
+		}
+	}
+	return nil, nil
+}
+
+func match(pattern string, segments []string) (params []string, ok bool) {
+	if strings.Count(pattern, "/") != len(segments) {
+		return nil, false
+	}
+	i := 0
+	for want := range strings.SplitSeq(pattern[1:], "/") {
+		switch {
+		case strings.HasPrefix(want, "{"):
+			if segments[i] == "" {
+				return nil, false
+			}
+			params = append(params, segments[i])
+		case want != segments[i]:
+			return nil, false
+		}
+		i++
+	}
+	return params, true
+}
+
+func unknownPath(paths []path, segments []string) *wire.Error {
+	asked := "/" + strings.Join(segments, "/")
+	patterns := make([]string, len(paths))
+	for i := range paths {
+		patterns[i] = paths[i].pattern
+	}
+	message := fmt.Sprintf("there is no %s here", clip([]byte(asked)))
+	if near, ok := config.Nearest(strings.TrimPrefix(asked, "/api"), patterns); ok {
+		message += "; did you mean " + near + "?"
+	} else {
+		message += "; there are " + strings.Join(patterns, ", ")
+	}
+	return &wire.Error{Status: fasthttp.StatusNotFound, Type: "not_found", Message: message}
+}
+
+// methods are those that a path answers. HEAD is GET without the body (RFC 9110, 9.3.2); OPTIONS names them, and, like every
+// other answer, has no CORS field: keys do not belong into pages of other origins.
+func (p *path) methods() []string {
+	if p.method == fasthttp.MethodGet {
+		return []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions}
+	}
+	return []string{p.method, fasthttp.MethodOptions}
+}
+
+func (p *path) allow() string { return strings.Join(p.methods(), ", ") }
+
+func (p *path) checkMethod(method string) *wire.Error {
+	if slices.Contains(p.methods(), method) {
+		return nil
+	}
+	return &wire.Error{Status: fasthttp.StatusMethodNotAllowed, Type: "invalid_request",
+		Message: fmt.Sprintf("%s does not take %s; send %s", p.pattern, clip([]byte(method)), p.method)}
+}
+
+func (s *Server) decide(r *request) error {
+	call, err := s.call(r)
+	if err != nil {
+		return err
+	}
+	return answer(r)(s.router.Route(s.base, call))
+}
+
+func (s *Server) models(r *request) error {
+	return answer(r)(s.router.Models(s.base, r.head.key))
+}
+
+func (s *Server) endpoints(r *request) error {
+	return answer(r)(s.router.Endpoints(s.base, r.head.key, r.params[0]+"/"+r.params[1]))
+}
+
+func (s *Server) decision(r *request) error {
+	return answer(r)(s.router.Decision(s.base, r.head.key, r.params[0]))
+}
+
+// healthz says that the process serves; readyz also that it wants more to serve.
+func (s *Server) healthz(r *request) error {
+	return answer(r)([]byte(`{"status":"ok"}`), nil)
+}
+
+func (s *Server) readyz(r *request) error {
+	if s.draining.Load() {
+		return &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_unavailable", Message: "the router is shutting down"}
+	}
+	return answer(r)([]byte(`{"status":"ready"}`), nil)
+}
+
+// call reads what the engine needs.
+func (s *Server) call(r *request) (engine.Call, error) {
+	if e := checkBodyHeaders(r.head, r.Request.Header.ContentLength(), s.settings.MaxBodyBytes); e != nil {
+		return engine.Call{}, e
+	}
+	body, e := readBody(r.RequestCtx, s.settings.MaxBodyBytes, s.settings.ReadTimeout)
+	if e != nil {
+		return engine.Call{}, e
+	}
+	r.read = true
+	return engine.Call{Key: r.head.key, Body: body}, nil
+}
+
+// answer writes JSON, or passes the error on.
+func answer(r *request) func(body []byte, err error) error {
+	return func(body []byte, err error) error {
+		if err == nil {
+			writeJSON(r.RequestCtx, fasthttp.StatusOK, body)
+		}
+		return err
+	}
+}
