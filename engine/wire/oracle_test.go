@@ -199,7 +199,7 @@ func exact(o pairs, names string) {
 }
 
 const chatNames = `messages model models preset route provider stream stream_options n max_tokens max_completion_tokens
-max_output_tokens tools functions tool_choice function_call web_search_options search_parameters plugins modalities
+max_output_tokens tools functions tool_choice function_call web_search_options search_parameters enable_search mcp_servers plugins modalities
 response_format reasoning reasoning_effort store background previous_response_id conversation user metadata tags
 session_id temperature top_p top_k min_p top_a frequency_penalty presence_penalty repetition_penalty logit_bias logprobs
 top_logprobs prediction seed structured_outputs stop parallel_tool_calls include_reasoning verbosity audio cache_control
@@ -267,6 +267,13 @@ func (rd *reading) chat(o pairs) {
 			r.ToolKinds = add(r.ToolKinds, "web_search")
 			rd.watch("", v)
 		}
+	}
+	if optional(o, "enable_search", boolean) {
+		r.ToolKinds = add(r.ToolKinds, "web_search")
+	}
+	if v := optional(o, "mcp_servers", arrayOf); v != nil {
+		r.ToolKinds = add(r.ToolKinds, "mcp")
+		rd.watch("", v)
 	}
 	for _, p := range optional(o, "plugins", arrayOf) {
 		plugin := objectOf(p)
@@ -468,7 +475,7 @@ func (rd *reading) watch(key string, v any) {
 	}
 }
 
-var authority = regexp.MustCompile(`^(?i:https?)://(([A-Za-z0-9._-]+)|(\[[0-9A-Fa-f:.]+\])\.?)(:[0-9]{0,5})?([/?#]|$)`)
+var authority = regexp.MustCompile(`^(?i:https?)://(([A-Za-z0-9._-]+)|(\[[0-9A-Fa-f:.]+\]))(:[0-9]{0,5})?([/?#]|$)`)
 
 // hostOf agrees with net/url, wherever that reads the URL at all.
 func hostOf(s string) string {
@@ -479,19 +486,26 @@ func hostOf(s string) string {
 	refuse(m != nil)
 	host := strings.ToLower(strings.TrimSuffix(m[1], "."))
 	refuse(host != "" && len(host) <= 253)
+	if host[0] == '[' {
+		addr, err := netip.ParseAddr(host[1 : len(host)-1])
+		refuse(err == nil && addr.Is6())
+		return "[" + addr.String() + "]"
+	}
+	refuse(!strings.Contains("."+host+".", ".."))
+	if numeric.MatchString(host) {
+		addr, err := netip.ParseAddr(host)
+		refuse(err == nil && addr.Is4())
+	}
 	if u, err := url.Parse(s); err == nil {
-		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || host[0] != '[' {
-			read := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
-			if host[0] == '[' {
-				read = "[" + read + "]"
-			}
-			if read != host {
-				panic("net/url reads the host " + read + " where this reads " + host)
-			}
+		if read := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."); read != host {
+			panic("net/url reads the host " + read + " where this reads " + host)
 		}
 	}
 	return host
 }
+
+// numeric is a host that ends in a number: browsers read it as an IPv4 address in one of several spellings.
+var numeric = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 
 func (rd *reading) preferences(o pairs, route string) {
 	p := &rd.r.Preferences

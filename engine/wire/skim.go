@@ -94,8 +94,10 @@ func init() {
 		"functions":          {"tools", func(s *skim) bool { return s.toolList(true) }},
 		"tool_choice":        {"tool_choice", unread},
 		"function_call":      {"tool_choice", unread},
-		"web_search_options": {"web_search_options", func(s *skim) bool { return s.search() }},
-		"search_parameters":  {read: func(s *skim) bool { return s.search() }},
+		"web_search_options": {"web_search_options", (*skim).search},
+		"search_parameters":  {read: (*skim).search},       // xAI's
+		"enable_search":      {read: (*skim).searchSwitch}, // Alibaba's
+		"mcp_servers":        {read: (*skim).servers},      // Anthropic's
 		"plugins":            {read: (*skim).plugins},
 
 		"modalities":       {read: (*skim).modalities},

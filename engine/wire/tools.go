@@ -67,6 +67,26 @@ func (s *skim) search() bool {
 	return s.watch(holdsOther)
 }
 
+func (s *skim) searchSwitch() bool {
+	on := false
+	if !s.bool(&on) {
+		return false
+	}
+	if on {
+		s.toolKind("web_search")
+	}
+	return true
+}
+
+// servers reads remote tool servers that stand beside the tools.
+func (s *skim) servers() bool {
+	if s.peek() != '[' {
+		return s.wrong("an array of servers")
+	}
+	s.toolKind("mcp")
+	return s.watch(holdsOther)
+}
+
 // plugins reads OpenRouter's plugins; one that is enabled is a kind of tool by its id.
 func (s *skim) plugins() bool {
 	if s.peek() != '[' {

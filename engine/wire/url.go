@@ -1,6 +1,10 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+)
 
 // maxHead is how much of a URL is read to find its host: a scheme, a host name of at most 253 bytes, a port.
 const maxHead = 512
@@ -27,12 +31,12 @@ func hostOf(head []byte) (host, problem string) {
 	}
 	authority := rest[:end]
 	name, port := authority, []byte(nil)
-	if bytes.HasPrefix(authority, []byte("[")) { // IPv6
-		i := bytes.IndexByte(authority, ']')
-		if i < 0 || !only(authority[1:i], "0123456789abcdefABCDEF:.") || i == 1 {
-			return "", "found an unclear host in the URL; it should be an IPv6 address in brackets"
+	bracket := 0
+	if bytes.HasPrefix(authority, []byte("[")) {
+		if bracket = bytes.IndexByte(authority, ']'); bracket < 0 {
+			return "", notIPv6
 		}
-		name, port = authority[:i+1], authority[i+1:]
+		name, port = authority[:bracket+1], authority[bracket+1:]
 	} else if i := bytes.IndexByte(authority, ':'); i >= 0 {
 		name, port = authority[:i], authority[i:]
 	}
@@ -45,11 +49,28 @@ func hostOf(head []byte) (host, problem string) {
 	if len(name) > 253 {
 		return "", "found a URL whose host is longer than 253 bytes; it should be a host name"
 	}
-	if name[0] != '[' && !only(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") {
-		return "", "found a URL whose host parsers may read differently; it should hold only letters, digits, '.', '-' and '_', and no user name (write international names as xn--…)"
+	if bracket > 0 {
+		// Without a zone: that is a network interface of whoever reads it.
+		addr, err := netip.ParseAddr(string(name[1:bracket]))
+		if err != nil || !addr.Is6() || addr.Zone() != "" {
+			return "", notIPv6
+		}
+		return "[" + addr.String() + "]", ""
 	}
-	return string(bytes.ToLower(name)), ""
+	if !only(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") || name[0] == '.' || bytes.Contains(name, []byte("..")) || bytes.HasSuffix(name, []byte(".")) {
+		return "", "found a URL whose host parsers may read differently; it should be labels of letters, digits, '-' and '_' with dots between them, and no user name (write international names as xn--…)"
+	}
+	host = string(bytes.ToLower(name))
+	// Browsers read 0x7f.1, 127.1 and 2130706433 as 127.0.0.1, other parsers as a name.
+	if last := host[strings.LastIndexByte(host, '.')+1:]; only([]byte(last), "0123456789") || strings.HasPrefix(last, "0x") && only([]byte(last[2:]), "0123456789abcdef") {
+		if addr, err := netip.ParseAddr(host); err != nil || !addr.Is4() {
+			return "", "found an unclear host in the URL; an IPv4 address should be four decimal numbers"
+		}
+	}
+	return host, ""
 }
+
+const notIPv6 = "found an unclear host in the URL; it should be an IPv6 address in brackets"
 
 func cutScheme(url []byte, scheme string) ([]byte, bool) {
 	if len(url) < len(scheme) || !bytes.EqualFold(url[:len(scheme)], []byte(scheme)) {
