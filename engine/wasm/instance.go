@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -22,20 +23,21 @@ type instance struct {
 
 	clock  uint64 // what clocks say, Unix nanoseconds
 	random splitMix
-	line   []byte // of fd_write
+	line   []byte // of standard output and error, until it ends
 	said   string // last line of the log, for the message of a failed start
 }
 
-// newInstance instantiates, starts and configures. Until the first batch it is 1970 and the seed is 0, so that a start does
-// the same every time.
+// newInstance instantiates, starts and configures. Until the first batch it is the first nanosecond of 1970 (not zero,
+// which Go's runtime takes for a broken clock) and the seed is 0, so that a start does the same every time.
 func (p *Plugin) newInstance() (*instance, error) {
-	in := &instance{plugin: p}
+	in := &instance{plugin: p, clock: 1}
 	in.dog = newWatchdog(in)
 	in.dog.watch(p.limits.InitDeadline)
 	err := in.start()
 	if !in.dog.release() && err == nil {
 		err = fmt.Errorf("%w: %v", ErrDeadline, p.limits.InitDeadline)
 	}
+	in.flush()
 	if err != nil {
 		in.close()
 		if in.said != "" {
@@ -121,6 +123,7 @@ func (in *instance) run(rows int, scores []float64) error {
 	in.dog.watch(limit)
 	err := in.score.CallWithStack(in.dog, in.stack[:])
 	inTime := in.dog.release()
+	in.flush()
 	if err != nil {
 		return guestError(err, limit)
 	}
@@ -135,6 +138,26 @@ func (in *instance) run(rows int, scores []float64) error {
 		return ErrAbstained
 	default:
 		return fmt.Errorf("%w: status %d", ErrReturned, status)
+	}
+}
+
+// write collects what the guest prints into lines; runtimes print in pieces.
+func (in *instance) write(b []byte) {
+	for len(b) > 0 {
+		piece, rest, ends := bytes.Cut(b, []byte("\n"))
+		in.line = append(in.line, piece[:min(len(piece), maxLogLine-len(in.line))]...)
+		if ends {
+			in.flush()
+		}
+		b = rest
+	}
+}
+
+// flush logs an unfinished line.
+func (in *instance) flush() {
+	if len(in.line) > 0 {
+		in.log(slog.LevelInfo, in.line)
+		in.line = in.line[:0]
 	}
 }
 

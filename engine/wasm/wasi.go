@@ -28,6 +28,7 @@ const (
 // What one host call may move at most. They are far above what a scorer needs.
 const (
 	maxLogLine  = 1024
+	maxWrite    = 16 << 10
 	maxVectors  = 64
 	maxRandom   = 64 << 10
 	maxPollSubs = 64
@@ -134,7 +135,7 @@ func randomGet(in *instance, mem api.Memory, s []uint64) uint64 {
 	return store(ok)
 }
 
-// fdWrite sends standard output and error to the log; all is taken, the first maxLogLine bytes are kept.
+// fdWrite sends standard output and error to the log, line by line.
 func fdWrite(in *instance, mem api.Memory, s []uint64) uint64 {
 	fd, vectors, n, written := uint32(s[0]), uint32(s[1]), uint32(s[2]), uint32(s[3])
 	if fd != 1 && fd != 2 {
@@ -148,7 +149,6 @@ func fdWrite(in *instance, mem api.Memory, s []uint64) uint64 {
 		return errnoFault
 	}
 	var total uint32
-	in.line = in.line[:0]
 	for ; len(list) > 0; list = list[8:] {
 		at, size := binary.LittleEndian.Uint32(list), binary.LittleEndian.Uint32(list[4:])
 		b, ok := mem.Read(at, size)
@@ -156,17 +156,9 @@ func fdWrite(in *instance, mem api.Memory, s []uint64) uint64 {
 			return errnoFault
 		}
 		total += size
-		in.line = append(in.line, b[:min(len(b), maxLogLine-len(in.line))]...)
+		in.write(b[:min(size, maxWrite)])
 	}
-	if !mem.WriteUint32Le(written, total) {
-		return errnoFault
-	}
-	level := slog.LevelInfo
-	if fd == 2 {
-		level = slog.LevelWarn
-	}
-	in.log(level, in.line)
-	return errnoSuccess
+	return store(mem.WriteUint32Le(written, total))
 }
 
 // pollOneoff never sleeps: time passes at once, for this call, until the earliest clock that is waited for.

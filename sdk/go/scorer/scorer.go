@@ -1,0 +1,212 @@
+// Package scorer is the Go SDK for Chaperone's scorer plugins. It needs nothing but the standard library; a plugin is built
+// with the stock toolchain:
+//
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags="-s -w" -o plugin.wasm
+//
+// A plugin embeds its manifest, asks by name for the columns and request fields that it declares there, and hands over a
+// function:
+//
+//	//go:embed manifest.toml
+//	var manifest string
+//
+//	func init() {
+//		plugin := scorer.New(manifest)
+//		price := plugin.Column("price.expected")
+//		plugin.Score(func(b *scorer.Batch) error {
+//			prices := b.Column(price)
+//			for row := range b.Scores {
+//				b.Scores[row] = -prices[row]
+//			}
+//			return nil
+//		})
+//	}
+//
+//	func main() {}
+//
+// On other platforms than wasip1 the package compiles and runs nothing but tests: see [Plugin.Run].
+package scorer
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"unsafe"
+)
+
+// Abstain is returned by a scoring function that has no opinion on this request.
+var Abstain = errors.New("abstain")
+
+// Plugin is one scorer.
+type Plugin struct {
+	columns, request []string
+	configure        func(json []byte) error
+	score            func(b *Batch) error
+	words            []uint64 // the arena; words, so that it is 8-byte aligned
+	batch            Batch
+}
+
+// current is the plugin that the host's calls are for.
+var current *Plugin
+
+// New makes the module's one plugin from the text of its manifest. It panics, which refuses the module at load, where the
+// manifest's lists cannot be read.
+func New(manifest string) *Plugin {
+	p := &Plugin{}
+	var err error
+	if p.columns, err = stringList(manifest, "columns"); err != nil {
+		panic(err)
+	}
+	if p.request, err = stringList(manifest, "request"); err != nil {
+		panic(err)
+	}
+	current = p
+	return p
+}
+
+// Column is a column's place in the manifest.
+type Column int
+
+// Column finds a column of the manifest; it panics where there is none of that name.
+func (p *Plugin) Column(name string) Column {
+	i := slices.Index(p.columns, name)
+	if i < 0 {
+		panic("column " + name + " is not in the manifest's columns")
+	}
+	return Column(i)
+}
+
+// Field is a request field's place in the manifest.
+type Field int
+
+// Field finds a request field of the manifest; it panics where there is none of that name.
+func (p *Plugin) Field(name string) Field {
+	i := slices.Index(p.request, name)
+	if i < 0 {
+		panic("request field " + name + " is not in the manifest's request")
+	}
+	return Field(i)
+}
+
+// Configure sets the function that is given the operator's configuration, a JSON object, once before the first batch. An
+// error refuses the plugin at load, with its text in the message.
+func (p *Plugin) Configure(f func(json []byte) error) { p.configure = f }
+
+// Score sets the scoring function. It fills b.Scores, which are NaN (no opinion) before; higher is better. An error makes
+// the scorer abstain for this request and costs the instance, Abstain costs nothing.
+func (p *Plugin) Score(f func(b *Batch) error) { p.score = f }
+
+// Batch is the candidates of one request. It and its slices are good until the scoring function returns; values that are
+// not known are NaN.
+type Batch struct {
+	Scores []float64 // one per row
+	NowMS  float64   // Unix time in milliseconds
+	Seed   uint64
+
+	columns, request []float64
+	capacity         int
+}
+
+// Column is the values of a column, one per row.
+func (b *Batch) Column(c Column) []float64 {
+	at := int(c) * b.capacity
+	return b.columns[at : at+len(b.Scores)]
+}
+
+// Field is the value of a request field.
+func (b *Batch) Field(f Field) float64 { return b.request[f] }
+
+// Run scores a batch without a host, for tests: columns by name with a value per row, request fields by name; what is not
+// given is NaN.
+func (p *Plugin) Run(nowMS float64, columns map[string][]float64, request map[string]float64) ([]float64, error) {
+	rows := 0
+	for name, values := range columns {
+		if p.Column(name); rows != 0 && len(values) != rows {
+			return nil, errors.New("column " + name + " has another number of values than the others")
+		}
+		rows = len(values)
+	}
+	b := &Batch{Scores: nans(rows), NowMS: nowMS, columns: nans(rows * len(p.columns)), request: nans(len(p.request)), capacity: rows}
+	for name, values := range columns {
+		copy(b.Column(p.Column(name)), values)
+	}
+	for name, value := range request {
+		b.request[p.Field(name)] = value
+	}
+	return b.Scores, p.score(b)
+}
+
+func nans(n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = math.NaN()
+	}
+	return out
+}
+
+// The statuses that the host understands.
+const (
+	statusOK      = 0
+	statusAbstain = 1
+	statusError   = 2
+)
+
+// init allocates the arena, whose address the host is given; the collector does not move it.
+func (p *Plugin) init(bytes int32) unsafe.Pointer {
+	p.words = make([]uint64, (bytes+7)/8)
+	return unsafe.Pointer(unsafe.SliceData(p.words))
+}
+
+// floats is n values of the arena at an offset from its start in bytes.
+func (p *Plugin) floats(offset uint32, n int) []float64 {
+	words := p.words[offset/8:]
+	return unsafe.Slice((*float64)(unsafe.Pointer(unsafe.SliceData(words))), len(words))[:n:n]
+}
+
+// runConfigure hands over the configuration, which the host has written at the arena's start.
+func (p *Plugin) runConfigure(length int32) int32 {
+	json := slices.Clone(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(p.words))), 8*len(p.words))[:length])
+	if p.configure == nil {
+		if string(json) == "{}" {
+			return statusOK
+		}
+		Log(Error, "there is a configuration, but this scorer takes none")
+		return statusError
+	}
+	if err := p.configure(json); err != nil {
+		Log(Error, err.Error())
+		return statusError
+	}
+	return statusOK
+}
+
+// runScore reads the arena's header, which the host writes before every call, and scores.
+func (p *Plugin) runScore(rows int32) int32 {
+	half := func(i int) uint32 { return uint32(p.words[i/2] >> (32 * (i % 2))) }
+	b := &p.batch
+	b.capacity = int(half(2))
+	b.columns = p.floats(half(4), b.capacity*int(half(3)))
+	b.request = p.floats(half(5), len(p.request))
+	b.Scores = p.floats(half(6), int(rows))
+	b.NowMS = math.Float64frombits(p.words[4])
+	b.Seed = p.words[5]
+	switch err := p.score(b); {
+	case err == nil:
+		return statusOK
+	case errors.Is(err, Abstain):
+		return statusAbstain
+	default:
+		Log(Error, err.Error())
+		return statusError
+	}
+}
+
+// Level is how important a line of the log is.
+type Level int32
+
+// The levels.
+const (
+	Debug Level = iota
+	Info
+	Warn
+	Error
+)
