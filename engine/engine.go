@@ -46,7 +46,7 @@ type Engine struct {
 	reload   sync.Mutex // one Reload at a time
 	wasm     *wasm.Host
 	stats    *telemetry.Store
-	metrics  tmpMetrics
+	metrics  *telemetry.Metrics
 	dispatch *dispatch.Dispatcher
 	recent   *journal.Recent
 }
@@ -63,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Engine{options: o, metrics: tmpMetrics{}}
+	e := &Engine{options: o, metrics: telemetry.NewMetrics()}
 	var err error
 	if e.wasm, err = wasm.NewHost(o.CacheDir, o.Log); err != nil {
 		return nil, err
@@ -101,28 +101,35 @@ func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.recent.Append(journal.Of(p))
+	e.keep(p)
 	return p, nil
 }
 
 // plan decides on the newest snapshot, of which only the settings are kept afterwards.
-func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, error) {
+func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, *wire.Error) {
 	s := e.acquire()
 	defer s.release()
-	who, err := e.authenticate(s, c)
-	if err != nil {
-		return nil, nil, err
+	who, refused := e.authenticate(s, c)
+	if refused != nil {
+		return nil, nil, refused
 	}
 	req, refused := wire.SkimChat(c.Body)
 	if refused != nil {
 		return nil, nil, refused
 	}
 	p := s.router.Plan(ctx, who, req, route.NewMoment(e.options.Now()))
-	e.countPlan(p)
+	e.countPlan(s, p)
 	return p, s.settings, nil
 }
 
-func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, error) {
+// keep keeps the record of a plan that is not dispatched.
+func (e *Engine) keep(p *route.Plan) {
+	if rec := journal.Of(p); rec.Log != policy.LogNone {
+		e.recent.Append(rec)
+	}
+}
+
+func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, *wire.Error) {
 	if c.As != "" {
 		who := s.accounts.ByKeyID(c.As, e.options.Now())
 		if who == nil {
@@ -145,14 +152,16 @@ func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, error) {
 // Do plans and dispatches. It returns when the answer is whole or its stream has committed. ctx ends the request when the
 // client goes away; after Do has returned a Stream, closing that does. Errors are *wire.Error.
 func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
+	began := time.Now()
 	p, settings, err := e.plan(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, e.refuse("", "", err, began)
 	}
 	if p.Refusal != nil {
-		e.recent.Append(journal.Of(p))
-		return nil, p.Refusal
+		e.keep(p)
+		return nil, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
 	}
+	e.metrics.Begin()
 	return e.dispatch.Do(ctx, dispatch.Job{
 		Plan: p, Limits: settings.limits(),
 		Recheck: func(ctx context.Context, permit policy.Permit) (policy.Permit, *account.Principal, error) {

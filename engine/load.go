@@ -112,12 +112,9 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	}
 	cat, ps := catalog.Load(append([]*config.Document{src.main}, src.catalogs...), e.options.Env)
 	problems = append(problems, ps...)
-	if cat == nil {
-		return nil, problems.Err()
-	}
 	accounts, ps := account.Load([]*config.Document{src.main}, cat)
 	problems = append(problems, ps...)
-	if accounts == nil {
+	if cat == nil || accounts == nil { // policies cannot be bound to what is not there
 		return nil, problems.Err()
 	}
 	rules := append([]*config.Document{src.main}, src.teams...)
@@ -132,10 +129,11 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		s.close(ctx)
 		return nil, err
 	}
-	s.files = append(src.files, policy.Directories(rules)...)
+	s.files = append(append(src.files, cat.KeyFiles...), policy.Directories(rules)...)
 	for _, p := range s.plugins {
 		s.files = append(s.files, p.path)
 	}
+	e.metrics.Know(cat, accounts)
 	s.refs.Store(1)
 	s.router = &route.Router{
 		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Scorers: weighted,

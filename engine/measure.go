@@ -1,24 +1,70 @@
 package engine
 
 import (
-	"net/http"
+	"errors"
 	"time"
 
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
+	"chaperone/engine/wasm"
+	"chaperone/engine/wire"
 )
 
-type tmpMetrics struct{}
+// countPlan counts what a plan's policies denied and how its plugins did.
+func (e *Engine) countPlan(s *snapshot, p *route.Plan) {
+	rows := map[string]int{}
+	for i := range p.Candidates {
+		x := p.Candidates[i].Excluded
+		if x == nil {
+			continue
+		}
+		last := ""
+		for _, d := range x.Denials {
+			if d.Package != last { // a package's reasons for one row stand together
+				rows[d.Package]++
+			}
+			last = d.Package
+		}
+	}
+	for pkg, n := range rows {
+		e.metrics.Denied(pkg, n)
+	}
+	if len(p.Permits) == 0 {
+		return // nothing was ranked
+	}
+	for _, plugin := range s.plugins {
+		err := p.Abstained[plugin.Name()]
+		e.metrics.Plugin(plugin.Name(), err != nil, errors.Is(err, wasm.ErrTrap))
+	}
+}
 
-func (tmpMetrics) Reload(bool, time.Time) {}
-func (tmpMetrics) Handler() http.Handler  { return http.NotFoundHandler() }
+// refuse counts a request that was never planned or has no permit.
+func (e *Engine) refuse(organisation, model string, err *wire.Error, began time.Time) error {
+	e.metrics.Request(organisation, model, err.Status, time.Since(began))
+	return err
+}
 
-// countPlan counts what a plan excluded.
-func (e *Engine) countPlan(p *route.Plan) {}
-
-// finish keeps the record of a request, as far as policy lets it be kept, and counts it.
+// finish counts a request that was dispatched, and keeps its record as far as policy lets it be kept.
 func (e *Engine) finish(rec *journal.Record) {
+	o := &rec.Outcome
+	e.metrics.Request(rec.Organisation, o.Model, o.Status, time.Duration(o.DurationMs*float64(time.Millisecond)))
+	for i, a := range rec.Attempts {
+		e.metrics.Attempt(a.ProviderID, a.Outcome)
+		if i > 0 {
+			e.metrics.Fallback(rec.Attempts[i-1].ProviderID)
+		}
+		if a.TTFTMs > 0 {
+			e.metrics.TTFT(a.ProviderID, time.Duration(a.TTFTMs*float64(time.Millisecond)))
+		}
+		if a.Usage.Known {
+			e.metrics.Tokens(rec.Organisation, a.Model, a.Usage)
+		}
+		if a.Cost > 0 {
+			e.metrics.Cost(rec.Organisation, a.Model, a.ProviderID, a.Cost)
+		}
+	}
+	e.metrics.End()
 	if rec.Log != policy.LogNone {
 		e.recent.Append(rec)
 	}

@@ -52,6 +52,8 @@ deny contains "parity" if input.endpoint.provider == "p%d"
 	key := sha256.Sum256([]byte("sk-acme"))
 	var conf strings.Builder
 	fmt.Fprintf(&conf, `catalog = ["catalog.toml"]
+[journal]
+keep = 200000
 [organisations.acme]
 [[keys]]
 organisation = "acme"
@@ -67,7 +69,7 @@ name = "value"
 [[scorers]]
 name = "carbon"
 plugin = "carbon.wasm"
-config = { usd_per_tonne = %d }
+config = { usd_per_tonne_co2 = %d }
 `, key, 50+version)
 	file("chaperone.toml", conf.String())
 	var cat strings.Builder
@@ -99,7 +101,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	var urls []string
 	for i := range 4 {
 		profile := sim.Profile{Name: fmt.Sprintf("p%d", i), TTFT: sim.Distribution{P50: 80, P95: 300}, TPS: sim.Distribution{P50: 200},
-			OutputTokens: sim.Distribution{P50: 20}, Faults: []sim.Fault{{Kind: sim.Status, Status: 500, Share: 0.2}}}
+			OutputTokens: sim.Distribution{P50: 20}, Faults: []sim.Fault{{Kind: sim.ErrorEvent, Share: 0.2}}} // found out about only after the TTFT
 		if i == 3 {
 			profile.Faults = nil // one that always works: nothing may fail
 		}
