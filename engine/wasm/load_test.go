@@ -1,0 +1,299 @@
+package wasm_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine/config"
+	"chaperone/engine/wasm"
+)
+
+func TestEachBadPluginIsRefusedWithWhatWouldBeRight(t *testing.T) {
+	h, _ := newHost(t)
+	limits := wasm.Limits{CallDeadline: time.Second, InitDeadline: 500 * time.Millisecond}
+	sum := fixture(t, "sum")
+	plain, err := os.ReadFile(filepath.Join(fixtures, "sum.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions := binary.AppendUvarint(nil, 60_000)
+	functions = append(functions, make([]byte, 60_000)...)
+	crowd := append([]byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03"), binary.AppendUvarint(nil, uint64(len(functions)))...)
+	crowd = append(crowd, functions...)
+	for name, c := range map[string]struct {
+		config wasm.Config
+		is     error
+		says   string
+	}{
+		"no such file":       {wasm.Config{Path: "nowhere.wasm"}, wasm.ErrRead, "nowhere.wasm: no such file"},
+		"another file":       {wasm.Config{Bytes: sum, SHA256: strings.Repeat("ab", 32)}, wasm.ErrPin, "should be abababab"},
+		"empty":              {wasm.Config{Bytes: []byte{}}, wasm.ErrModule, "is it a .wasm file?"},
+		"text":               {wasm.Config{Bytes: []byte("(module)")}, wasm.ErrModule, "is it a .wasm file?"},
+		"a component":        {wasm.Config{Bytes: []byte("\x00asm\x0d\x00\x01\x00")}, wasm.ErrModule, "is a WebAssembly component, should be a core module"},
+		"truncated":          {wasm.Config{Bytes: sum[:len(sum)-5]}, wasm.ErrModule, "truncated or damaged"},
+		"too large":          {wasm.Config{Bytes: make([]byte, 33<<20)}, wasm.ErrModule, "larger than 33554432 bytes"},
+		"many functions":     {wasm.Config{Bytes: crowd}, wasm.ErrModule, "it has 60000 functions, at most 50000 are allowed"},
+		"no manifest":        {wasm.Config{Bytes: plain}, wasm.ErrManifest, `0 custom sections "chaperone.plugin", should have exactly one`},
+		"two manifests":      {wasm.Config{Bytes: withSection(sum, "chaperone.plugin", plainManifest)}, wasm.ErrManifest, "2 custom sections"},
+		"unknown column":     {wasm.Config{Bytes: fixture(t, "sum", `"attr.x"`, `"price.promt"`)}, wasm.ErrManifest, "near it are price.prompt"},
+		"unknown field":      {wasm.Config{Bytes: fixture(t, "sum", `"prompt_tokens"`, `"prompt_token"`)}, wasm.ErrManifest, "near it are prompt_tokens"},
+		"stateful":           {wasm.Config{Bytes: fixture(t, "sum", "scale ", "stateful = true\nscale ")}, wasm.ErrManifest, "stateful = true: this host has no support"},
+		"unwanted settings":  {wasm.Config{Bytes: sum, Configuration: map[string]any{"a": 1}}, wasm.ErrExport, "it does not export chaperone_configure"},
+		"refused settings":   {wasm.Config{Bytes: fixture(t, "configured"), Configuration: map[string]any{"a": 1}}, wasm.ErrInit, `refused the configuration with status 3; it last said "limit should be a number"`},
+		"settings that trap": {wasm.Config{Bytes: fixture(t, "configured"), Configuration: map[string]any{"a": 1234567}}, wasm.ErrTrap, "chaperone_configure"},
+		"init refuses":       {wasm.Config{Bytes: fixture(t, "init_refuses")}, wasm.ErrInit, "chaperone_init refused an arena of 824 bytes"},
+		"unaligned arena":    {wasm.Config{Bytes: fixture(t, "init_unaligned")}, wasm.ErrInit, "at address 1028, should be a multiple of 8"},
+		"arena outside":      {wasm.Config{Bytes: fixture(t, "init_outside")}, wasm.ErrInit, "should lie within the memory of 65536"},
+		"arena far outside":  {wasm.Config{Bytes: fixture(t, "init_negative")}, wasm.ErrInit, "at address 4294967288 of 824 bytes"},
+		"init traps":         {wasm.Config{Bytes: fixture(t, "init_traps")}, wasm.ErrTrap, "chaperone_init: the plugin trapped: unreachable"},
+		"init spins":         {wasm.Config{Bytes: fixture(t, "init_spins")}, wasm.ErrDeadline, "chaperone_init: the plugin ran out of time: 500ms"},
+		"initialize spins":   {wasm.Config{Bytes: fixture(t, "initialize_spins")}, wasm.ErrDeadline, "_initialize: the plugin ran out of time: 500ms"},
+		"start spins":        {wasm.Config{Bytes: fixture(t, "start_spins")}, wasm.ErrDeadline, "500ms"},
+		"a command":          {wasm.Config{Bytes: fixture(t, "start_exported")}, wasm.ErrExport, "_start should not be there: build a reactor"},
+		"no score":           {wasm.Config{Bytes: fixture(t, "score_missing")}, wasm.ErrExport, "chaperone_score (i32) -> (i32) is missing; a memory named memory is missing"},
+		"score of a type":    {wasm.Config{Bytes: fixture(t, "score_type")}, wasm.ErrExport, "chaperone_score should be (i32) -> (i32), is (i32,i32) -> (i32); chaperone_save should be () -> (i64), is () -> ()"},
+		"imports":            {wasm.Config{Bytes: fixture(t, "import_env")}, wasm.ErrImport, "env.now (function), wasi_snapshot_preview1.sock_send (function), env.shared (global)"},
+		"import of a type":   {wasm.Config{Bytes: fixture(t, "import_type")}, wasm.ErrImport, "chaperone.log should be (i32,i32,i32) -> (), is (i64) -> (i32)"},
+		"memory":             {wasm.Config{Bytes: fixture(t, "memory_huge")}, wasm.ErrModule, "over limit of 64 pages"},
+		"table":              {wasm.Config{Bytes: fixture(t, "table_huge")}, wasm.ErrModule, "a table of 100000000 elements, at most 65536 are allowed"},
+	} {
+		c.config.Limits = limits
+		p, err := wasm.Load(context.Background(), h, c.config)
+		switch {
+		case err == nil:
+			t.Errorf("%s: was loaded", name)
+			_ = p.Close(context.Background())
+		case !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says):
+			t.Errorf("%s: %v\nshould be %v and say %q", name, err, c.is, c.says)
+		}
+	}
+}
+
+func TestEachMistakeInAManifestIsNamedWithItsLine(t *testing.T) {
+	module, err := os.ReadFile(filepath.Join(fixtures, "sum.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, new, says string }{
+		{"abi     = 1", "abi     = 2", "manifest:2: abi: is 2, should be 1"},
+		{"abi     = 1", "", "abi: is missing"},
+		{`"scorer"`, `"label"`, `manifest:3: kind: is "label", which is reserved`},
+		{`"scorer"`, `"sorter"`, `kind: is "sorter", should be "scorer"`},
+		{`"fixture"`, `"Fix ture"`, `manifest:4: name: is "Fix ture", should be 1 to 64 of`},
+		{`"0.1.0"`, `""`, "version: is"},
+		{"32", "0", "manifest:8: rows: is 0, should be 1 to 65536"},
+		{"32", "65537", "rows: is 65537"},
+		{"32", `"32"`, "rows"},
+		{`"minmax"`, `"cost"`, `scale: is "cost", should be "minmax" or "unit"`},
+		{`"attr.x", "attr.y"`, `"attr.x", "attr.x"`, `columns: names "attr.x" twice`},
+		{"scale ", "scales = 1\nscale ", "scales"},
+		{"scale ", "observe = [\"ok\"]\nscale ", "observe: names 1 columns, but stateful is false"},
+		{"abi ", "abi = = 1\n", "manifest:2"},
+	} {
+		_, err := wasm.Pack(module, []byte(strings.Replace(plainManifest, c.old, c.new, 1)))
+		var problems config.Problems
+		if !errors.As(err, &problems) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q for %q: %v, should say %q", c.new, c.old, err, c.says)
+		}
+	}
+}
+
+func TestPackReplacesAManifestAndKeepsTheRest(t *testing.T) {
+	once := fixture(t, "sum")
+	twice, err := wasm.Pack(once, []byte(plainManifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(once, twice) {
+		t.Error("packing again changed the module")
+	}
+}
+
+// TestDamagedModulesNeverHarmTheHost flips bits and cuts ends of real modules: each is refused with an error or runs.
+func TestDamagedModulesNeverHarmTheHost(t *testing.T) {
+	h, _ := newHost(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	limits := wasm.Limits{CallDeadline: 5 * time.Millisecond, InitDeadline: 20 * time.Millisecond}
+	refused := 0
+	const rounds = 1500
+	for i := range rounds {
+		module := bytes.Clone(fixture(t, []string{"sum", "misbehave", "wasi", "configured"}[i%4]))
+		for range 1 + r.IntN(3) {
+			module[r.IntN(len(module))] ^= 1 << r.IntN(8)
+		}
+		if i%5 == 0 {
+			module = module[:r.IntN(len(module))]
+		}
+		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: module, Pool: 1, Limits: limits})
+		if err != nil {
+			refused++
+			continue
+		}
+		rows := min(2, p.Manifest().Rows)
+		in := &wasm.Table{Request: make([]float64, len(p.Manifest().Request))}
+		for range p.Manifest().Columns {
+			in.Columns = append(in.Columns, make([]float64, rows))
+		}
+		_, _ = p.ScoreTable(context.Background(), in, rows) // whatever it gives, it gives it in time
+		if err := p.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d of %d refused", refused, rounds)
+	if refused == 0 || refused == rounds {
+		t.Errorf("%d of %d damaged modules refused: the test tells nothing", refused, rounds)
+	}
+	p := load(t, h, wasm.Config{Bytes: fixture(t, "sum"), Pool: 1})
+	if got, err := p.ScoreTable(context.Background(), table(1, 2), 1); err != nil || got[0] == 0 {
+		t.Errorf("afterwards: %v %v", got, err)
+	}
+}
+
+func TestCloseWaitsForCallsAndLaterOnesAbstain(t *testing.T) {
+	h, _ := newHost(t)
+	p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 2,
+		Limits: wasm.Limits{CallDeadline: 300 * time.Millisecond, InitDeadline: 20 * time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spun := make(chan error, 1)
+	go func() {
+		_, err := p.ScoreTable(context.Background(), table(5, 1), 1)
+		spun <- err
+	}()
+	for p.Stats().Instances == 2 {
+		runtime.Gosched()
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := p.Close(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("close with an ended context: %v", err)
+	}
+	if err := p.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-spun:
+		if !errors.Is(err, wasm.ErrDeadline) {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("closed, and the call has not ended")
+	}
+	if _, err := p.ScoreTable(context.Background(), table(-1, 1), 1); !errors.Is(err, wasm.ErrClosed) {
+		t.Errorf("a late call: %v", err)
+	}
+	if err := p.Close(context.Background()); err != nil {
+		t.Errorf("closing again: %v", err)
+	}
+}
+
+func TestReloadsLeaveNothingBehind(t *testing.T) {
+	h, err := wasm.NewHost("", slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := [][]byte{fixture(t, "sum"), fixture(t, "misbehave"), fixture(t, "wasi")}
+	cycle := func(n int) {
+		for i := range n {
+			p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: modules[i%3], Pool: 2, Limits: patient})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Traps in one of them: replacements are under way when it is closed.
+			_, _ = p.ScoreTable(context.Background(), table(0, 1, 2, 3, 4, 5), 5)
+			if err := p.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	cycle(30)
+	goroutines, before := runtime.NumGoroutine(), heap()
+	cycle(300)
+	if grown := int64(heap()) - int64(before); grown > 2<<20 {
+		t.Errorf("300 reloads left %d bytes", grown)
+	}
+	if err := h.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, there were %d", runtime.NumGoroutine(), goroutines)
+		}
+	}
+}
+
+func TestCompileCacheMustBePrivate(t *testing.T) {
+	shared := t.TempDir()
+	if err := os.Chmod(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wasm.NewHost(shared, nil); err == nil || !strings.Contains(err.Error(), "has mode 0755, should be 0700") {
+		t.Errorf("a shared directory: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(shared, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wasm.NewHost(link, nil); err == nil || !strings.Contains(err.Error(), "should be a directory") {
+		t.Errorf("a symbolic link: %v", err)
+	}
+	private := filepath.Join(t.TempDir(), "cache")
+	for range 2 {
+		h, err := wasm.NewHost(private, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: fixture(t, "sum"), Limits: patient})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(p.Close(context.Background()), h.Close(context.Background())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(private)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	if entries, err := os.ReadDir(private); err != nil || len(entries) == 0 {
+		t.Errorf("nothing was kept: %v", err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	for _, name := range []string{"sum", "misbehave", "wasi", "import_env"} {
+		f.Add(fixture(f, name))
+	}
+	h, _ := newHost(f)
+	limits := wasm.Limits{CallDeadline: 5 * time.Millisecond, InitDeadline: 20 * time.Millisecond}
+	f.Fuzz(func(t *testing.T, module []byte) {
+		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: module, Pool: 1, Limits: limits})
+		if err != nil {
+			return
+		}
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
