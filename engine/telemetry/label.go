@@ -12,7 +12,9 @@ const other = "other"
 const mostNames = 256
 
 // known are the names that may be labels, as a catalog or the accounts list them.
-type known struct{ set atomic.Pointer[map[string]struct{}] }
+type known struct {
+	set atomic.Pointer[map[string]struct{}]
+}
 
 func know[T any](k *known, all map[string]T) {
 	set := make(map[string]struct{}, len(all))

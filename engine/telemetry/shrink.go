@@ -94,7 +94,7 @@ func (p peers) prior(base float64) float64 {
 	return mean(p.samples, p.weighted/p.weight, priorSamples, base)
 }
 
-// mean is that of two values by weight.
+// mean is that of two values by weight; exactly y where m is 0.
 func mean(m, x, n, y float64) float64 {
-	return (m*x + n*y) / (m + n)
+	return y + (x-y)*m/(m+n)
 }
