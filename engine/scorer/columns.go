@@ -97,15 +97,13 @@ func column(name, unit, meaning, nan string, value Column) word[Column] {
 
 func perMillion(name, meaning string, price func(*catalog.Prices) catalog.Picodollars) word[Column] {
 	return column(name, "USD a million tokens", meaning, "", func(b *Batch, row int) float64 {
-		p := prices(b.Rows[row])
-		return float64(price(&p)) * 1e6 * usd
+		return float64(price(prices(b.Rows[row]))) * 1e6 * usd
 	})
 }
 
 func perUnit(name, meaning string, price func(*catalog.Prices) catalog.Picodollars) word[Column] {
 	return column(name, "USD", meaning, "", func(b *Batch, row int) float64 {
-		p := prices(b.Rows[row])
-		return float64(price(&p)) * usd
+		return float64(price(prices(b.Rows[row]))) * usd
 	})
 }
 

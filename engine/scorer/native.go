@@ -134,9 +134,11 @@ func expectedPrice(b *Batch, row *catalog.Row) float64 {
 }
 
 // prices are what is billed: nothing under free credentials, whatever the list says.
-func prices(row *catalog.Row) catalog.Prices {
+func prices(row *catalog.Row) *catalog.Prices {
 	if row.Free {
-		return catalog.Prices{}
+		return &nothing
 	}
-	return row.Prices
+	return &row.Prices
 }
+
+var nothing catalog.Prices

@@ -53,8 +53,8 @@ func (r *Ranking) blend(ctx context.Context, b *Batch, scorers []Weighted) {
 	// Weights count relative to the heaviest, so that the sum of the largest there are is still finite.
 	heaviest := 0.0
 	for _, s := range scorers {
-		if !math.IsInf(s.Weight, 0) {
-			heaviest = max(heaviest, s.Weight)
+		if s.Weight > heaviest && !math.IsInf(s.Weight, 1) { // not NaN
+			heaviest = s.Weight
 		}
 	}
 	var total float64

@@ -116,14 +116,17 @@ func (w *word[F]) check(name, argument string) error {
 
 func unknown(list, name string) error {
 	// What stands behind the first dot or colon is taken for a family's argument, so that "provder:x" is near "provider:x".
-	argument := name[strings.IndexAny(name, ".:")+1:]
+	head := strings.IndexAny(name, ".:") + 1
 	var there, close []string
 	for _, e := range Vocabulary() {
 		switch {
 		case e.List == list && e.Prefix == "":
 			there, close = append(there, e.Name), append(close, e.Name)
 		case e.List == list:
-			there, close = append(there, e.Name), append(close, e.Prefix+argument)
+			there = append(there, e.Name)
+			if head > 0 {
+				close = append(close, e.Prefix+name[head:])
+			}
 		case name == e.Name, e.Prefix != "" && strings.HasPrefix(name, e.Prefix):
 			return fmt.Errorf("%q cannot stand under %s; it belongs under %s", name, list, e.List)
 		}
