@@ -26,6 +26,8 @@ type policy struct {
 	timeout time.Duration
 	allow   *ast.Location // of the first rule allow; nil where the package has none
 
+	demands bool // the package has rules require
+
 	row     *question // deny, allow, require; nil where the package has none of them
 	request *question // reject
 	prefer  *question
@@ -37,6 +39,7 @@ type question struct {
 	body     ast.Body
 	query    ast.QueryCompiler
 	reads    readSet
+	memo     *memo
 }
 
 const answerVar = ast.Var("answer")
@@ -59,7 +62,7 @@ func newQuestion(c *compiled, pkg string, rules ...string) (*question, error) {
 		v := ast.VarTerm("value")
 		answer.Insert(ast.StringTerm(rule), ast.ArrayComprehensionTerm(v, ast.NewBody(ast.Equality.Expr(v, ast.NewTerm(ref)))))
 	}
-	q := &question{compiler: c.compiler, query: c.compiler.QueryCompiler(), reads: reads}
+	q := &question{compiler: c.compiler, query: c.compiler.QueryCompiler(), reads: reads, memo: newMemo(reads)}
 	q.body, err = q.query.Compile(ast.NewBody(ast.Equality.Expr(ast.VarTerm(string(answerVar)), ast.NewTerm(answer))))
 	return q, err
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"chaperone/engine/account"
@@ -232,7 +233,25 @@ func (in *Input) fillRequest(q *Query) {
 			Sort:              p.Sort,
 		},
 	}
-	in.Time = TimeInput{Hour: int64(now.Hour()), Minute: int64(now.Minute()), Weekday: weekdays[now.Weekday()]}
+	in.Time = TimeInput{Date: dateOf(now), Hour: int64(now.Hour()), Minute: int64(now.Minute()), Weekday: weekdays[now.Weekday()]}
+}
+
+// dated is the text of the day that was last asked for: nearly every request is of the same.
+var dated atomic.Pointer[struct {
+	day  int64
+	text string
+}]
+
+func dateOf(now time.Time) string {
+	last := dated.Load()
+	if last == nil || last.day != day(now) {
+		last = &struct {
+			day  int64
+			text string
+		}{day(now), now.UTC().Format(time.DateOnly)}
+		dated.Store(last)
+	}
+	return last.text
 }
 
 // classRank is the place of a data class; a class that nobody knows counts as the highest.
@@ -312,10 +331,11 @@ func (in *Input) fillDataPolicy(row *catalog.Row, now time.Time) {
 	if p.RetentionDays < 0 || p.RetainsPrompts == unknown && p.ZDR != string(catalog.Yes) && p.RetentionDays == 0 {
 		p.RetentionDays = catalog.UnknownRetentionDays
 	}
-	reviewed := d.ReviewBy.IsZero() || now.Before(d.ReviewBy.UTC().Truncate(24*time.Hour).Add(24*time.Hour))
-	if reviewed && !d.AsOf.IsZero() && !d.AsOf.After(now) {
+	// Whole days: what a policy reads of a row's terms changes at midnight UTC and at no other moment.
+	reviewed := d.ReviewBy.IsZero() || day(now) <= day(d.ReviewBy)
+	if reviewed && !d.AsOf.IsZero() && day(d.AsOf) <= day(now) {
 		p.AsOf = d.AsOf.UTC().Format(time.DateOnly)
-		p.EvidenceDays = int64(now.Sub(d.AsOf) / (24 * time.Hour))
+		p.EvidenceDays = day(now) - day(d.AsOf)
 	}
 }
 

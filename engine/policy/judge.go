@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"chaperone/engine/account"
+	"chaperone/engine/catalog"
 )
 
 // Judge answers q. It fails closed: whatever goes wrong denies the row or refuses the request, with a reason.
@@ -18,14 +18,14 @@ func (s *Set) Judge(ctx context.Context, q *Query) *Judgement {
 	return j
 }
 
-// JudgeInto is Judge into j, whose slices are used again.
+// JudgeInto is Judge into j, whose array of verdicts is used again.
 func (s *Set) JudgeInto(ctx context.Context, q *Query, j *Judgement) {
-	j.reset(len(q.Rows))
+	*j = Judgement{Verdicts: slices.Grow(j.Verdicts[:0], len(q.Rows))[:len(q.Rows)]}
 	t := trials.Get().(*trial)
 	defer func() {
 		if r := recover(); r != nil {
-			j.reset(len(q.Rows))
-			j.refuse(Reason{Binding: "policy", Rule: ruleError, Message: fmt.Sprintf("judging failed: %v", r), Enforcement: enforceDeny})
+			*j = Judgement{Verdicts: j.Verdicts}
+			j.refuse([]Reason{{Binding: "policy", Rule: ruleError, Message: fmt.Sprintf("judging failed: %v", r), Enforcement: enforceDeny}})
 			return // t may be half filled: it is not used again
 		}
 		t.release()
@@ -34,22 +34,11 @@ func (s *Set) JudgeInto(ctx context.Context, q *Query, j *Judgement) {
 	t.judge()
 }
 
-func (j *Judgement) reset(rows int) {
-	j.Rejections, j.Warnings, j.Ignored, j.Weights = j.Rejections[:0], j.Warnings[:0], j.Ignored[:0], nil
-	j.Verdicts = slices.Grow(j.Verdicts[:0], rows)[:rows]
-	for i := range j.Verdicts {
-		v := &j.Verdicts[i]
-		v.Permit, v.Denials, v.Warnings = Permit{}, v.Denials[:0], v.Warnings[:0]
-	}
-}
-
 // refuse rejects the whole request: no verdict holds a permit.
-func (j *Judgement) refuse(reasons ...Reason) {
-	j.Rejections = append(j.Rejections, reasons...)
+func (j *Judgement) refuse(reasons []Reason) {
+	j.Rejections = reasons
 	for i := range j.Verdicts {
-		v := &j.Verdicts[i]
-		v.Permit = Permit{}
-		v.Denials = append(v.Denials, reasons...)
+		j.Verdicts[i] = Verdict{Denials: reasons}
 	}
 }
 
@@ -59,61 +48,74 @@ type trial struct {
 	set       *Set
 	query     *Query
 	judgement *Judgement
+	docket    *docket
 	input     Input
-	bindings  []*binding
+	key       []byte
+	asked     []asked              // about rows, from the first row that has no ruling yet
 	stuck     map[*policy]*outcome // an evaluation that overran, so that its policy is not asked again for every row
+	filled    *catalog.Row         // whose figures the input holds
+}
+
+// asked is a binding's question about rows, with what is known of the answers.
+type asked struct {
+	binding     *binding
+	enforcement string
+	classes     *assignment
+	answers     *slots[outcome]
 }
 
 var trials = sync.Pool{New: func() any { return new(trial) }}
 
 func (t *trial) release() {
-	clear(t.bindings)
-	*t = trial{bindings: t.bindings[:0]}
+	clear(t.asked)
+	*t = trial{asked: t.asked[:0], key: t.key[:0]}
 	trials.Put(t)
 }
 
 func (t *trial) judge() {
 	q, j := t.query, t.judgement
 	if q.Principal == nil || q.Principal.Organisation == nil || q.Principal.Key == nil || q.Request == nil {
-		j.refuse(Reason{Binding: "policy", Rule: ruleError, Message: "there is no principal or no request to judge", Enforcement: enforceDeny})
+		t.stop(Reason{Rule: ruleError, Message: "there is no principal or no request to judge"})
 		return
 	}
-	t.collect(q.Principal)
-	if t.set.requirePolicy && !slices.ContainsFunc(t.bindings, func(b *binding) bool { return b.enforcementAt(q.Now) == enforceDeny }) {
-		j.refuse(Reason{
-			Binding: "require_policy", Rule: ruleReject, Code: "no_policy", Enforcement: enforceDeny,
-			Message: "no policy applies to this key, and require_policy refuses such keys",
-		})
+	if err := t.ctx.Err(); err != nil {
+		t.stop(Reason{Rule: ruleError, Message: "the request ended before it was judged: " + err.Error()})
+		return
+	}
+	t.docket = t.set.docketFor(q.Principal)
+	if t.set.requirePolicy && !t.docket.enforced(q.Now) {
+		t.stop(Reason{Rule: ruleReject, Code: "no_policy", Message: "no policy applies to this key, and require_policy refuses such keys"})
 		return
 	}
 	t.input.fillRequest(q)
-	t.request()
-	if len(j.Rejections) > 0 {
-		t.refused()
+	var sh *sheet
+	if !t.set.plain {
+		t.key = t.docket.request.appendKey(t.key[:0], &t.input)
+		sh = t.docket.session(q, len(t.set.rows)).sheets.at(t.key)
+	}
+	r := t.request(sh)
+	j.Warnings, j.Ignored, j.Weights = r.warnings, r.ignored, r.weights
+	if len(r.rejections) > 0 {
+		j.refuse(r.rejections)
 		return
 	}
-	t.rows()
-	t.weigh()
+	t.rows(sh)
 }
 
-func (t *trial) collect(who *account.Principal) {
-	t.bindings = append(t.bindings, t.set.everyone...)
-	t.bindings = append(t.bindings, t.set.byOrg[who.Organisation.ID]...)
-	if who.Team != nil {
-		t.bindings = append(t.bindings, t.set.byTeam[team{who.Organisation.ID, who.Team.ID}]...)
-	}
-	t.bindings = append(t.bindings, t.set.byKey[who.Key.ID]...)
+func (t *trial) stop(r Reason) {
+	r.Binding, r.Enforcement = "policy", enforceDeny
+	t.judgement.refuse([]Reason{r})
 }
 
 // enforcementAt is the binding's own until its end, and deny after it: what was tried out then holds.
 func (b *binding) enforcementAt(now time.Time) string {
-	if b.enforcement != enforceDeny && !now.UTC().Before(b.until.AddDate(0, 0, 1)) {
+	if b.enforcement != enforceDeny && day(now) > day(b.until) {
 		return enforceDeny
 	}
 	return b.enforcement
 }
 
-// bound are the reasons as the binding's own.
+// bound appends the reasons as the binding's own.
 func (b *binding) bound(dst []Reason, reasons []Reason, enforcement string) []Reason {
 	for _, r := range reasons {
 		r.Binding, r.Package, r.Enforcement = b.name, b.pkg, enforcement
@@ -122,58 +124,178 @@ func (b *binding) bound(dst []Reason, reasons []Reason, enforcement string) []Re
 	return dst
 }
 
-func (t *trial) request() {
-	for _, b := range t.bindings {
+// request rules on the whole request; sh is nil where nothing is remembered.
+func (t *trial) request(sh *sheet) *requestRuling {
+	if sh != nil {
+		if r := sh.request.Load(); r != nil {
+			return r
+		}
+	}
+	r, transient := &requestRuling{}, false
+	for _, b := range t.docket.bindings {
 		if b.policy.request == nil {
 			continue
 		}
-		o := b.policy.judgeRequest(t.ctx, &t.input)
+		o := t.once(b.policy.request, b.policy.judgeRequest)
+		transient = transient || o.transient
 		if e := b.enforcementAt(t.query.Now); e == enforceDeny {
-			t.judgement.Rejections = b.bound(t.judgement.Rejections, o.reasons, e)
+			r.rejections = b.bound(r.rejections, o.reasons, e)
 		} else {
-			t.judgement.Warnings = b.bound(t.judgement.Warnings, o.reasons, e)
+			r.warnings = b.bound(r.warnings, o.reasons, e)
 		}
 	}
-}
-
-func (t *trial) refused() {
-	j := t.judgement
-	for i := range j.Verdicts {
-		j.Verdicts[i].Denials = append(j.Verdicts[i].Denials, j.Rejections...)
+	if len(r.rejections) == 0 {
+		transient = t.weigh(r) || transient
 	}
+	if sh != nil && !transient {
+		sh.request.Store(r)
+	}
+	return r
 }
 
-func (t *trial) rows() {
+// weigh unites what bindings prefer; it reports whether something overran.
+func (t *trial) weigh(r *requestRuling) (transient bool) {
+	from := map[string]*binding{}
+	for _, b := range t.docket.bindings {
+		if b.policy.prefer == nil || b.enforcementAt(t.query.Now) != enforceDeny {
+			continue
+		}
+		o := t.once(b.policy.prefer, b.policy.weigh)
+		transient = transient || o.transient
+		r.ignored = b.bound(r.ignored, o.reasons, enforceDeny)
+		for _, scorer := range slices.Sorted(maps.Keys(o.weights)) {
+			w := o.weights[scorer]
+			if before, ok := from[scorer]; ok && r.weights[scorer] != w {
+				r.ignored = b.bound(r.ignored, []Reason{{
+					Rule:    rulePrefer,
+					Message: fmt.Sprintf("prefer[%q] is %v here and %v in %s; the configured weights stand", scorer, w, r.weights[scorer], before.name),
+				}}, enforceDeny)
+				continue
+			}
+			if r.weights == nil {
+				r.weights = map[string]float64{}
+			}
+			r.weights[scorer], from[scorer] = w, b
+		}
+	}
+	if len(r.ignored) > 0 {
+		r.weights = nil
+	}
+	return transient
+}
+
+// once answers a question about the whole request, which has one class.
+func (t *trial) once(q *question, evaluate func(context.Context, *Input) *outcome) *outcome {
+	if t.set.plain {
+		return evaluate(t.ctx, &t.input)
+	}
+	answers := t.answers(q, q.memo.assign(t.set, t.query))
+	o := answers.get(0)
+	if o == nil {
+		if o = evaluate(t.ctx, &t.input); !o.transient {
+			answers.put(0, 1, o)
+		}
+	}
+	return o
+}
+
+func (t *trial) answers(q *question, a *assignment) *slots[outcome] {
+	t.key = q.memo.request.appendKey(t.key[:0], &t.input)
+	return a.answers.at(t.key)
+}
+
+func (t *trial) rows(sh *sheet) {
 	q := t.query
 	for i, row := range q.Rows {
 		v := &t.judgement.Verdicts[i]
 		if row == nil {
-			v.Denials = append(v.Denials, Reason{Binding: "policy", Rule: ruleError, Message: "there is no row to judge", Enforcement: enforceDeny})
+			*v = Verdict{Denials: []Reason{{Binding: "policy", Rule: ruleError, Message: "there is no row to judge", Enforcement: enforceDeny}}}
 			continue
 		}
-		t.input.fillEndpoint(row)
-		t.input.fillDataPolicy(row, q.Now)
-		t.input.fillStats(q, row)
-		var demanded Obligations
-		for _, b := range t.bindings {
-			if b.policy.row == nil {
-				continue
-			}
-			o := t.judgeRow(b.policy)
-			if e := b.enforcementAt(q.Now); e == enforceDeny {
-				v.Denials = b.bound(v.Denials, o.reasons, e)
-				demanded.unite(&o.obligations)
-			} else {
-				v.Warnings = b.bound(v.Warnings, o.reasons, e)
+		var r *ruling
+		known := sh != nil && t.set.has(row)
+		if known {
+			r = sh.rows.get(row.Index)
+		}
+		if r == nil {
+			var transient bool
+			if r, transient = t.rule(row, known); known && !transient {
+				sh.rows.put(row.Index, len(t.set.rows), r)
 			}
 		}
-		if why := demanded.unmet(q, row, t.set.honoured); why != "" {
-			v.Denials = append(v.Denials, Reason{Binding: "obligations", Rule: ruleRequire, Message: why, Enforcement: enforceDeny})
+		v.Denials, v.Warnings = r.denials, r.warnings
+		if len(r.denials) > 0 {
+			v.Permit = Permit{}
+			continue
 		}
-		if len(v.Denials) == 0 {
-			v.Permit = Permit{row: row, digest: q.Request.Digest, key: q.Principal.Key.ID, generation: t.set.generation, conditions: demanded}
+		v.Permit = Permit{row: row, digest: q.Request.Digest, key: q.Principal.Key.ID, generation: t.set.generation, conditions: r.conditions}
+	}
+}
+
+// rule asks every binding about row; known says whether the row has a class.
+func (t *trial) rule(row *catalog.Row, known bool) (r *ruling, transient bool) {
+	if len(t.asked) == 0 {
+		t.ask()
+	}
+	r = &ruling{}
+	var demanded Obligations
+	for i := range t.asked {
+		a := &t.asked[i]
+		var o *outcome
+		if known {
+			o = a.answers.get(int(a.classes.of[row.Index]))
+		}
+		if o == nil {
+			t.fill(row)
+			if o = t.judgeRow(a.binding.policy); known && !o.transient {
+				a.answers.put(int(a.classes.of[row.Index]), len(a.classes.of)/8, o)
+			}
+		}
+		transient = transient || o.transient
+		if a.enforcement == enforceDeny {
+			r.denials = a.binding.bound(r.denials, o.reasons, a.enforcement)
+			demanded.unite(&o.obligations)
+		} else {
+			r.warnings = a.binding.bound(r.warnings, o.reasons, a.enforcement)
 		}
 	}
+	if demanded != (Obligations{}) {
+		conditions := demanded
+		r.conditions = &conditions
+		if why := demanded.unmet(t.query, row, t.set.honoured); why != "" {
+			r.denials = append(r.denials, Reason{Binding: "obligations", Rule: ruleRequire, Message: why, Enforcement: enforceDeny})
+		}
+	}
+	if len(r.denials) == 0 && len(r.warnings) == 0 && r.conditions == nil {
+		r = permit
+	}
+	return r, transient
+}
+
+// ask prepares every binding's question about rows.
+func (t *trial) ask() {
+	for _, b := range t.docket.bindings {
+		if b.policy.row == nil {
+			continue
+		}
+		a := asked{binding: b, enforcement: b.enforcementAt(t.query.Now)}
+		if !t.set.plain {
+			a.classes = b.policy.row.memo.assign(t.set, t.query)
+			a.answers = t.answers(b.policy.row, a.classes)
+		}
+		t.asked = append(t.asked, a)
+	}
+}
+
+// fill makes the input that of row.
+func (t *trial) fill(row *catalog.Row) {
+	if t.filled == row {
+		return
+	}
+	t.input.fillEndpoint(row)
+	t.input.fillDataPolicy(row, t.query.Now)
+	t.input.fillStats(t.query, row)
+	t.filled = row
 }
 
 // judgeRow asks p about the row that the input holds. A policy that has overrun is not asked again in this judgement: a
@@ -190,33 +312,4 @@ func (t *trial) judgeRow(p *policy) *outcome {
 		t.stuck[p] = o
 	}
 	return o
-}
-
-func (t *trial) weigh() {
-	j := t.judgement
-	from := map[string]*binding{}
-	for _, b := range t.bindings {
-		if b.policy.prefer == nil || b.enforcementAt(t.query.Now) != enforceDeny {
-			continue
-		}
-		o := b.policy.weigh(t.ctx, &t.input)
-		j.Ignored = b.bound(j.Ignored, o.reasons, enforceDeny)
-		for _, scorer := range slices.Sorted(maps.Keys(o.weights)) {
-			w := o.weights[scorer]
-			if before, ok := from[scorer]; ok && j.Weights[scorer] != w {
-				j.Ignored = b.bound(j.Ignored, []Reason{{
-					Rule:    rulePrefer,
-					Message: fmt.Sprintf("prefer[%q] is %v here and %v in %s; the configured weights stand", scorer, w, j.Weights[scorer], before.name),
-				}}, enforceDeny)
-				continue
-			}
-			if j.Weights == nil {
-				j.Weights = map[string]float64{}
-			}
-			j.Weights[scorer], from[scorer] = w, b
-		}
-	}
-	if len(j.Ignored) > 0 {
-		j.Weights = nil
-	}
 }

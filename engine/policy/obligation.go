@@ -169,7 +169,8 @@ func (o *Obligations) names() []string {
 	return names
 }
 
-// unmet says why the row cannot serve the request under o, given what dispatch carries out; "" where it can.
+// unmet says why the row cannot serve the request under o, given what dispatch carries out; "" where it can. What it
+// reads of the request is listed in obligationReads.
 func (o *Obligations) unmet(q *Query, row *catalog.Row, honoured map[string]bool) string {
 	req := q.Request
 	switch {

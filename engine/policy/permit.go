@@ -18,7 +18,7 @@ type Permit struct {
 	digest     [32]byte
 	key        string
 	generation uint64
-	conditions Obligations
+	conditions *Obligations // shared and never changed; nil: none
 }
 
 // Row is the row that the permit is for; nil for the zero value.
@@ -28,7 +28,12 @@ func (p Permit) Row() *catalog.Row { return p.row }
 func (p Permit) Generation() uint64 { return p.generation }
 
 // Obligations are the conditions under which the permit may be used.
-func (p Permit) Obligations() Obligations { return p.conditions }
+func (p Permit) Obligations() Obligations {
+	if p.conditions == nil {
+		return Obligations{}
+	}
+	return *p.conditions
+}
 
 // Check returns ErrNoPermit unless p was made for exactly this principal and request.
 func (p Permit) Check(who *account.Principal, req *wire.Request) error {

@@ -20,7 +20,7 @@ type Query struct {
 	Now       time.Time
 }
 
-// Judgement answers a Query.
+// Judgement answers a Query. What its slices and its map hold is shared between judgements: it is only read.
 type Judgement struct {
 	Rejections []Reason  // the whole request is refused; then no verdict holds a permit
 	Verdicts   []Verdict // parallel to Query.Rows

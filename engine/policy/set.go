@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/topdown/cache"
@@ -34,11 +35,18 @@ type Set struct {
 	digest        string
 	requirePolicy bool
 	honoured      map[string]bool
+	plain         bool // nothing is remembered: what tests compare with
+
+	rows      []*catalog.Row  // of the catalog
+	endpoints []EndpointInput // of those rows, as far as neither day nor statistics change them
 
 	everyone []*binding
 	byOrg    map[string][]*binding
 	byTeam   map[team][]*binding
 	byKey    map[string][]*binding
+
+	opening sync.Mutex
+	dockets atomic.Pointer[map[scopeKey]*docket]
 }
 
 type team struct{ organisation, team string }
@@ -80,8 +88,18 @@ func Load(ctx context.Context, c Config) (*Set, config.Problems) {
 		byTeam:        map[team][]*binding{},
 		byKey:         map[string][]*binding{},
 	}
+	s.dockets.Store(&map[scopeKey]*docket{})
 	for _, name := range c.Honoured {
 		s.honoured[name] = true
+	}
+	if c.Catalog != nil {
+		s.rows = c.Catalog.Rows
+		s.endpoints = make([]EndpointInput, len(s.rows))
+		for i, row := range s.rows {
+			var in Input
+			in.fillEndpoint(row)
+			s.endpoints[i] = in.Endpoint
+		}
 	}
 	build := builder{sources: map[*source]*compiled{}, refused: map[*source]bool{}, checked: map[string]bool{}, policies: map[string]*policy{}, timeout: settings.timeout}
 	for _, src := range sources {
@@ -302,6 +320,7 @@ func newPolicy(ctx context.Context, c *compiled, pkg string, params map[string]a
 		return nil, err
 	}
 	for _, n := range c.graph.packages[pkg] {
+		p.demands = p.demands || n.name() == ruleRequire
 		if n.name() == ruleAllow && (p.allow == nil || before(n.rule.Location, p.allow)) {
 			p.allow = n.rule.Location
 		}

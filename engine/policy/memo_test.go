@@ -1,0 +1,386 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/telemetry"
+	"chaperone/engine/wire"
+)
+
+func seeded(t testing.TB) *rand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+func pick[T any](r *rand.Rand, among ...T) T { return among[r.IntN(len(among))] }
+
+func some(r *rand.Rand, among ...string) []string {
+	var out []string
+	for _, s := range among {
+		if r.IntN(2) == 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func randomTri(r *rand.Rand) catalog.Tri { return pick(r, catalog.Yes, catalog.No, catalog.Unknown) }
+
+// randomRows is a catalog whose rows fall into few classes for each policy, in its own combination for each.
+func randomRows(r *rand.Rand, n int) []*catalog.Row {
+	rows := make([]*catalog.Row, n)
+	for i := range rows {
+		provider := &catalog.Provider{ID: pick(r, "alpha", "beta", "gamma", "delta")}
+		rows[i] = &catalog.Row{
+			Index: i, ID: fmt.Sprintf("acme/large@%s-%d#paid", provider.ID, i), Provider: provider, Tag: provider.ID,
+			Model: &catalog.Model{ID: pick(r, "acme/large", "acme/small", "other/large")},
+			Group: &catalog.CredentialGroup{Name: pick(r, "paid", "free"), NoAuth: r.IntN(4) == 0},
+			DataPolicy: catalog.DataPolicy{
+				Training: randomTri(r), RetainsPrompts: randomTri(r), RetentionDays: pick(r, 0, 30, 36500), ZDR: randomTri(r),
+				ZDROption: pick(r, "", "header"), Publishes: randomTri(r),
+				AsOf: today.AddDate(0, 0, -pick(r, 10, 100, 400)), ReviewBy: today.AddDate(0, 0, pick(r, -1, 0, 1)),
+			},
+			ProcessingRegions: some(r, "ch", "eu", "us"), Jurisdiction: pick(r, "DE", "US", ""), Headquarters: pick(r, "DE", "US", ""),
+			Quantization: pick(r, "fp8", "int4", ""), Certifications: some(r, "iso27001", "soc2"), ContextLength: 128_000,
+			InputModalities: []string{"text"}, OutputModalities: []string{"text"}, Parameters: map[string]bool{"tools": r.IntN(2) == 0},
+			Prices: catalog.Prices{Prompt: pick[catalog.Picodollars](r, 0, 500_000, 3_000_000), Completion: pick[catalog.Picodollars](r, 1_500_000, 15_000_000)},
+			Free:   r.IntN(3) == 0, Attributes: map[string]float64{"quality": pick(r, 0.1, 0.9)}, Labels: map[string]string{"tier": pick(r, "gold", "tin")},
+		}
+		if r.IntN(4) == 0 {
+			rows[i].Labels, rows[i].Attributes = nil, nil
+		}
+	}
+	return rows
+}
+
+func randomRequest(r *rand.Rand) *wire.Request {
+	q := request()
+	r64 := r.Uint64()
+	for i := range 8 {
+		q.Digest[i] = byte(r64 >> (8 * i))
+	}
+	q.Stream, q.N, q.Store = r.IntN(2) == 0, pick[int64](r, 1, 2), r.IntN(4) == 0
+	q.MaxOutputTokens, q.PromptTokens = pick[int64](r, 0, 100, 5000), pick[int64](r, 10, 5000)
+	q.ToolKinds = some(r, "function", "web_search")
+	q.ToolCount = len(q.ToolKinds)
+	q.InputModalities = append(some(r, "image"), "text")
+	q.Claims = wire.Claims{
+		User: pick(r, "", "ann", "17"), Metadata: map[string]string{"case": pick(r, "a", "b")}, Tags: some(r, "x", "y"),
+		DataClass: pick(r, "", "internal", "restricted", "nonsense"),
+	}
+	return q
+}
+
+func randomPrincipal(r *rand.Rand) *account.Principal {
+	p := principal()
+	p.DataClass = pick(r, "public", "internal", "confidential")
+	p.Labels = map[string]string{"stage": pick(r, "production", "test")}
+	if r.IntN(3) == 0 {
+		p.Team = nil
+	}
+	if r.IntN(4) == 0 {
+		p.Organisation = &account.Organisation{ID: "other"}
+	}
+	return p
+}
+
+func randomView(r *rand.Rand, rows int) *telemetry.View {
+	if r.IntN(4) == 0 {
+		return nil
+	}
+	v := &telemetry.View{Rows: make([]telemetry.RowStats, rows)}
+	for i := range v.Rows {
+		ttft, tps := pick(r, 200.0, 1900, 5000), pick(r, 5.0, 50, 200)
+		v.Rows[i] = telemetry.RowStats{
+			Samples: pick[int64](r, 0, 7, 300), TTFT: telemetry.Percentiles{P50: ttft, P75: ttft, P90: ttft, P99: 2 * ttft},
+			TPS: telemetry.Percentiles{P50: tps, P75: tps, P90: tps, P99: tps}, Uptime: pick(r, 0.5, 0.99, 1),
+			ExpectedTTFT: 700, ExpectedTPS: 40, Success: 0.95,
+		}
+	}
+	return v
+}
+
+// pool is bindings that between them read most of the input.
+var pool = []string{
+	"package = \"library.training\"",
+	"package = \"library.retention\"\nparams = { max_days = 30 }",
+	"package = \"library.zero_retention\"",
+	"package = \"library.residency\"\nparams = { regions = [\"eu\", \"ch\"] }",
+	"package = \"library.jurisdiction\"\nparams = { jurisdictions = [\"DE\", \"unknown\"] }",
+	"package = \"library.certifications\"\nparams = { required = [\"soc2\"] }",
+	"package = \"library.evidence\"\nparams = { max_days = 100 }",
+	"package = \"library.providers\"\nparams = { deny = [\"beta\"] }",
+	"package = \"library.models\"\nparams = { allow = [\"acme/*\"] }",
+	"package = \"library.price\"\nparams = { prompt = 1 }",
+	"package = \"library.free_credentials\"",
+	"package = \"library.performance\"\nparams = { max_ttft_ms = 2000, min_uptime = 0.9 }",
+	"package = \"library.self_hosted\"\nparams = { from = \"confidential\" }",
+	"package = \"library.provider_tools\"",
+	"package = \"library.provider_state\"",
+	"package = \"library.processors\"\nparams = { max = 3 }",
+	"package = \"library.output_limit\"\nparams = { max = 1000 }",
+	"package = \"library.office_hours\"\nparams = { from_hour = 0, to_hour = 11, weekdays = [\"monday\", \"tuesday\"] }",
+	"package = \"org.mixed\"",
+	"package = \"org.failing\"",
+	"package = \"org.hostile\"",
+	"package = \"org.weights\"",
+	"package = \"org.trial\"\nenforcement = \"warn\"\nuntil = 2026-11-23",
+}
+
+const mixed = `package org.mixed
+
+import input.endpoint
+import input.request
+
+deny contains $"{request.max_output_tokens} of {endpoint.max_output_tokens}" if {
+	request.max_output_tokens > endpoint.max_output_tokens
+	"image" in request.input_modalities
+	object.get(endpoint.labels, "tier", "none") != "gold"
+}
+
+deny contains {"code": "case", "message": m} if {
+	m := object.get(input.claims.metadata, "case", "none")
+	m == "b"
+	object.get(endpoint.attributes, "quality", 0) < 0.5
+}
+
+deny contains tag if some tag in input.claims.tags
+
+allow if not "us" in endpoint.processing_regions
+
+allow if object.get(input.principal.labels, "stage", "test") == "test"
+
+require contains {"log": "metadata", "max_output_tokens": 2000 + request.n} if request.stream
+`
+
+const failing = `package org.failing
+
+deny contains "under age" if {
+	input.claims.user != ""
+	to_number(input.claims.user) < input.request.n
+	endpoint_is_cheap
+}
+
+endpoint_is_cheap if input.endpoint.price.prompt < 1
+`
+
+const hostile = `package org.hostile
+
+allow if true
+
+deny contains "never" if false
+
+require contains {"max_output_tokens": 1000000}
+`
+
+const weights = `package org.weights
+
+prefer["price"] := 3 if input.request.stream
+
+prefer["latency"] := input.request.n
+`
+
+const trialRules = `package org.trial
+
+deny contains "sample" if input.endpoint.stats.samples < 5
+
+reject contains "two" if input.request.n == 2
+`
+
+func withSources(bindings ...string) files {
+	f := files{
+		"rego/mixed.rego": mixed, "rego/failing.rego": failing, "rego/hostile.rego": hostile,
+		"rego/weights.rego": weights, "rego/trial.rego": trialRules,
+	}
+	f["chaperone.toml"] = "[policy]\nevaluation_timeout = \"10s\"\n[[policy.sources]]\nname = \"own\"\npath = \"rego\"\n" + strings.Join(bindings, "")
+	return f
+}
+
+var scopes = []string{"everyone", "org:acme", "team:acme/fraud", "org:other"}
+
+func bindingOf(text, scope string) string {
+	return "[[policy.bindings]]\nfor = \"" + scope + "\"\n" + text + "\n"
+}
+
+var honoursAll = []string{
+	ObligationMaxOutputTokens, ObligationStore, ObligationZDR, ObligationMaxProcessors,
+	ObligationHedge, ObligationRescue, ObligationCache, ObligationLog,
+}
+
+// plainly is s without memory.
+func (s *Set) plainly() *Set {
+	p := s.on(s.rows)
+	p.plain = true
+	return p
+}
+
+func (s *Set) on(rows []*catalog.Row) *Set {
+	o := &Set{
+		generation: s.generation, digest: s.digest, requirePolicy: s.requirePolicy, honoured: s.honoured,
+		everyone: s.everyone, byOrg: s.byOrg, byTeam: s.byTeam, byKey: s.byKey,
+		rows: rows, endpoints: make([]EndpointInput, len(rows)),
+	}
+	o.dockets.Store(&map[scopeKey]*docket{})
+	for i, row := range rows {
+		var in Input
+		in.fillEndpoint(row)
+		o.endpoints[i] = in.Endpoint
+	}
+	return o
+}
+
+func comparable(j *Judgement) any {
+	type verdict struct {
+		permit            Permit
+		conditions        Obligations
+		denials, warnings string
+	}
+	var vs []verdict
+	for _, v := range j.Verdicts {
+		p := v.Permit
+		p.conditions = nil
+		vs = append(vs, verdict{p, v.Permit.Obligations(), fmt.Sprintf("%+v", v.Denials), fmt.Sprintf("%+v", v.Warnings)})
+	}
+	return []any{fmt.Sprintf("%+v", j.Rejections), fmt.Sprintf("%+v", j.Warnings), fmt.Sprintf("%+v", j.Ignored), fmt.Sprint(j.Weights), vs}
+}
+
+func TestWhatIsRememberedIsWhatWouldBeEvaluated(t *testing.T) {
+	r := seeded(t)
+	cases := 200
+	if testing.Short() {
+		cases = 50
+	}
+	for n := range cases {
+		var bindings []string
+		for range 1 + r.IntN(5) {
+			bindings = append(bindings, bindingOf(pick(r, pool...), pick(r, scopes...)))
+		}
+		rows := randomRows(r, 12)
+		set := withSources(bindings...).mustLoad(t, honoursAll...).on(rows)
+		plain := set.plainly()
+		views := []*telemetry.View{randomView(r, len(rows)), randomView(r, len(rows))}
+		j := &Judgement{}
+		for range 12 {
+			q := &Query{
+				Principal: randomPrincipal(r), Request: randomRequest(r), Rows: rows, Stats: pick(r, views...),
+				Now: today.Add(time.Duration(r.IntN(72)) * time.Hour),
+			}
+			if r.IntN(3) == 0 {
+				q.Rows = rows[3:9]
+			}
+			set.JudgeInto(context.Background(), q, j)
+			again := set.Judge(context.Background(), q)
+			want := plain.Judge(context.Background(), q)
+			for _, got := range []*Judgement{j, again} {
+				if !reflect.DeepEqual(comparable(got), comparable(want)) {
+					t.Fatalf("case %d with %v\nremembered %+v\nevaluated  %+v", n, bindings, comparable(got), comparable(want))
+				}
+			}
+		}
+	}
+}
+
+func TestARowThatIsNotTheCatalogsIsJudgedAfresh(t *testing.T) {
+	set := files{"chaperone.toml": bindingOf("package = \"library.training\"", "everyone")}.mustLoad(t)
+	q := query()
+	set = set.on(q.Rows)
+	set.Judge(context.Background(), q)
+	swapped := *q.Rows[0]
+	swapped.DataPolicy.Training = catalog.Yes // under the index of a row that is permitted
+	q.Rows = []*catalog.Row{&swapped}
+	if got := permitted(set.Judge(context.Background(), q)); got != "" {
+		t.Fatal(got)
+	}
+}
+
+func TestAnOverrunIsNotRemembered(t *testing.T) {
+	f := module(`deny contains "x" if { input.request.n == 1; count(numbers.range(1, 30000)) < 0 }`)
+	f["chaperone.toml"] = strings.Replace(f["chaperone.toml"], "[policy]\n", "[policy]\nevaluation_timeout = \"1ns\"\n", 1)
+	set := f.mustLoad(t)
+	q := query()
+	set = set.on(q.Rows)
+	if got := permitted(set.Judge(context.Background(), q)); got != "" {
+		t.Fatal(got)
+	}
+	for _, b := range set.everyone {
+		b.policy.timeout = time.Minute
+	}
+	if got := permitted(set.Judge(context.Background(), q)); got != "alpha trainer silent american" {
+		t.Fatal(got)
+	}
+}
+
+func TestAnErrorIsRememberedAsTheDenialThatItIs(t *testing.T) {
+	set := module(`deny contains "x" if to_number(input.request.model) > 1`).mustLoad(t)
+	q := query()
+	set = set.on(q.Rows)
+	first := set.Judge(context.Background(), q)
+	if again := set.Judge(context.Background(), q); permitted(again) != "" || !reflect.DeepEqual(again, first) {
+		t.Fatalf("%+v", again)
+	}
+}
+
+func TestMoreRequestsThanAreRemembered(t *testing.T) {
+	f := module(`deny contains "x" if endswith(input.request.model, "7")`)
+	f["chaperone.toml"] = strings.Replace(f["chaperone.toml"], "[policy]\n", "[policy]\nevaluation_timeout = \"1m\"\n", 1)
+	set := f.mustLoad(t)
+	q := query()
+	set = set.on(rows())
+	q.Rows = set.rows[:1]
+	for n := range maxAnswers + 500 {
+		q.Request.Model = fmt.Sprint(n)
+		if got, want := permitted(set.Judge(context.Background(), q)) == "", n%10 == 7; got != want {
+			t.Fatalf("model %d: denied %t", n, got)
+		}
+	}
+	space := set.everyone[0].policy.row.memo.current.Load()
+	if count := space.answers.current.Load().count; count > maxAnswers {
+		t.Fatalf("%d answers are kept", count)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	r := seeded(t)
+	var bindings []string
+	for _, b := range pool[:21] {
+		bindings = append(bindings, bindingOf(b, "everyone"))
+	}
+	rows := randomRows(r, 30)
+	set := withSources(bindings...).mustLoad(t, honoursAll...).on(rows)
+	plain := set.plainly()
+	queries := make([]*Query, 24)
+	want := make([]any, len(queries))
+	views := []*telemetry.View{randomView(r, len(rows)), randomView(r, len(rows)), nil}
+	for i := range queries {
+		queries[i] = &Query{Principal: randomPrincipal(r), Request: randomRequest(r), Rows: rows, Stats: pick(r, views...), Now: today.AddDate(0, 0, r.IntN(2))}
+		queries[i].Request.ToolKinds = nil
+		queries[i].Request.Store = false
+		want[i] = comparable(plain.Judge(context.Background(), queries[i]))
+	}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 2))
+			j := &Judgement{}
+			for range 60 {
+				i := r.IntN(len(queries))
+				set.JudgeInto(context.Background(), queries[i], j)
+				if got := comparable(j); !reflect.DeepEqual(got, want[i]) {
+					t.Errorf("query %d: got %+v\nwant %+v", i, got, want[i])
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
