@@ -68,8 +68,8 @@ func (p *Provider) chat(up context.Context, w http.ResponseWriter, r *http.Reque
 	seen := p.log.update(record, func(r *Record) { r.Fate = kind })
 	call(&p.onRequest, seen)
 	whole := answer()
-	call(&p.onEnd, p.log.end(record, func(r *Record) {
-		r.Status, r.Tokens = x.status, x.tokens
+	ended := p.log.update(record, func(r *Record) {
+		r.Ended, r.Status, r.Tokens = time.Now(), x.status, x.tokens
 		switch {
 		case whole:
 		case up.Err() != nil:
@@ -77,7 +77,9 @@ func (p *Provider) chat(up context.Context, w http.ResponseWriter, r *http.Reque
 		default:
 			r.Cancelled = true
 		}
-	}))
+	})
+	call(&p.onEnd, ended)
+	p.log.end(record) // after the hook, so that Settle waits for it
 	if !whole && up.Err() != nil {
 		// Returning would end the body as if it were whole.
 		panic(http.ErrAbortHandler)

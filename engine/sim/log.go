@@ -95,12 +95,10 @@ func (l *records) update(r *Record, change func(*Record)) Record {
 	return *r
 }
 
-// end is the last update of a record.
-func (l *records) end(r *Record, change func(*Record)) Record {
+// end counts a record that nothing more will happen to.
+func (l *records) end(r *Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	change(r)
-	r.Ended = time.Now()
 	l.counts.Open--
 	l.counts.ByFate[r.Fate]++
 	if r.Cancelled {
@@ -108,7 +106,6 @@ func (l *records) end(r *Record, change func(*Record)) Record {
 	}
 	close(l.ended)
 	l.ended = make(chan struct{})
-	return *r
 }
 
 // settle waits until no request is open.

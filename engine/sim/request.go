@@ -41,7 +41,7 @@ type function struct {
 func parse(body []byte) (*request, error) {
 	var r request
 	if err := json.Unmarshal(body, &r); err != nil {
-		return nil, fmt.Errorf("We could not parse the JSON body of your request: %w", err)
+		return nil, fmt.Errorf("the JSON body of your request could not be parsed: %w", err)
 	}
 	if r.Model == "" {
 		return nil, errors.New("you must provide a model parameter")

@@ -38,6 +38,7 @@ type Provider struct {
 	closed bool
 	down   context.CancelFunc // nil while down
 	server *http.Server
+	socket net.Listener
 	unbind func() bool
 }
 
@@ -106,7 +107,7 @@ func (p *Provider) serve(listener net.Listener) {
 		BaseContext: func(net.Listener) context.Context { return up },
 		ErrorLog:    log.New(io.Discard, "", 0), // clients that break connections are what this is for
 	}
-	p.down = down
+	p.down, p.socket = down, listener
 	go p.server.Serve(listener)
 }
 
@@ -114,6 +115,8 @@ func (p *Provider) serve(listener net.Listener) {
 func (p *Provider) halt() {
 	if p.down != nil {
 		p.down()
+		// The server knows the listener only once Serve has begun, and the address must be free when halt returns.
+		p.socket.Close()
 		p.server.Close()
 		p.down = nil
 	}
@@ -182,7 +185,7 @@ func (p *Provider) Counts() Counts { return p.log.sums() }
 // Denied is how many requests came that never should have, by the profile's Denied.
 func (p *Provider) Denied() int64 { return p.log.sums().Denied }
 
-// Settle waits until no request is in flight: the log is then complete.
+// Settle waits until no request is in flight: the log is then complete and every hook has returned.
 func (p *Provider) Settle(ctx context.Context) error { return p.log.settle(ctx) }
 
 // OnRequest has f called with every request when its fate is known and before it meets it. f runs on the request's own
