@@ -30,23 +30,17 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"unsafe"
 )
 
-// Abstain is returned by a scoring function that has no opinion on this request.
-var Abstain = errors.New("abstain")
+// ErrAbstain is returned by a scoring function that has no opinion on this request.
+var ErrAbstain = errors.New("abstain")
 
 // Plugin is one scorer.
 type Plugin struct {
 	columns, request []string
 	configure        func(json []byte) error
 	score            func(b *Batch) error
-	words            []uint64 // the arena; words, so that it is 8-byte aligned
-	batch            Batch
 }
-
-// current is the plugin that the host's calls are for.
-var current *Plugin
 
 // New makes the module's one plugin from the text of its manifest. It panics, which refuses the module at load, where the
 // manifest's lists cannot be read.
@@ -59,7 +53,7 @@ func New(manifest string) *Plugin {
 	if p.request, err = stringList(manifest, "request"); err != nil {
 		panic(err)
 	}
-	current = p
+	serve(p)
 	return p
 }
 
@@ -92,7 +86,7 @@ func (p *Plugin) Field(name string) Field {
 func (p *Plugin) Configure(f func(json []byte) error) { p.configure = f }
 
 // Score sets the scoring function. It fills b.Scores, which are NaN (no opinion) before; higher is better. An error makes
-// the scorer abstain for this request and costs the instance, Abstain costs nothing.
+// the scorer abstain for this request and costs the instance, ErrAbstain costs nothing.
 func (p *Plugin) Score(f func(b *Batch) error) { p.score = f }
 
 // Batch is the candidates of one request. It and its slices are good until the scoring function returns; values that are
@@ -141,63 +135,6 @@ func nans(n int) []float64 {
 		out[i] = math.NaN()
 	}
 	return out
-}
-
-// The statuses that the host understands.
-const (
-	statusOK      = 0
-	statusAbstain = 1
-	statusError   = 2
-)
-
-// init allocates the arena, whose address the host is given; the collector does not move it.
-func (p *Plugin) init(bytes int32) unsafe.Pointer {
-	p.words = make([]uint64, (bytes+7)/8)
-	return unsafe.Pointer(unsafe.SliceData(p.words))
-}
-
-// floats is n values of the arena at an offset from its start in bytes.
-func (p *Plugin) floats(offset uint32, n int) []float64 {
-	words := p.words[offset/8:]
-	return unsafe.Slice((*float64)(unsafe.Pointer(unsafe.SliceData(words))), len(words))[:n:n]
-}
-
-// runConfigure hands over the configuration, which the host has written at the arena's start.
-func (p *Plugin) runConfigure(length int32) int32 {
-	json := slices.Clone(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(p.words))), 8*len(p.words))[:length])
-	if p.configure == nil {
-		if string(json) == "{}" {
-			return statusOK
-		}
-		Log(Error, "there is a configuration, but this scorer takes none")
-		return statusError
-	}
-	if err := p.configure(json); err != nil {
-		Log(Error, err.Error())
-		return statusError
-	}
-	return statusOK
-}
-
-// runScore reads the arena's header, which the host writes before every call, and scores.
-func (p *Plugin) runScore(rows int32) int32 {
-	half := func(i int) uint32 { return uint32(p.words[i/2] >> (32 * (i % 2))) }
-	b := &p.batch
-	b.capacity = int(half(2))
-	b.columns = p.floats(half(4), b.capacity*int(half(3)))
-	b.request = p.floats(half(5), len(p.request))
-	b.Scores = p.floats(half(6), int(rows))
-	b.NowMS = math.Float64frombits(p.words[4])
-	b.Seed = p.words[5]
-	switch err := p.score(b); {
-	case err == nil:
-		return statusOK
-	case errors.Is(err, Abstain):
-		return statusAbstain
-	default:
-		Log(Error, err.Error())
-		return statusError
-	}
 }
 
 // Level is how important a line of the log is.
