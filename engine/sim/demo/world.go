@@ -16,6 +16,7 @@ import (
 
 	"chaperone/engine/config"
 	"chaperone/engine/sim"
+	"chaperone/plugins"
 )
 
 // The client keys of the two organisations, and the models.
@@ -92,10 +93,10 @@ func variable(provider, credential string) string {
 type Settings struct {
 	Listen        string // of the server
 	PrivateListen string // "" switches it off
-	Plugin        string // path of the carbon-aware scorer, absolute or relative to the configuration; "" does without it
 }
 
-// Write writes chaperone.toml and catalog.toml, with the providers' addresses, to a directory and returns the path of the former.
+// Write writes chaperone.toml, catalog.toml with the providers' addresses and the carbon-aware plugin to a directory and
+// returns the path of the first.
 func (w *World) Write(dir string, s Settings) (string, error) {
 	urls := map[string]string{}
 	for _, p := range w.Providers {
@@ -116,6 +117,9 @@ func (w *World) Write(dir string, s Settings) (string, error) {
 		Settings
 		OpenKey, StrictKey string
 	}{s, OpenKey, StrictKey}
+	if err := os.WriteFile(filepath.Join(dir, "carbon-aware.wasm"), plugins.CarbonAware, 0o600); err != nil {
+		return "", err
+	}
 	for name, text := range map[string]string{"catalog.toml": catalogFile, "chaperone.toml": configFile} {
 		t, err := template.New(name).Funcs(functions).Parse(text)
 		if err != nil {

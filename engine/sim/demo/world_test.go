@@ -48,6 +48,9 @@ func TestTheTwoOrganisationsMayUseDifferentRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if len(plan.Abstained) > 0 || !slices.Equal(plan.Scorers, []string{"value", "carbon-aware"}) {
+				t.Errorf("ranked by %v without %v; should be by both", plan.Scorers, plan.Abstained)
+			}
 			var excluded []string
 			for _, c := range plan.Candidates {
 				if c.Excluded != nil {
