@@ -67,7 +67,7 @@ func (x *exchange) finished() {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.over || x.asking {
+	if x.asking || x.over && x.stream == nil {
 		return
 	}
 	x.asking = true
