@@ -154,7 +154,9 @@ func capTables(content []byte, elements uint32) ([]byte, error) {
 var emptyLoop = []byte{0x03, 0x40, 0x0b}
 
 // checkEntries puts an empty loop at the start of every function. wazero looks whether a call's time is up at the head of a
-// loop and nowhere else; without this an exponential recursion, which never loops, could not be interrupted.
+// loop and nowhere else; without this an exponential recursion, which never loops, could not be interrupted. What runs between
+// two heads is bounded by the size of a function's body, not by time: a body full of memory.fill outlasts the deadline by
+// what they take.
 func checkEntries(content []byte) ([]byte, error) {
 	r := reader{src: content}
 	n := r.u32()

@@ -188,7 +188,9 @@ func (p *Plugin) judge(healthy bool, err error) {
 		return
 	}
 	n := p.failures.Add(1)
-	p.log.Warn("plugin call failed", "plugin", p.name, "error", err, "in_a_row", n)
+	if dropped, ok := p.lines.allow(time.Now()); ok {
+		p.log.Warn("plugin call failed", "plugin", p.name, "error", err, "in_a_row", n, "lines_dropped", dropped)
+	}
 	if n >= breakAfter && p.disabled.CompareAndSwap(false, true) {
 		p.log.Error("plugin disabled: it abstains until it is loaded again", "plugin", p.name, "failures_in_a_row", n, "last", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -284,7 +285,7 @@ func TestBusyPluginAbstainsAfterItsDeadline(t *testing.T) {
 		spinning <- err
 	}()
 	for p.Stats().Instances > 0 {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
@@ -325,5 +326,44 @@ func TestManyCallersShareThePool(t *testing.T) {
 	wg.Wait()
 	if s := p.Stats(); s.Calls != 1600 || s.Traps != 10 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestCloseUnderLoad(t *testing.T) {
+	h, _ := newHost(t)
+	for range 20 {
+		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 2, Limits: patient})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		scored := make(chan struct{}, 1)
+		for caller := range 4 {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					mode := -1.0
+					if caller == 0 && i%50 == 20 {
+						mode = 0 // an instance is being replaced while the plugin closes
+					}
+					_, err := p.ScoreTable(context.Background(), table(mode, 1, 2), 2)
+					select {
+					case scored <- struct{}{}:
+					default:
+					}
+					if errors.Is(err, wasm.ErrClosed) {
+						return
+					}
+					if err != nil && !errors.Is(err, wasm.ErrTrap) {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		<-scored
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
 	}
 }
