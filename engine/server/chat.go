@@ -34,6 +34,9 @@ func (s *Server) chatCompletions(r *request) error {
 	}()
 	response, err := s.router.Do(x.ctx, call)
 	if err != nil {
+		if e := (*wire.Error)(nil); context.Cause(x.ctx) == errShutdown && errors.As(err, &e) {
+			return cutOff(e.DecisionID) // the router only knows that the request was cancelled
+		}
 		return err
 	}
 	if response.Stream == nil {
@@ -112,9 +115,7 @@ func (re *relay) Read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	case errShutdown:
 		re.last = true
-		e := &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_unavailable",
-			Message: "the router shut down before the answer was complete", DecisionID: re.plan.ID}
-		return copy(p, wire.AppendEvent(nil, e, re.plan.ID, re.plan.Request.Model, "", re.plan.At.Unix())), nil
+		return copy(p, wire.AppendEvent(nil, cutOff(re.plan.ID), re.plan.ID, re.plan.Request.Model, "", re.plan.At.Unix())), nil
 	}
 	return 0, errCut
 }
@@ -131,6 +132,11 @@ func (re *relay) Close() error {
 		slog.String("method", fasthttp.MethodPost), slog.String("route", "/v1/chat/completions"), slog.Int("status", re.status),
 		slog.Duration("took", time.Since(re.started)), slog.String("remote", re.remote.String()), slog.String("id", re.plan.ID))
 	return nil
+}
+
+func cutOff(decision string) *wire.Error {
+	return &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_unavailable",
+		Message: "the router shut down before the answer was complete", DecisionID: decision}
 }
 
 // statusClientGone is what the log calls a request whose client did not wait for the end.

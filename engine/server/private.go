@@ -2,10 +2,10 @@ package server
 
 import (
 	"net/http"
+	"net/http/pprof"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
-	"github.com/valyala/fasthttp/pprofhandler"
 )
 
 // privateConnections bounds the private listener, whose clients are few. It shares nothing with the public one, so that no
@@ -23,9 +23,19 @@ var private = []path{
 	{"/debug/pprof/{profile}", fasthttp.MethodGet, false, profile},
 }
 
-// profile is Go's own profiler; see https://pkg.go.dev/net/http/pprof.
+// profiles are Go's own; see https://pkg.go.dev/net/http/pprof. fasthttp's package for them has no index with working links.
+var profiles = func() fasthttp.RequestHandler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return adapt(mux)
+}()
+
 func profile(_ *Server, r *request) error {
-	pprofhandler.PprofHandler(r.RequestCtx)
+	profiles(r.RequestCtx)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
@@ -44,6 +45,8 @@ type Server struct {
 
 	public, private front
 	draining        atomic.Bool
+	shutdown        sync.Once
+	ended           error // what Shutdown returns
 }
 
 // front is a listener with what serves it.

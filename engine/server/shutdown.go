@@ -13,8 +13,13 @@ const cutGrace = time.Second
 // Shutdown drains the server and returns when it has ended. /readyz says no from the first moment on. For DrainDelay, new
 // connections and requests are still taken, so that load balancers can notice, and every answer asks its client to close the
 // connection. Then nobody is let in any more, and requests in flight have DrainTimeout to end. Those that have not by then,
-// or when ctx is done, are ended, streams with an error event; the error says how many connections they had.
+// or when ctx is done, are ended, streams with an error event, and the error says so. A further call waits for the first.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.shutdown.Do(func() { s.ended = s.drain(ctx) })
+	return s.ended
+}
+
+func (s *Server) drain(ctx context.Context) error {
 	s.draining.Store(true)
 	wait(ctx, nil, s.settings.DrainDelay)
 	empty := s.public.finish()
