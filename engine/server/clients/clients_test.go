@@ -89,7 +89,7 @@ price = { prompt = %d, completion = %d }
 `, id, strings.ToUpper(id), p.URL(), id, model, id, price, price)
 	}
 	add("m/one", "failing", 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 500, Share: 1}}})
-	add("m/one", "good", 9, sim.Profile{})
+	add("m/one", "good", 9, sim.Profile{KeepRequests: true})
 	add("m/dying", "dying", 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Cut, AfterTokens: 5, Share: 1}}})
 	add("m/slow", "slow", 1, sim.Profile{TPS: sim.Distribution{P50: 20}, OutputTokens: sim.Distribution{P50: 2000}})
 	add("m/limited", "limited", 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: 7 * time.Second, Share: 1}}})
@@ -136,22 +136,24 @@ func question(model string) openai.ChatCompletionNewParams {
 	}
 }
 
-// right is the text of the answer that the provider should have given to its last request for n tokens.
-func right(t *testing.T, body string) string {
+// right is the whole text that the good provider should have answered to its last request.
+func (r *router) right(t *testing.T) string {
 	t.Helper()
-	c, err := sim.Answer(sim.Profile{Name: "good"}, []byte(body))
+	p := r.sims["good"]
+	log := p.Log()
+	if len(log) == 0 {
+		t.Fatal("the good provider was never asked")
+	}
+	c, err := sim.Answer(p.Profile(), log[len(log)-1].Body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c.Choices[0].Text
 }
 
-const asked = `{"model":"x","max_tokens":24,"messages":[{"role":"user","content":"Tell me about rivers."}]}`
-
 func TestOpenAIGo(t *testing.T) {
 	r := start(t)
 	client := openai.NewClient(option.WithBaseURL(r.url), option.WithAPIKey("sk-acme"), option.WithMaxRetries(0))
-	want := right(t, asked)
 
 	t.Run("whole answer after a fallback", func(t *testing.T) {
 		var raw *http.Response
@@ -159,7 +161,7 @@ func TestOpenAIGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := answer.Choices[0].Message.Content; got != want {
+		if got, want := answer.Choices[0].Message.Content, r.right(t); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		if answer.Model != "m/one" || answer.Usage.CompletionTokens == 0 || answer.Choices[0].FinishReason == "" {
@@ -176,7 +178,7 @@ func TestOpenAIGo(t *testing.T) {
 		params := question("m/one")
 		params.StreamOptions.IncludeUsage = openai.Bool(true)
 		text, usage, err := read(client.Chat.Completions.NewStreaming(t.Context(), params))
-		if err != nil || text != want || usage == 0 {
+		if want := r.right(t); err != nil || text != want || usage == 0 {
 			t.Errorf("got %q with %d tokens, %v; want %q", text, usage, err, want)
 		}
 	})
@@ -325,7 +327,6 @@ func TestOpenAINode(t *testing.T) {
 		need("OpenAI's SDK is not installed; run: npm ci --prefix testdata/clients/node")
 	}
 	r := start(t)
-	want := right(t, asked)
 	check := func(what, key string, holds func(got map[string]any) bool) {
 		t.Run(what, func(t *testing.T) {
 			if got := r.node(t, key, what); !holds(got) {
@@ -334,10 +335,10 @@ func TestOpenAINode(t *testing.T) {
 		})
 	}
 	check("whole", "sk-acme", func(got map[string]any) bool {
-		return got["text"] == want && got["model"] == "m/one" && got["provider"] == "GOOD" && got["completion_tokens"].(float64) > 0
+		return got["text"] == r.right(t) && got["model"] == "m/one" && got["provider"] == "GOOD" && got["completion_tokens"].(float64) > 0
 	})
 	check("stream", "sk-acme", func(got map[string]any) bool {
-		return got["text"] == want && got["model"] == "m/one" && got["completion_tokens"].(float64) > 0 && got["finish"] != nil
+		return got["text"] == r.right(t) && got["model"] == "m/one" && got["completion_tokens"].(float64) > 0 && got["finish"] != nil
 	})
 	check("tool", "sk-acme", func(got map[string]any) bool { return got["name"] == "look_up" && got["finish"] == "tool_calls" })
 	check("models", "sk-acme", func(got map[string]any) bool { return len(got["ids"].([]any)) == 4 })
