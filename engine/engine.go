@@ -75,6 +75,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.dispatch = dispatch.New(s.settings.Timeouts.Connect)
 	e.recent = journal.NewRecent(s.settings.Journal.Keep)
 	e.current.Store(s)
+	e.metrics.Reload(true, o.Now())
 	return e, nil
 }
 

@@ -137,7 +137,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	s.refs.Store(1)
 	s.router = &route.Router{
 		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Scorers: weighted,
-		Spread:      scorer.Spread{Temperature: src.settings.Routing.Temperature, Exploration: src.settings.Routing.Exploration},
+		Spread:      src.settings.Routing.spread(),
 		ValueOfTime: src.settings.Routing.ValueOfTime,
 		Cannot:      cannot,
 	}
@@ -195,6 +195,11 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 		}
 		s.plugins = append(s.plugins, loaded{plugin, path})
 		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight})
+	}
+	if len(problems) == 0 {
+		if err := scorer.Check(out, src.settings.Routing.spread()); err != nil {
+			problems = append(problems, src.main.Problem("scorers", "%v", err))
+		}
 	}
 	return out, problems
 }

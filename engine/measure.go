@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"chaperone/engine/journal"
@@ -30,10 +31,10 @@ func (e *Engine) countPlan(s *snapshot, p *route.Plan) {
 	for pkg, n := range rows {
 		e.metrics.Denied(pkg, n)
 	}
-	if len(p.Permits) == 0 {
-		return // nothing was ranked
-	}
 	for _, plugin := range s.plugins {
+		if !slices.Contains(p.Scorers, plugin.Name()) {
+			continue // nothing was ranked, or in an order that the request asked for
+		}
 		err := p.Abstained[plugin.Name()]
 		e.metrics.Plugin(plugin.Name(), err != nil, errors.Is(err, wasm.ErrTrap))
 	}

@@ -51,7 +51,7 @@ type Timeouts struct {
 type Routing struct {
 	ValueOfTime    float64 `toml:"value_of_time" check:"min=0"` // USD an hour
 	Temperature    float64 `toml:"temperature" check:"min=0"`
-	Exploration    float64 `toml:"exploration" check:"min=0,max=1"`
+	Exploration    float64 `toml:"exploration" check:"min=0,max=0.5"`
 	Attempts       int     `toml:"attempts" check:"min=1"`
 	MaxAnswerBytes int     `toml:"max_answer_bytes" check:"min=1024"`
 }
@@ -71,10 +71,10 @@ type Journal struct {
 type Scorer struct {
 	config.Origin
 	Name   string         `toml:"name" check:"required"`
-	Weight *float64       `toml:"weight"` // 1 where it is not written
-	Plugin string         `toml:"plugin"` // .wasm file, relative to the TOML file
-	SHA256 string         `toml:"sha256"` // pin of the plugin's bytes, hex
-	Config map[string]any `toml:"config"` // handed to the plugin as JSON
+	Weight *float64       `toml:"weight" check:"min=0"` // 1 where it is not written
+	Plugin string         `toml:"plugin"`               // .wasm file, relative to the TOML file
+	SHA256 string         `toml:"sha256"`               // pin of the plugin's bytes, hex
+	Config map[string]any `toml:"config"`               // handed to the plugin as JSON
 }
 
 func defaults() *Settings {
@@ -136,11 +136,12 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 			all = append(all, c.Problem("name", "%q is the name of an earlier scorer; expected another", c.Name))
 		}
 		seen[c.Name] = true
-		if c.Weight != nil && *c.Weight < 0 {
-			all = append(all, c.Problem("weight", "found %g; expected a number of at least 0", *c.Weight))
-		}
 	}
 	return s, all
+}
+
+func (r *Routing) spread() scorer.Spread {
+	return scorer.Spread{Temperature: r.Temperature, Exploration: r.Exploration}
 }
 
 func (s *Settings) limits() dispatch.Limits {

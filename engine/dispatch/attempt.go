@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -206,7 +207,7 @@ func (a *attempt) whole() ([]byte, *Fault) {
 	}
 	a.note()
 	a.took = time.Since(a.started)
-	body = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel()...)
+	body = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel(body)...)
 	a.ended(nil, nil)
 	return body, nil
 }
@@ -384,7 +385,7 @@ func (a *attempt) outputTokens() int64 {
 	if a.usage.Known {
 		return a.usage.CompletionTokens
 	}
-	return int64(a.outputBytes+3) / 4
+	return wire.EstimateTokens(a.outputBytes)
 }
 
 // cost is what the attempt is billed: by the provider's own count, or by estimate where output came without one.
@@ -399,12 +400,26 @@ func (a *attempt) cost() catalog.Picodollars {
 	return a.row.Prices.Cost(u.PromptTokens, u.CachedTokens, u.CacheWriteTokens, u.CompletionTokens, 0)
 }
 
-// relabel says who really served, and what it cost where the chunk holds the usage.
-func (a *attempt) relabel() []wire.Edit {
-	if !a.chunk.Usage.Known {
+// relabel says who really served, and what it cost where data holds the usage. A provider that hides its usage in another
+// place has it put where clients look.
+func (a *attempt) relabel(data []byte) []wire.Edit {
+	u := a.chunk.Usage
+	if !u.Known {
 		return a.edits
 	}
-	return append(a.edits[:len(a.edits):len(a.edits)], wire.Edit{Field: "usage.cost", Value: []byte(a.cost().String())})
+	edits := append(a.edits[:len(a.edits):len(a.edits)], wire.Edit{Field: "usage.cost", Value: []byte(a.cost().String())})
+	if !a.chunk.Has(data, "usage") {
+		for _, count := range []struct {
+			field string
+			n     int64
+		}{
+			{"usage.prompt_tokens", u.PromptTokens}, {"usage.completion_tokens", u.CompletionTokens},
+			{"usage.total_tokens", u.PromptTokens + u.CompletionTokens},
+		} {
+			edits = append(edits, wire.Edit{Field: count.field, Value: strconv.AppendInt(nil, count.n, 10)})
+		}
+	}
+	return edits
 }
 
 // appendData appends a data event with the labels of this router.
@@ -414,7 +429,7 @@ func (a *attempt) appendData(dst []byte, ev wire.Event) []byte {
 	}
 	dst = append(dst, "data: "...)
 	start := len(dst)
-	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel()...)
+	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel(ev.Data)...)
 	// Data of several lines was joined with newlines, which in JSON can only stand between tokens.
 	for i := start; i < len(dst); i++ {
 		if dst[i] == '\n' || dst[i] == '\r' {

@@ -26,7 +26,7 @@ func (openAI) Name() string { return "openai" }
 func (openAI) Cannot(*wire.Request) string { return "" }
 
 // routingFields speak to a router and mean nothing, or an error, to a provider.
-var routingFields = []string{"models", "provider", "route", "preset", "transforms", "session_id", "trace", "usage"}
+var routingFields = []string{"models", "provider", "route", "preset", "transforms", "plugins", "tags", "session_id", "trace", "usage"}
 
 func (openAI) Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error) {
 	if err := p.Check(who, req); err != nil {

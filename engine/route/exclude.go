@@ -65,13 +65,13 @@ func unwanted(req *wire.Request, prefs *wire.Preferences, row *catalog.Row) *Exc
 	out := func(code, format string, args ...any) *Exclusion {
 		return &Exclusion{Code: code, Message: fmt.Sprintf(format, args...)}
 	}
-	if prefs.Only != nil && matchesAny(prefs.Only, row) < 0 {
+	if len(prefs.Only) > 0 && matchesAny(prefs.Only, row) < 0 {
 		return out("allowed_providers", "is not in provider.only")
 	}
 	if matchesAny(prefs.Ignore, row) >= 0 {
 		return out("ignored_providers", "is in provider.ignore")
 	}
-	if prefs.Quantizations != nil && !quantizationIn(prefs.Quantizations, row.Quantization) {
+	if len(prefs.Quantizations) > 0 && !quantizationIn(prefs.Quantizations, row.Quantization) {
 		return out("quantization", "has quantization %s, which is not in provider.quantizations", row.Quantization)
 	}
 	data := row.DataPolicy

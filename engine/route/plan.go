@@ -60,7 +60,7 @@ type Plan struct {
 	Rejections    []policy.Reason
 	Warnings      []policy.Reason    // what bindings that only warn or run dry would have rejected the request for
 	Weights       map[string]float64 // of scorers, as policy prefers; nil: the configured ones
-	Scorers       []string
+	Scorers       []string           // that ranked; empty where nothing was left to rank
 	Abstained     map[string]error
 	Took          time.Duration
 }

@@ -3,10 +3,13 @@ package route
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 
+	"chaperone/engine/account"
 	"chaperone/engine/catalog"
+	"chaperone/engine/config"
 	"chaperone/engine/policy"
 	"chaperone/engine/wire"
 )
@@ -16,6 +19,19 @@ const (
 	detailFull  = "full"
 	detailCodes = "codes"
 )
+
+// unacceptable is what no router of ours can do, or a claim that cannot be read; nil where there is none.
+func unacceptable(req *wire.Request) *wire.Error {
+	if req.Preset != "" {
+		return &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "preset",
+			Message: fmt.Sprintf("preset %q: presets are not kept by this router; send what the preset holds", req.Preset)}
+	}
+	if c := req.Claims.DataClass; c != "" && !slices.Contains(account.DataClasses, c) {
+		return &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "metadata.data_class",
+			Message: "metadata.data_class: " + config.NotOneOf(c, account.DataClasses)}
+	}
+	return nil
+}
 
 func rejected(p *Plan) *wire.Error {
 	e := &wire.Error{Status: http.StatusForbidden, Type: "permission_denied", Message: "a policy refuses this request"}

@@ -55,9 +55,6 @@ func (r *Router) Plan(ctx context.Context, who *account.Principal, req *wire.Req
 		ID: m.ID, At: m.Now, Seed: m.Seed, Principal: who, Request: req, Snapshot: r.Generation,
 		PolicyDigest: r.Policies.Digest(), CatalogDigest: r.Catalog.Digest,
 	}
-	for _, s := range r.Scorers {
-		p.Scorers = append(p.Scorers, s.Scorer.Name())
-	}
 	r.fill(ctx, p)
 	p.Took = time.Since(began)
 	if p.Refusal != nil {
@@ -67,6 +64,9 @@ func (r *Router) Plan(ctx context.Context, who *account.Principal, req *wire.Req
 }
 
 func (r *Router) fill(ctx context.Context, p *Plan) {
+	if p.Refusal = unacceptable(p.Request); p.Refusal != nil {
+		return
+	}
 	prefs := p.Request.Preferences
 	models, sort := r.models(ctx, p)
 	if p.Refusal != nil {
@@ -196,6 +196,10 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 	if name, ok := sortScorers[prefs.Sort]; ok {
 		native, _ := scorer.Native(name)
 		scorers, spread = []scorer.Weighted{{Scorer: native, Weight: 1}}, scorer.Spread{}
+	}
+	p.Scorers = p.Scorers[:0]
+	for _, s := range scorers {
+		p.Scorers = append(p.Scorers, s.Scorer.Name())
 	}
 	ranking := scorer.Rank(ctx, b, scorers, spread)
 	for name, err := range ranking.Abstained {
