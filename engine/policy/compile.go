@@ -22,7 +22,12 @@ type compiled struct {
 var inputSchema = inputField.schema(true)
 
 // compile compiles a source: Rego v1, strict, closed input schema, reviewed builtins.
-func compile(s *source) (*compiled, config.Problems) {
+func compile(s *source) (out *compiled, problems config.Problems) {
+	defer func() {
+		if r := recover(); r != nil {
+			out, problems = nil, config.Problems{{File: sortedFiles(s.modules)[0], Message: fmt.Sprintf("the Rego compiler failed on this source: %v", r)}}
+		}
+	}()
 	schemas := ast.NewSchemaSet()
 	schemas.Put(ast.SchemaRootRef, inputSchema)
 	c := &compiled{source: s}

@@ -59,18 +59,6 @@ func (s scope) String() string {
 	return "org:" + s.organisation
 }
 
-func (s scope) covers(who *account.Principal) bool {
-	switch {
-	case s.everyone:
-		return true
-	case s.key != "":
-		return who.Key.ID == s.key
-	case s.team != "":
-		return who.Organisation.ID == s.organisation && who.Team != nil && who.Team.ID == s.team
-	}
-	return who.Organisation.ID == s.organisation
-}
-
 func parseScope(s string) (scope, bool) {
 	kind, id, _ := strings.Cut(s, ":")
 	switch {

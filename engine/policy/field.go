@@ -33,7 +33,6 @@ type field struct {
 	fields []*field // of a group, in the order of the Go type; nil for one that rules can read
 	kind   kind
 	index  []int // for reflect
-	order  int   // of those that rules can read
 }
 
 // inputField is the root of everything that rules can read.

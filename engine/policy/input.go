@@ -226,7 +226,7 @@ func (in *Input) fillRequest(q *Query) {
 			Ignore:            p.Ignore,
 			AllowFallbacks:    p.AllowFallbacks,
 			RequireParameters: p.RequireParameters,
-			DataCollection:    p.DataCollection,
+			DataCollection:    orDeny(p.DataCollection),
 			ZDR:               p.ZDR,
 			DistillableText:   p.DistillableText,
 			Quantizations:     p.Quantizations,
@@ -234,6 +234,14 @@ func (in *Input) fillRequest(q *Query) {
 		},
 	}
 	in.Time = TimeInput{Date: dateOf(now), Hour: int64(now.Hour()), Minute: int64(now.Minute()), Weekday: weekdays[now.Weekday()]}
+}
+
+// orDeny reads a data_collection that is not known to allow as one that does not.
+func orDeny(collection string) string {
+	if collection != "allow" {
+		return "deny"
+	}
+	return collection
 }
 
 // dated is the text of the day that was last asked for: nearly every request is of the same.

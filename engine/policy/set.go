@@ -22,12 +22,8 @@ import (
 	"chaperone/engine/config"
 )
 
-// How a binding's word counts.
-const (
-	enforceDeny   = "deny"
-	enforceWarn   = "warn"
-	enforceDryrun = "dryrun"
-)
+// enforceDeny is how a binding's word counts unless it says otherwise: warn and dryrun record and exclude nothing.
+const enforceDeny = "deny"
 
 // Set is the compiled policies of one generation. It is immutable and safe for concurrent use.
 type Set struct {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -40,11 +41,7 @@ func readSource(name string, files fs.FS, shown string) (*source, config.Problem
 		if err != nil {
 			return err
 		}
-		module, err := ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{
-			RegoVersion:       ast.RegoV1,
-			ProcessAnnotation: true,
-			Capabilities:      capabilities,
-		})
+		module, err := parse(file, text)
 		if err != nil {
 			problems = append(problems, regoProblems(file, err)...)
 			return nil
@@ -60,6 +57,19 @@ func readSource(name string, files fs.FS, shown string) (*source, config.Problem
 		problems = append(problems, config.Problem{File: shown, Message: message(err) + "; expected a directory of .rego files"})
 	}
 	return s, problems
+}
+
+func parse(file string, text []byte) (module *ast.Module, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the Rego parser failed on this file: %v", r)
+		}
+	}()
+	return ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{
+		RegoVersion:       ast.RegoV1,
+		ProcessAnnotation: true,
+		Capabilities:      capabilities,
+	})
 }
 
 // message is an error's without the path, which the problem shows already.
