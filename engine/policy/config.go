@@ -90,37 +90,24 @@ type scopedBinding struct {
 	scope scope
 }
 
-// readSettings reads [policy] of every document. A document with the top-level key team is a team's own: it may add
-// sources and bindings for that team, and nothing else.
+// readSettings reads [policy] of every document. The first is chaperone.toml. The others are teams' own: such a one says
+// whose it is and may add sources and bindings for that team, and nothing else.
 func readSettings(docs []*config.Document, accounts *account.Accounts) (*settings, config.Problems) {
 	s := &settings{timeout: defaultEvaluationTimeout}
 	var problems config.Problems
-	for _, doc := range docs {
+	for i, doc := range docs {
 		var p section
 		problems = append(problems, doc.Decode("policy", &p)...)
-		owner, included, found := teamOf(doc, accounts)
-		problems = append(problems, found...)
-		if included && len(found) > 0 {
-			continue
-		}
+		included := i > 0
+		var owner scope
 		if included {
-			if p.RequirePolicy != nil {
-				problems = append(problems, p.Problem("require_policy", "a team's file may only add sources and bindings; write this in chaperone.toml"))
-			}
-			if p.EvaluationTimeout != nil {
-				problems = append(problems, p.Problem("evaluation_timeout", "a team's file may only add sources and bindings; write this in chaperone.toml"))
-			}
-		} else {
-			if p.RequirePolicy != nil {
-				s.requirePolicy = *p.RequirePolicy
-			}
-			if p.EvaluationTimeout != nil {
-				s.timeout = *p.EvaluationTimeout
-				if s.timeout <= 0 {
-					problems = append(problems, p.Problem("evaluation_timeout", "found %s; expected more than 0, such as \"50ms\"", s.timeout))
-				}
+			var found config.Problems
+			if owner, found = teamOf(doc, accounts); len(found) > 0 {
+				problems = append(problems, found...)
+				continue
 			}
 		}
+		problems = append(problems, s.limits(&p, included)...)
 		s.sources = append(s.sources, p.Sources...)
 		for _, b := range p.Bindings {
 			sc, found := b.resolve(owner, included, accounts)
@@ -133,30 +120,45 @@ func readSettings(docs []*config.Document, accounts *account.Accounts) (*setting
 	return s, problems
 }
 
-// teamOf says whose document it is, where it is a team's.
-func teamOf(doc *config.Document, accounts *account.Accounts) (scope, bool, config.Problems) {
-	if !doc.Has("team") {
-		return scope{}, false, nil
+// limits takes in what only chaperone.toml may set.
+func (s *settings) limits(p *section, included bool) (problems config.Problems) {
+	if p.RequirePolicy != nil {
+		s.requirePolicy = *p.RequirePolicy
+		if included {
+			problems = append(problems, p.Problem("require_policy", "a team's file may only add sources and bindings; write this in chaperone.toml"))
+		}
 	}
-	var organisation, team string
-	problems := doc.Only("organisation", "team", "policy")
-	problems = append(problems, doc.Decode("organisation", &organisation)...)
-	problems = append(problems, doc.Decode("team", &team)...)
-	if len(problems) > 0 {
-		return scope{}, true, problems
+	if p.EvaluationTimeout != nil {
+		s.timeout = *p.EvaluationTimeout
+		switch {
+		case included:
+			problems = append(problems, p.Problem("evaluation_timeout", "a team's file may only add sources and bindings; write this in chaperone.toml"))
+		case s.timeout <= 0:
+			problems = append(problems, p.Problem("evaluation_timeout", "found %s; expected more than 0, such as \"50ms\"", s.timeout))
+		}
 	}
-	if !doc.Has("organisation") {
-		return scope{}, true, config.Problems{doc.Problem("team", "a team's file also says whose team it is; add organisation = \"…\"")}
+	return problems
+}
+
+// teamOf says whose document it is.
+func teamOf(doc *config.Document, accounts *account.Accounts) (scope, config.Problems) {
+	var s scope
+	problems := append(doc.Decode("organisation", &s.organisation), doc.Decode("team", &s.team)...)
+	switch {
+	case len(problems) > 0:
+		return s, problems
+	case s.organisation == "" || s.team == "":
+		return s, config.Problems{{File: doc.Path(), Line: 1, Message: "an included file says whose it is: organisation = \"…\" and team = \"…\", above its tables"}}
 	}
-	s := scope{organisation: organisation, team: team}
 	if why := exists(s, accounts); why != "" {
-		return s, true, config.Problems{doc.Problem("team", "%s", why)}
+		return s, config.Problems{doc.Problem("team", "%s", why)}
 	}
-	return s, true, nil
+	return s, nil
 }
 
 const scopeForms = `"everyone", "org:ID", "team:ORG/TEAM" or "key:KEYID"`
 
+// resolve checks the binding's own values and finds its scope.
 func (b *bindingConfig) resolve(owner scope, included bool, accounts *account.Accounts) (scope, config.Problems) {
 	var problems config.Problems
 	if b.Enforcement == "" {

@@ -106,8 +106,9 @@ func (f files) load(t testing.TB, honoured ...string) (*Set, config.Problems) {
 		"acme":  principal().Organisation,
 		"other": {ID: "other", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
 	}}, Catalog: &catalog.Catalog{Rows: rows()}, Honoured: honoured}
-	for name, text := range f {
-		if filepath.Ext(name) != ".toml" {
+	for _, name := range []string{"chaperone.toml", "team.toml"} {
+		text, ok := f[name]
+		if !ok {
 			continue
 		}
 		doc, problems := config.Parse(filepath.Join(dir, name), []byte(text))

@@ -60,7 +60,7 @@ type binding struct {
 // Config is what Load compiles.
 type Config struct {
 	Generation uint64
-	Documents  []*config.Document // chaperone.toml and the files that it includes
+	Documents  []*config.Document // chaperone.toml first, then the files that it includes, each of which names its team
 	Accounts   *account.Accounts
 	Catalog    *catalog.Catalog
 	// Honoured are the obligations, as rules name them, that dispatch carries out. A row for which a policy demands
