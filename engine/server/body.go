@@ -66,7 +66,7 @@ func readBody(ctx *fasthttp.RequestCtx, limit int, grace time.Duration) ([]byte,
 	deadline := time.Now().Add(grace)
 	for {
 		if len(body) == cap(body) {
-			next := 2 * cap(body)
+			next := min(2*cap(body), limit+1)
 			if length >= 0 {
 				next = min(next, length+1)
 			}

@@ -227,7 +227,7 @@ func leaked() (left string) {
 		left = ""
 		for _, g := range strings.Split(all.String(), "\n\n") {
 			known := false
-			for _, frame := range []string{"TestMain", "fasthttp.(*workerPool).Start", "fasthttp.updateServerDate"} {
+			for _, frame := range []string{"TestMain", "fasthttp.(*workerPool).Start", "fasthttp.updateServerDate", "os/signal."} {
 				known = known || strings.Contains(g, frame)
 			}
 			if !known {
