@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sort"
@@ -192,6 +193,12 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 		if err != nil {
 			problems = append(problems, c.Problem("plugin", "%s cannot be used: %v", c.Plugin, err))
 			continue
+		}
+		for _, column := range plugin.Manifest().Columns {
+			if scorer.Absent(column, s.catalog) {
+				e.options.Log.Warn("a plugin asks for a column that nothing in the catalog has; it reads NaN",
+					slog.String("scorer", c.Name), slog.String("column", column))
+			}
 		}
 		s.plugins = append(s.plugins, loaded{plugin, path})
 		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight})

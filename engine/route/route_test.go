@@ -114,9 +114,11 @@ func open(t *testing.T) *engine.Engine {
 
 deny contains {"code": "secret", "message": "nobody may use this"} if input.endpoint.model == "acme/secret"
 
+prefer["throughput"] := 1 if input.claims.user == "hasty"
+
 reject contains "two answers are one too many" if input.request.n > 1
 `}
-	conf := "catalog = [\"catalog.toml\"]\n[routing]\nexploration = 0\ntemperature = 0\n[[policy.sources]]\nname = \"own\"\npath = \"own.rego\"\n[[policy.bindings]]\npackage = \"own\"\nfor = \"everyone\"\n"
+	conf := "catalog = [\"catalog.toml\"]\n[routing]\nexploration = 0\ntemperature = 0\n[[policy.sources]]\nname = \"own\"\npath = \"own.rego\"\n[[policy.bindings]]\npackage = \"own\"\nfor = \"everyone\"\n[[scorers]]\nname = \"value\"\n[[scorers]]\nname = \"throughput\"\nweight = 0\n"
 	for _, detail := range []string{"full", "codes", "none"} {
 		conf += fmt.Sprintf("[organisations.%s]\nerror_detail = %q\n[organisations.%s.aliases]\nours = \"meta/vision\"\n[[keys]]\norganisation = %q\nsha256 = \"%x\"\n",
 			detail, detail, detail, detail, sha256.Sum256([]byte("sk-"+detail)))
@@ -179,6 +181,7 @@ func TestPlans(t *testing.T) {
 		{"the price suffix", ask("meta/llama:floor", ""), cheap + " " + careful, nil},
 		{"the throughput suffix", ask("meta/llama:nitro", ""), careful + " " + cheap, nil},
 		{"an explicit sort beats a suffix", ask("meta/llama:nitro", `"provider":{"sort":"price"}`), cheap + " " + careful, nil},
+		{"the weights that a policy prefers", ask("meta/llama", `"user":"hasty"`), careful + " " + cheap, nil},
 		{"sort by latency", ask("meta/llama", `"provider":{"sort":"latency"}`), careful + " " + cheap, nil},
 		{"order by tag", ask("meta/llama", `"provider":{"order":["careful/fast"]}`), careful + " " + cheap, nil},
 		{"order by shown name", ask("meta/llama", `"provider":{"order":["Careful"]}`), careful + " " + cheap, nil},

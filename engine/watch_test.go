@@ -1,0 +1,80 @@
+package engine_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"chaperone/engine/sim"
+)
+
+// told passes on what is logged.
+type told chan string
+
+func (t told) Enabled(context.Context, slog.Level) bool { return true }
+func (t told) WithAttrs([]slog.Attr) slog.Handler       { return t }
+func (t told) WithGroup(string) slog.Handler            { return t }
+func (t told) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	t <- text
+	return nil
+}
+
+// next waits for a line that holds part.
+func (t told) next(tb testing.TB, part string) string {
+	tb.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case line := <-t:
+			if strings.Contains(line, part) {
+				return line
+			}
+		case <-timeout:
+			tb.Fatalf("nothing was logged with %q", part)
+		}
+	}
+}
+
+func TestWatchReloadsWhenAFileChangesAndKeepsTheOldWhereItIsWrong(t *testing.T) {
+	log := make(told, 100)
+	w := openSmall(t, `deny contains "nobody" if input.request.stream`, "", log, sim.Profile{})
+	ctx, stop := context.WithCancel(t.Context())
+	hup := make(chan os.Signal, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- w.engine.Watch(ctx, hup) }()
+	const stream = `{"model":"m/one","stream":true,"messages":[{"role":"user","content":"hi"}]}`
+
+	hup <- syscall.SIGHUP
+	log.next(t, "configuration reloaded generation=2")
+	if _, err := ask(w.engine, "sk-acme", stream); err == nil {
+		t.Error("the policy denied nothing")
+	}
+
+	w.write(t, "rego/own.rego", `package own
+
+deny contains "nobody" if input.request.n > 5
+`)
+	log.next(t, "configuration reloaded generation=3")
+	if _, err := ask(w.engine, "sk-acme", stream); err != nil {
+		t.Errorf("the new policy permits this: %v", err)
+	}
+
+	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"typo\" if input.endpoint.data_polcy.training != \"no\"\n")
+	line := log.next(t, "the new configuration is refused; the old one stays in force")
+	if !strings.Contains(line, "own.rego:3") || !strings.Contains(line, "data_polcy") {
+		t.Errorf("the message does not name file, line and field: %s", line)
+	}
+	if _, err := ask(w.engine, "sk-acme", stream); err != nil || w.engine.Generation() != 3 {
+		t.Errorf("the old configuration does not stay in force: generation %d, %v", w.engine.Generation(), err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
