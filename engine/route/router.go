@@ -75,6 +75,11 @@ func (r *Router) fill(ctx context.Context, p *Plan) {
 	if prefs.Sort == "" {
 		prefs.Sort = sort
 	}
+	total := 0
+	for _, m := range models {
+		total += len(m.Rows)
+	}
+	p.Candidates = make([]Candidate, 0, total)
 	for rank, m := range models {
 		for _, row := range m.Rows {
 			p.Candidates = append(p.Candidates, Candidate{Row: row, model: rank, Excluded: r.exclude(p.Request, &prefs, row)})
@@ -94,8 +99,7 @@ func (r *Router) fill(ctx context.Context, p *Plan) {
 
 // judge asks policy about the candidates that are left, and takes those out that have no credential.
 func (r *Router) judge(ctx context.Context, p *Plan, stats *telemetry.View) {
-	var left []int
-	var rows []*catalog.Row
+	left, rows := make([]int, 0, len(p.Candidates)), make([]*catalog.Row, 0, len(p.Candidates))
 	for i := range p.Candidates {
 		if p.Candidates[i].Excluded == nil {
 			left, rows = append(left, i), append(rows, p.Candidates[i].Row)
