@@ -16,10 +16,11 @@ Every command prints a table, or one JSON object with --json. Messages about wha
 Exit codes:
   0  done
   1  it could not be done: a listener, file or provider failed
-  2  the command line or an input file is not right; the message says where and what would be`
+  2  the command line or an input file is not right; the message says where and what would be
+  3  explain: nothing may serve the request`
 
 // commands makes the subcommands, each of which stands in the file of its name.
-var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand}
+var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand, serveCommand, keyCommand, explainCommand, initCommand}
 
 // run carries out a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// past fetches a decision that a running router has made.
+func (q *question) past(ctx context.Context, id string) ([]byte, error) {
+	return q.send(ctx, http.MethodGet, "/v1/decisions/"+url.PathEscape(id), nil)
+}
+
+// ask has a running router decide.
+func (q *question) ask(ctx context.Context, body []byte) ([]byte, error) {
+	return q.send(ctx, http.MethodPost, "/v1/route", body)
+}
+
+// mostAnswer bounds what is read of a router, or of what turns out to be none.
+const mostAnswer = 64 << 20
+
+func (q *question) send(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	key := os.Getenv(q.keyEnv)
+	if key == "" {
+		return nil, inputErrorf("the environment variable %s is empty; it should hold an API key of the router (--key-env names another)", q.keyEnv)
+	}
+	base, err := url.Parse(q.url)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, inputErrorf("--url: found %q; expected the address of a router, such as http://127.0.0.1:8080", q.url)
+	}
+	target := strings.TrimSuffix(strings.TrimSuffix(q.url, "/"), "/v1") + path
+	request, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, inputErrorf("--url: %v", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("the router does not answer: %w; chaperone serve starts one", err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("the router's answer ends early: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return bytes.TrimSpace(text), nil
+	}
+	var refused struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(text, &refused) != nil || refused.Error.Message == "" {
+		return nil, fmt.Errorf("%s answered %s, and not as a router would", target, resp.Status)
+	}
+	if resp.StatusCode >= 500 {
+		return nil, fmt.Errorf("the router answered %s: %s", resp.Status, refused.Error.Message)
+	}
+	return nil, inputErrorf("the router answered %s: %s", resp.Status, refused.Error.Message)
+}
