@@ -130,6 +130,16 @@ func (e *Engine) keep(p *route.Plan) {
 	}
 }
 
+// Authenticate says whether a key may ask anything at all just now. The error is a *wire.Error.
+func (e *Engine) Authenticate(key string) error {
+	s := e.acquire()
+	defer s.release()
+	if _, refused := e.authenticate(s, Call{Key: key}); refused != nil {
+		return refused
+	}
+	return nil
+}
+
 func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, *wire.Error) {
 	if c.As != "" {
 		who := s.accounts.ByKeyID(c.As, e.options.Now())

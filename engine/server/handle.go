@@ -100,9 +100,8 @@ func (s *Server) admit(p *path, r *request) error {
 	if p.method == fasthttp.MethodGet && r.Request.Header.ContentLength() != 0 && r.RequestBodyStream() != nil {
 		return badHeader("%s takes no body; send none", p.pattern)
 	}
-	if p.keyed && r.head.key == "" && !r.IsOptions() {
-		return &wire.Error{Status: fasthttp.StatusUnauthorized, Type: "authentication",
-			Message: "no API key; send it as \"Authorization: Bearer KEY\""}
+	if p.keyed && !r.IsOptions() {
+		return s.router.Authenticate(r.head.key) // before the body: who may ask nothing fills no memory
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 // Router is what the server needs of an engine. Every error is a *wire.Error. What a Do or Route is given of a body belongs
 // to the router from then on.
 type Router interface {
+	Authenticate(key string) error
 	Do(ctx context.Context, c engine.Call) (*dispatch.Response, error)
 	Route(ctx context.Context, c engine.Call) ([]byte, error)
 	Models(ctx context.Context, key string) ([]byte, error)
