@@ -30,37 +30,45 @@ var prompts = []string{
 	"Write a test plan for a form with a name, a date and a file.",
 }
 
-// Traffic is the first n requests of a seed: both organisations, both models, streaming and not.
-func Traffic(seed uint64, n int) []Request {
-	r := rand.New(rand.NewPCG(seed, 0x64656d6f))
-	requests := make([]Request, n)
-	for i := range requests {
-		q := Request{Organisation: "open", Key: OpenKey, Model: LargeModel, Stream: r.IntN(3) > 0}
-		if r.IntN(2) == 0 {
-			q.Organisation, q.Key = "strict", StrictKey
-		}
-		if r.IntN(2) == 0 {
-			q.Model = SmallModel
-		}
-		body := map[string]any{
-			"model":    q.Model,
-			"messages": []map[string]string{{"role": "user", "content": prompts[r.IntN(len(prompts))]}},
-			"user":     fmt.Sprintf("%s/%d", q.Organisation, i+1),
-		}
-		if r.IntN(4) == 0 {
-			body["max_tokens"] = 16
-		}
-		if q.Stream {
-			body["stream"] = true
-			if r.IntN(2) == 0 {
-				body["stream_options"] = map[string]any{"include_usage": true}
-			}
-		}
-		var err error
-		if q.Body, err = json.Marshal(body); err != nil {
-			panic(err) // strings, numbers and booleans always encode
-		}
-		requests[i] = q
+// Traffic is the requests of a seed, one after another: both organisations, both models, streaming and not.
+type Traffic struct {
+	random *rand.Rand
+	number int
+}
+
+// NewTraffic begins the traffic of a seed.
+func NewTraffic(seed uint64) *Traffic {
+	return &Traffic{random: rand.New(rand.NewPCG(seed, 0x64656d6f))}
+}
+
+// Next is the next request.
+func (t *Traffic) Next() Request {
+	t.number++
+	r := t.random
+	q := Request{Organisation: "open", Key: OpenKey, Model: LargeModel, Stream: r.IntN(3) > 0}
+	if r.IntN(2) == 0 {
+		q.Organisation, q.Key = "strict", StrictKey
 	}
-	return requests
+	if r.IntN(2) == 0 {
+		q.Model = SmallModel
+	}
+	body := map[string]any{
+		"model":    q.Model,
+		"messages": []map[string]string{{"role": "user", "content": prompts[r.IntN(len(prompts))]}},
+		"user":     fmt.Sprintf("%s/%d", q.Organisation, t.number),
+	}
+	if r.IntN(4) == 0 {
+		body["max_tokens"] = 16
+	}
+	if q.Stream {
+		body["stream"] = true
+		if r.IntN(2) == 0 {
+			body["stream_options"] = map[string]any{"include_usage": true}
+		}
+	}
+	var err error
+	if q.Body, err = json.Marshal(body); err != nil {
+		panic(err) // strings, numbers and booleans always encode
+	}
+	return q
 }

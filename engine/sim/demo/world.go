@@ -93,6 +93,9 @@ func variable(provider, credential string) string {
 type Settings struct {
 	Listen        string // of the server
 	PrivateListen string // "" switches it off
+	// WithoutPolicy leaves out what binds the organisation strict, so that the providers' own count of requests that should
+	// never have come can be seen to rise.
+	WithoutPolicy bool
 }
 
 // Write writes chaperone.toml, catalog.toml with the providers' addresses and the carbon-aware plugin to a directory and

@@ -71,7 +71,7 @@ func TestItsTrafficSucceedsAndReachesNobodyThatItShouldNot(t *testing.T) {
 	for _, p := range world.Providers {
 		p.OnRequest(func(sim.Record) { attempts.Add(1) })
 	}
-	requests := demo.Traffic(1, 80)
+	requests := traffic(1, 80)
 	queue := make(chan demo.Request)
 	var workers sync.WaitGroup
 	for range 16 {
@@ -125,7 +125,7 @@ func TestItsTrafficSucceedsAndReachesNobodyThatItShouldNot(t *testing.T) {
 }
 
 func TestTrafficFollowsFromItsSeed(t *testing.T) {
-	first, longer := demo.Traffic(7, 100), demo.Traffic(7, 120)
+	first, longer := traffic(7, 100), traffic(7, 120)
 	seen := map[string]bool{}
 	for i, q := range first {
 		if string(q.Body) != string(longer[i].Body) || q.Key != longer[i].Key {
@@ -146,7 +146,16 @@ func TestTrafficFollowsFromItsSeed(t *testing.T) {
 	if len(seen) != 8 {
 		t.Errorf("100 requests show %d of the 8 combinations of organisation, model and streaming", len(seen))
 	}
-	if other := demo.Traffic(8, 1); string(other[0].Body) == string(first[0].Body) && string(demo.Traffic(8, 2)[1].Body) == string(first[1].Body) {
+	if other := traffic(8, 2); string(other[0].Body) == string(first[0].Body) && string(other[1].Body) == string(first[1].Body) {
 		t.Error("another seed gives the same traffic")
 	}
+}
+
+func traffic(seed uint64, n int) []demo.Request {
+	source := demo.NewTraffic(seed)
+	requests := make([]demo.Request, n)
+	for i := range requests {
+		requests[i] = source.Next()
+	}
+	return requests
 }
