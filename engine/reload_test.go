@@ -16,12 +16,12 @@ import (
 
 	"chaperone/engine"
 	"chaperone/engine/sim"
-	"chaperone/plugins"
+	"chaperone/engine/wasm"
 )
 
 // A version of the configuration is one number, written into the catalog (a label of every endpoint), into the policy (which
-// denies every endpoint with another label, and besides these p0 in odd and p1 in even versions) and into the configuration
-// of the plugin. A request that was planned with parts of two versions has no endpoint left.
+// denies every endpoint with another label, and besides these p0 in odd and p1 in even versions) and into the plugin's
+// manifest. A request that was planned with parts of two versions has no endpoint left.
 func writeVersion(t *testing.T, dir string, version int, urls []string, breakIt bool) {
 	t.Helper()
 	// Files are replaced by renaming, as editors and deployment tools do.
@@ -67,10 +67,10 @@ for = "everyone"
 [[scorers]]
 name = "value"
 [[scorers]]
-name = "carbon"
-plugin = "carbon.wasm"
-config = { usd_per_tonne_co2 = %d }
-`, key, 50+version)
+name = "sum"
+weight = 0.1
+plugin = "sum.wasm"
+`, key)
 	file("chaperone.toml", conf.String())
 	var cat strings.Builder
 	fmt.Fprintln(&cat, "[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000")
@@ -90,7 +90,15 @@ labels = { version = "v%d" }
 `, i, i, url, i, i, 1+i, version)
 	}
 	file("catalog.toml", cat.String())
-	file("carbon.wasm", string(plugins.CarbonAware))
+	module, err := os.ReadFile("../testdata/wasm/sum.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := wasm.Pack(module, fmt.Appendf(nil, "abi = 1\nkind = \"scorer\"\nname = \"sum\"\nversion = \"0.0.%d\"\ncolumns = [\"price.prompt\"]\nrows = 64\nscale = \"minmax\"\n", version))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file("sum.wasm", string(packed))
 }
 
 func TestReloadUnderLoad(t *testing.T) {
