@@ -1,0 +1,176 @@
+package sdk_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chaperone/engine/wasm"
+	"chaperone/sdk/project"
+)
+
+var folders = map[string]string{"go": "go/example", "rust": "rust/example", "assemblyscript": "assemblyscript/example", "c": "c/example"}
+
+// built is each language's example, built once.
+var built = func() map[string]func() ([]byte, error) {
+	all := map[string]func() ([]byte, error){}
+	for lang, folder := range folders {
+		all[lang] = sync.OnceValues(func() ([]byte, error) { return project.Build(context.Background(), folder) })
+	}
+	return all
+}()
+
+// example is a language's example, or skips the test where its compiler is not there.
+func example(t *testing.T, lang string) []byte {
+	t.Helper()
+	if lang == "go" && testing.Short() {
+		t.Skip("Go's compiler and a module of 2 MB take seconds")
+	}
+	module, err := built[lang]()
+	if errors.Is(err, project.ErrToolchain) && os.Getenv("CHAPERONE_TEST_REQUIRE") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return module
+}
+
+// patient are limits that a busy machine does not exceed by accident.
+var patient = wasm.Limits{CallDeadline: 20 * time.Second, InitDeadline: 60 * time.Second}
+
+func newHost(t *testing.T) *wasm.Host {
+	t.Helper()
+	h, err := wasm.NewHost("", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// eachLanguage runs a test with every language's example.
+func eachLanguage(t *testing.T, f func(t *testing.T, h *wasm.Host, module []byte)) {
+	for _, lang := range project.Languages() {
+		t.Run(lang, func(t *testing.T) {
+			module := example(t, lang)
+			f(t, newHost(t), module)
+		})
+	}
+}
+
+func TestExamplesScoreAlikeInEveryLanguage(t *testing.T) {
+	text, err := os.ReadFile("c/example/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := wasm.ParseGolden(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachLanguage(t, func(t *testing.T, h *wasm.Host, module []byte) {
+		if err := golden.Verify(context.Background(), h, wasm.Config{Bytes: module, Limits: patient}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestExamplesDifferOnlyInLanguage holds what the examples share to being one thing.
+func TestExamplesDifferOnlyInLanguage(t *testing.T) {
+	for _, name := range []string{project.Manifest, "golden.json", "rows.json"} {
+		want, err := os.ReadFile(filepath.Join("c/example", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for lang, folder := range folders {
+			if got, err := os.ReadFile(filepath.Join(folder, name)); err != nil || string(got) != string(want) {
+				t.Errorf("%s: %s/%s should be as in c/example (%v)", lang, folder, name, err)
+			}
+		}
+	}
+}
+
+func TestConfigurationsThatAreNotUnderstoodAreRefusedWithTheReason(t *testing.T) {
+	eachLanguage(t, func(t *testing.T, h *wasm.Host, module []byte) {
+		for text, says := range map[string]string{
+			`{"patients":1}`:       `there is no setting \"patients\"; there are patience`,
+			`{"patience":-1}`:      "patience should not be negative",
+			`{"patience":"1"}`:     "patience should be a number",
+			`{"patience":[1]}`:     "patience should be a number",
+			`{"patience":null}`:    "patience should be a number",
+			`{"patience":{"a":1}}`: "patience should be a number",
+		} {
+			var configuration map[string]any
+			if err := json.Unmarshal([]byte(text), &configuration); err != nil {
+				t.Fatal(err)
+			}
+			p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: module, Configuration: configuration, Pool: 1, Limits: patient})
+			if err == nil {
+				t.Errorf("%s was accepted", text)
+				_ = p.Close(context.Background())
+			} else if !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v, should say %s", text, err, says)
+			}
+		}
+	})
+}
+
+// TestSettingsAreReadToTheLastBit holds the SDKs' readers of numbers to Go's.
+func TestSettingsAreReadToTheLastBit(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	texts := []string{
+		"0", "1", "0.1", "3.3e-1", "5e-324", "4.9406564584124654e-324", "2.4703282292062327e-324", "2.4703282292062328e-324",
+		"2.2250738585072011e-308", "2.2250738585072014e-308", "1.7976931348623157e308", "9007199254740993", "9007199254740992.5",
+		"9007199254740993.0000000000000000000000000000000001", "1e-400", "123456789012345678901234567890", "0.000000000000000000000000000000123456789012345678901",
+		"8.5E+2", "1e+0", "0.30000000000000004", "6.9294956446009195e15", "3.7455744005952583e15", "0e999", "100000000000000000000000e-23",
+	}
+	for range 100 {
+		v := math.Abs(math.Float64frombits(random.Uint64()))
+		if v <= math.MaxFloat64 {
+			texts = append(texts, strconv.FormatFloat(v, 'g', -1, 64), strconv.FormatFloat(v, 'e', 14+random.IntN(8), 64))
+		}
+		texts = append(texts, strconv.FormatFloat(random.Float64()*1000, 'f', random.IntN(25), 64))
+	}
+	eachLanguage(t, func(t *testing.T, h *wasm.Host, module []byte) {
+		if len(module) > 1<<20 {
+			t.Skip("Go's SDK reads numbers with the function that the others are held to")
+		}
+		for _, text := range texts {
+			want, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				continue // beyond the greatest, by a digit that was rounded up
+			}
+			golden := wasm.Golden{
+				Configuration: map[string]any{"patience": json.RawMessage(text)},
+				Cases: []wasm.GoldenCase{{
+					Name:    text,
+					Columns: map[string][]wasm.Number{"price.expected": {0}, "stats.ttft_expected_ms": {1}},
+					Request: map[string]wasm.Number{"value_of_time": 3.6e6},
+					Scores:  []wasm.Number{wasm.Number(-want)},
+				}},
+			}
+			if want == 0 {
+				golden.Cases[0].Scores[0] = wasm.Number(math.Copysign(0, -1))
+			}
+			if err := golden.Verify(context.Background(), h, wasm.Config{Bytes: module, Limits: patient}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
