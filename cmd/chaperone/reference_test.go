@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine"
+)
+
+var tableRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.*?) \\|(?: .* \\|)?$")
+
+// tableOf are the rows of the tables below a heading of README.md: the text of the first cell → the second cell.
+func tableOf(t *testing.T, heading string) map[string]string {
+	t.Helper()
+	src, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(src), "\n## "+heading+"\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	rows := map[string]string{}
+	for _, m := range tableRow.FindAllStringSubmatch(text, -1) {
+		if _, twice := rows[m[1]]; twice {
+			t.Errorf("README.md has %q twice", m[1])
+		}
+		rows[m[1]] = strings.Trim(m[2], "`")
+	}
+	if len(rows) == 0 {
+		t.Fatalf("README.md has no table below %q", heading)
+	}
+	return rows
+}
+
+func TestReadmeHasEverySettingWithItsDefault(t *testing.T) {
+	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: write(t, "chaperone.toml", "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(t.Context())
+	want := map[string]string{}
+	settings := reflect.ValueOf(*e.Settings())
+	for i := range settings.NumField() {
+		name, field := strings.ToLower(settings.Type().Field(i).Name), settings.Field(i)
+		switch field.Kind() {
+		case reflect.Struct:
+			for j := range field.NumField() {
+				want[name+"."+field.Type().Field(j).Tag.Get("toml")] = written(field.Field(j).Interface())
+			}
+		default:
+			want[name] = written(field.Interface())
+		}
+	}
+	delete(want, "scorers")
+	for _, key := range []string{"name", "weight", "plugin", "sha256", "config"} {
+		want["scorers[]."+key] = "*"
+	}
+	for section, table := range map[string]string{"policy": "[policy]", "policy.sources[]": "[[policy.sources]]",
+		"policy.bindings[]": "[[policy.bindings]]"} {
+		for _, key := range keysOf(t, table) {
+			if section == "policy" && (key == "sources" || key == "bindings") {
+				continue
+			}
+			want[section+"."+key] = "*"
+		}
+	}
+
+	got := tableOf(t, "Configuration")
+	for key, value := range want {
+		if found, ok := got[key]; !ok {
+			t.Errorf("README.md lacks the setting %s, with the default %s", key, value)
+		} else if value != "*" && found != value {
+			t.Errorf("README.md says that %s is %s without being set; it is %s", key, found, value)
+		}
+	}
+	for key := range got {
+		if _, ok := want[key]; !ok {
+			t.Errorf("README.md has %s, which is no setting", key)
+		}
+	}
+}
+
+// written is a value as TOML has it.
+func written(v any) string {
+	switch v := v.(type) {
+	case time.Duration:
+		s := v.String()
+		if strings.HasSuffix(s, "m0s") {
+			s = strings.TrimSuffix(s, "0s")
+		}
+		return `"` + s + `"`
+	case string:
+		return `"` + v + `"`
+	case []string:
+		return "[" + strings.Join(v, ", ") + "]"
+	}
+	return fmt.Sprint(v)
+}
+
+// keysOf asks the loader which keys a table may have, by one that none has.
+func keysOf(t *testing.T, table string) []string {
+	t.Helper()
+	_, stdout, _ := chaperone(t, "check", "--json", "--config", write(t, "chaperone.toml", table+"\nzzzzzzzzzzzz = 1\n"))
+	var report struct {
+		Problems []struct{ Key, Message string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	for _, p := range report.Problems {
+		if _, list, ok := strings.Cut(p.Message, "expected "); ok && strings.HasSuffix(p.Key, "zzzzzzzzzzzz") {
+			return strings.Split(strings.ReplaceAll(list, " or ", ", "), ", ")
+		}
+	}
+	t.Fatalf("check does not say which keys %s has: %s", table, stdout)
+	return nil
+}
+
+func TestReadmeHasEveryPath(t *testing.T) {
+	url := startServe(t, write(t, "chaperone.toml", "[server]\nlisten = \"127.0.0.1:0\"\nprivate_listen = \"\"\ndrain_delay = \"0s\"\n"))
+	resp, err := http.Get(url + "/v1/no/such/path")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := tableOf(t, "HTTP")
+	for line := range listed {
+		method, path, _ := strings.Cut(line, " ")
+		if !strings.Contains(string(text), path) {
+			t.Errorf("README.md has %s %s, of which the router says: %s", method, path, text)
+		}
+	}
+	paths := regexp.MustCompile(`/[a-z][a-z0-9/{}]+`).FindAllString(string(text), -1)
+	for _, path := range paths {
+		if !strings.HasSuffix(path, "no/such/path") && listed["GET "+path] == "" && listed["POST "+path] == "" {
+			t.Errorf("README.md lacks %s", path)
+		}
+	}
+}
+
+func TestReadmeHasTheMakefilesTargets(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for command := range tableOf(t, "Developing") {
+		target := strings.TrimPrefix(command, "make ")
+		if !strings.Contains(string(makefile), "\n"+target+":") {
+			t.Errorf("README.md has %q, which is no target", command)
+		}
+	}
+}
+
+func TestReadmeHasTheExitCodes(t *testing.T) {
+	src, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`(?m)^\| (\d) \| (.*) \|$`).FindAllStringSubmatch(string(src), -1)
+	var listed []string
+	for _, m := range codes {
+		listed = append(listed, "  "+m[1]+"  "+strings.ReplaceAll(m[2], "`", ""))
+	}
+	_, help, _ := strings.Cut(about, "Exit codes:\n")
+	if want := strings.Split(help, "\n"); !slices.Equal(listed, want) {
+		t.Errorf("README.md lists %q; help lists %q", listed, want)
+	}
+}
