@@ -15,8 +15,8 @@ import (
 	"chaperone/plugins"
 )
 
-// patient are limits that a busy machine does not exceed by accident.
-var patient = wasm.Limits{CallDeadline: 20 * time.Second, InitDeadline: 60 * time.Second}
+// patient waits longer for an instance than a busy machine takes by accident.
+var patient = wasm.Limits{Wait: 20 * time.Second}
 
 func host(t *testing.T) *wasm.Host {
 	t.Helper()

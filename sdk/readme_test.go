@@ -63,7 +63,7 @@ func TestReadmesScorerRuns(t *testing.T) {
 		Request: map[string]wasm.Number{"value_of_time": 1},
 		Scores:  []wasm.Number{-0.002, -0.00125},
 	}}}
-	limits := wasm.Limits{CallDeadline: 20 * time.Second, InitDeadline: 60 * time.Second}
+	limits := wasm.Limits{Wait: 20 * time.Second}
 	if err := golden.Verify(context.Background(), h, wasm.Config{Bytes: packed, Limits: limits}); err != nil {
 		t.Error(err)
 	}

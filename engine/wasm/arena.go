@@ -7,9 +7,10 @@ import (
 
 // layout is where everything lies in the arena, in bytes from its start. All of it is 8-byte aligned.
 type layout struct {
-	capacity, columns       int
-	columnsAt, requestAt    int
-	scoresAt, size, request int
+	capacity, columns    int
+	width                int // columns that there is room for: of rows, or of attempts where these are more
+	columnsAt, requestAt int
+	scoresAt, size       int
 }
 
 // headerBytes is the arena's header: magic, rows, capacity, columns, four offsets, now, seed.
@@ -17,10 +18,16 @@ const headerBytes = 48
 
 // newLayout lays out a manifest's arena; it is at least room bytes long, so that the configuration fits in.
 func newLayout(m *Manifest, room int) layout {
-	l := layout{capacity: m.Rows, columns: len(m.Columns), request: len(m.Request), columnsAt: headerBytes}
-	l.requestAt = l.columnsAt + 8*l.capacity*l.columns
-	l.scoresAt = l.requestAt + 8*l.request
-	l.size = max(l.scoresAt+8*l.capacity, (room+7)&^7)
+	l := layout{capacity: m.Rows, columns: len(m.Columns), width: max(len(m.Columns), len(m.Observe)), columnsAt: headerBytes}
+	l.requestAt = l.columnsAt + 8*l.capacity*l.width
+	l.scoresAt = l.requestAt + 8*len(m.Request)
+	l.size = l.scoresAt + 8*l.capacity
+	return l.withRoom(room)
+}
+
+// withRoom makes it at least room bytes long.
+func (l layout) withRoom(room int) layout {
+	l.size = max(l.size, (room+7)&^7)
 	return l
 }
 
@@ -51,7 +58,7 @@ func (a arena) requestField(i int) []byte { return a.mem[a.requestAt+8*i:] }
 // clear fills the rows from…to of columns and scores with NaN. A guest must find nothing of an earlier call there: it may
 // have been for another organisation, and scores would depend on the instance's past.
 func (a arena) clear(from, to int) {
-	for c := range a.columns {
+	for c := range a.width {
 		fillNaN(a.column(c, to)[8*min(from, to):])
 	}
 	fillNaN(a.mem[a.scoresAt+8*min(from, to) : a.scoresAt+8*to])

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/tetratelabs/wazero/sys"
 )
 
 // What can be wrong with a plugin when it is loaded.
@@ -19,6 +16,7 @@ var (
 	ErrExport   = errors.New("does not export what a scorer must")
 	ErrInit     = errors.New("did not start")
 	ErrGolden   = errors.New("does not reproduce its golden vectors")
+	ErrState    = errors.New("cannot keep what it learns")
 )
 
 // Why a call gave no scores. Each makes the scorer abstain for that request.
@@ -26,7 +24,7 @@ var (
 	ErrAbstained = errors.New("the plugin abstained")
 	ErrRows      = errors.New("more candidates than the plugin accepts")
 	ErrBusy      = errors.New("no instance of the plugin became free in time")
-	ErrDeadline  = errors.New("the plugin ran out of time")
+	ErrFuel      = errors.New("the plugin ran out of fuel")
 	ErrTrap      = errors.New("the plugin trapped")
 	ErrReturned  = errors.New("the plugin returned an error")
 	ErrDisabled  = errors.New("the plugin is disabled after repeated failures")
@@ -36,12 +34,11 @@ var (
 // errExit is what proc_exit panics with: for a scorer there is no orderly exit.
 var errExit = errors.New("exit")
 
-// guestError says in one line what ended a guest's run. wazero's own text has a stack trace of many.
-func guestError(err error, limit time.Duration) error {
-	var exit *sys.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == sys.ExitCodeDeadlineExceeded {
-		return fmt.Errorf("%w: %v", ErrDeadline, limit)
-	}
+// errSpent is what a host function panics with when it has used up the fuel.
+var errSpent = errors.New("out of fuel")
+
+// trapError says in one line what ended a guest's run. wazero's own text has a stack trace of many.
+func trapError(err error) error {
 	cause, trace, _ := strings.Cut(err.Error(), "\n")
 	cause = strings.TrimPrefix(strings.TrimSuffix(cause, " (recovered by wazero)"), "wasm error: ")
 	for line := range strings.Lines(trace) {

@@ -28,8 +28,8 @@ rows    = 32
 scale   = "minmax"
 `
 
-// patient are limits that a busy machine does not exceed by accident; calls that must run out name their own.
-var patient = wasm.Limits{CallDeadline: 20 * time.Second, InitDeadline: 20 * time.Second}
+// patient waits longer for an instance than a busy machine takes by accident.
+var patient = wasm.Limits{Wait: 20 * time.Second}
 
 // fixture is a module of testdata with the plain manifest, in which replace's pairs are replaced.
 func fixture(t testing.TB, name string, replace ...string) []byte {
@@ -88,8 +88,8 @@ func newHost(t testing.TB) (*wasm.Host, *logBuffer) {
 // load loads a plugin for the length of the test.
 func load(t testing.TB, h *wasm.Host, c wasm.Config) *wasm.Plugin {
 	t.Helper()
-	if c.Limits == (wasm.Limits{}) {
-		c.Limits = patient
+	if c.Limits.Wait == 0 {
+		c.Limits.Wait = patient.Wait
 	}
 	p, err := wasm.Load(context.Background(), h, c)
 	if err != nil {

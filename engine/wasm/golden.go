@@ -19,13 +19,14 @@ type Golden struct {
 }
 
 // GoldenCase is one batch. Columns and request fields are by name; those that the manifest has and the case does not are
-// NaN.
+// NaN. A stateful plugin is told of the attempts in Observe before it scores, and remembers the cases before.
 type GoldenCase struct {
 	Name    string              `json:"name"`
 	NowMS   int64               `json:"now_ms"`
 	Seed    uint64              `json:"seed"`
 	Columns map[string][]Number `json:"columns"`
 	Request map[string]Number   `json:"request"`
+	Observe map[string][]Number `json:"observe,omitempty"`
 	Scores  []Number            `json:"scores"`
 }
 
@@ -85,15 +86,22 @@ func ParseGolden(text []byte) (*Golden, error) {
 // Verify loads a module twice with the vectors' own configuration and holds each fresh instance to every case. The error
 // wraps ErrGolden where scores differ.
 func (g *Golden) Verify(ctx context.Context, h *Host, c Config) error {
-	c.Configuration, c.Pool = g.Configuration, 1
+	if err := g.verify(ctx, h, c); err != nil {
+		return fmt.Errorf("plugin %s %w", c.label(), err)
+	}
+	return nil
+}
+
+func (g *Golden) verify(ctx context.Context, h *Host, c Config) error {
+	c.Configuration, c.Pool, c.Golden, c.State = g.Configuration, 1, nil, ""
 	for range 2 {
-		p, err := Load(ctx, h, c)
+		p, err := load(ctx, h, c)
 		if err != nil {
 			return err
 		}
 		err = g.replay(ctx, p)
 		if err := errors.Join(err, p.Close(ctx)); err != nil {
-			return fmt.Errorf("plugin %s %w", p.name, err)
+			return err
 		}
 	}
 	return nil
@@ -101,6 +109,11 @@ func (g *Golden) Verify(ctx context.Context, h *Host, c Config) error {
 
 func (g *Golden) replay(ctx context.Context, p *Plugin) error {
 	for _, c := range g.Cases {
+		if len(c.Observe) > 0 {
+			if err := c.observe(ctx, p); err != nil {
+				return fmt.Errorf("%w: case %q: observe: %w", ErrGolden, c.Name, err)
+			}
+		}
 		t, err := c.table(p.manifest)
 		if err != nil {
 			return fmt.Errorf("%w: case %q: %w", ErrGolden, c.Name, err)
@@ -119,6 +132,34 @@ func (g *Golden) replay(ctx context.Context, p *Plugin) error {
 	return nil
 }
 
+// observe tells a plugin of a case's attempts.
+func (c *GoldenCase) observe(ctx context.Context, p *Plugin) error {
+	attempts := 0
+	for name, values := range c.Observe {
+		if !slices.Contains(p.manifest.Observe, name) {
+			return fmt.Errorf("%q is not in the manifest", name)
+		}
+		attempts = len(values) // ObserveTable reports where they differ
+	}
+	return p.ObserveTable(ctx, inOrder(p.manifest.Observe, c.Observe, attempts), time.UnixMilli(c.NowMS))
+}
+
+// inOrder puts columns in a manifest's order; those that are not there are NaN.
+func inOrder(names []string, columns map[string][]Number, rows int) [][]float64 {
+	var out [][]float64
+	for _, name := range names {
+		values := slices.Repeat([]float64{math.NaN()}, rows)
+		if given, ok := columns[name]; ok {
+			values = make([]float64, len(given)) // the wrong length is reported by who reads them
+			for i, v := range given {
+				values[i] = float64(v)
+			}
+		}
+		out = append(out, values)
+	}
+	return out
+}
+
 // table puts a case in the manifest's order.
 func (c *GoldenCase) table(m *Manifest) (*Table, error) {
 	t := &Table{Now: time.UnixMilli(c.NowMS), Seed: c.Seed}
@@ -132,16 +173,7 @@ func (c *GoldenCase) table(m *Manifest) (*Table, error) {
 			return nil, fmt.Errorf("request field %q is not in the manifest", name)
 		}
 	}
-	for _, name := range m.Columns {
-		values := slices.Repeat([]float64{math.NaN()}, len(c.Scores))
-		if given, ok := c.Columns[name]; ok {
-			values = make([]float64, len(given)) // ScoreTable reports a wrong length
-			for i, v := range given {
-				values[i] = float64(v)
-			}
-		}
-		t.Columns = append(t.Columns, values)
-	}
+	t.Columns = inOrder(m.Columns, c.Columns, len(c.Scores))
 	for _, name := range m.Request {
 		value, ok := c.Request[name]
 		if !ok {

@@ -9,16 +9,21 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"chaperone/engine/wasm/meter"
 )
 
 // instance is one instantiation of a plugin. One call at a time uses it.
 type instance struct {
 	plugin  *Plugin
+	ctx     context.Context // by which host functions find the instance; kept because making one allocates
 	module  api.Module
+	fuel    api.MutableGlobal
 	score   api.Function
+	observe api.Function // nil where the plugin does not
+	layout  layout
 	arenaAt uint32
 	filled  int // rows that the last call left in the arena
-	dog     *watchdog
 	stack   [1]uint64
 
 	clock  uint64 // what clocks say, Unix nanoseconds
@@ -27,16 +32,16 @@ type instance struct {
 	said   string // last line of the log, for the message of a failed start
 }
 
-// newInstance instantiates, starts and configures. Until the first batch it is the first nanosecond of 1970 (not zero,
-// which Go's runtime takes for a broken clock) and the seed is 0, so that a start does the same every time.
-func (p *Plugin) newInstance() (*instance, error) {
-	in := &instance{plugin: p, clock: 1}
-	in.dog = newWatchdog(in)
-	in.dog.watch(p.limits.InitDeadline)
-	err := in.start()
-	if !in.dog.release() && err == nil {
-		err = fmt.Errorf("%w: %v", ErrDeadline, p.limits.InitDeadline)
-	}
+// instanceKey finds the instance in the context that a host function is given.
+type instanceKey struct{}
+
+// newInstance instantiates, starts and configures, and hands over what an earlier instance learned, where there is any. Until
+// the first batch it is the first nanosecond of 1970 (not zero, which Go's runtime takes for a broken clock) and the seed is
+// 0, so that a start does the same every time.
+func (p *Plugin) newInstance(state []byte) (*instance, error) {
+	in := &instance{plugin: p, layout: p.layout.withRoom(len(state)), clock: 1}
+	in.ctx = context.WithValue(context.Background(), instanceKey{}, in)
+	err := in.start(state)
 	in.flush()
 	if err != nil {
 		in.close()
@@ -48,59 +53,99 @@ func (p *Plugin) newInstance() (*instance, error) {
 	return in, nil
 }
 
-func (in *instance) start() error {
+func (in *instance) start(state []byte) error {
 	p := in.plugin
-	limit := p.limits.InitDeadline
-	config := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize")
-	module, err := p.runtime.InstantiateModule(in.dog, p.compiled, config)
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	module, err := p.runtime.InstantiateModule(in.ctx, p.compiled, config)
 	if err != nil {
-		return fmt.Errorf("_initialize: %w", guestError(err, limit))
+		return trapError(err)
 	}
 	in.module = module
-	at, err := in.call("chaperone_init", uint64(p.layout.size), limit)
+	in.fuel = module.ExportedGlobal(meter.Counter).(api.MutableGlobal)
+	in.refuel(startFuel)
+	for _, name := range []string{meter.Start, "_initialize"} {
+		if f := module.ExportedFunction(name); f != nil {
+			if err := f.CallWithStack(in.ctx, nil); err != nil {
+				return fmt.Errorf("%s: %w", name, in.failure(err, startFuel))
+			}
+		}
+	}
+	at, err := in.call("chaperone_init", in.layout.size, initFuel)
 	if err != nil {
 		return err
 	}
 	memory := module.Memory()
 	switch in.arenaAt = uint32(at); {
 	case in.arenaAt == 0:
-		return fmt.Errorf("chaperone_init refused an arena of %d bytes", p.layout.size)
+		return fmt.Errorf("chaperone_init refused an arena of %d bytes", in.layout.size)
 	case in.arenaAt%8 != 0:
 		return fmt.Errorf("chaperone_init gave an arena at address %d, should be a multiple of 8", in.arenaAt)
-	case uint64(in.arenaAt)+uint64(p.layout.size) > uint64(memory.Size()):
+	case uint64(in.arenaAt)+uint64(in.layout.size) > uint64(memory.Size()):
 		return fmt.Errorf("chaperone_init gave an arena at address %d of %d bytes, should lie within the memory of %d",
-			in.arenaAt, p.layout.size, memory.Size())
+			in.arenaAt, in.layout.size, memory.Size())
 	}
 	if p.configures {
-		copy(in.arena().mem, p.configuration)
-		status, err := in.call("chaperone_configure", uint64(len(p.configuration)), limit)
-		if err != nil {
+		if err := in.offer("chaperone_configure", "the configuration", p.configuration, configureFuel); err != nil {
 			return err
 		}
-		if status != 0 {
-			return fmt.Errorf("chaperone_configure refused the configuration with status %d", int32(status))
+	}
+	if len(state) > 0 {
+		if err := in.offer("chaperone_restore", "what was saved", state, saveFuel); err != nil {
+			return err
 		}
 	}
 	a := in.arena()
 	clear(a.mem)
 	a.clear(0, a.capacity)
 	in.score = module.ExportedFunction("chaperone_score")
+	in.observe = module.ExportedFunction("chaperone_observe")
 	return nil
 }
 
-// call is for the functions that run once.
-func (in *instance) call(name string, param uint64, limit time.Duration) (uint64, error) {
-	results, err := in.module.ExportedFunction(name).Call(in.dog, param)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", name, guestError(err, limit))
+// offer puts data into the arena and calls a function that takes its length and accepts it with 0.
+func (in *instance) offer(name, what string, data []byte, b budget) error {
+	copy(in.arena().mem, data)
+	status, err := in.call(name, len(data), b)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("%s refused %s with status %d", name, what, int32(status))
 	}
-	return results[0], nil
+	return err
+}
+
+// call is for functions that are not called often.
+func (in *instance) call(name string, param int, b budget) (uint64, error) {
+	in.stack[0] = uint64(param)
+	in.refuel(b)
+	if err := in.module.ExportedFunction(name).CallWithStack(in.ctx, in.stack[:]); err != nil {
+		return 0, fmt.Errorf("%s: %w", name, in.failure(err, b))
+	}
+	return in.stack[0], nil
+}
+
+// refuel gives the module what it may use for the next call.
+func (in *instance) refuel(b budget) { in.fuel.Set(uint64(in.plugin.fuel[b])) }
+
+// spend takes off fuel for what the host does on the module's behalf.
+func (in *instance) spend(units uint32) {
+	left := int64(in.fuel.Get()) - int64(units)
+	in.fuel.Set(uint64(left))
+	if left < 0 {
+		panic(errSpent)
+	}
+}
+
+// failure says why a call ended without returning.
+func (in *instance) failure(err error, b budget) error {
+	if int64(in.fuel.Get()) < 0 {
+		return in.plugin.outOfFuel(b)
+	}
+	return trapError(err)
 }
 
 // arena is good until the guest runs.
 func (in *instance) arena() arena {
-	mem, _ := in.module.Memory().Read(in.arenaAt, uint32(in.plugin.layout.size))
-	return arena{layout: in.plugin.layout, mem: mem}
+	mem, _ := in.module.Memory().Read(in.arenaAt, uint32(in.layout.size))
+	return arena{layout: in.layout, mem: mem}
 }
 
 // prepare writes everything of a call but the columns and request fields.
@@ -115,30 +160,29 @@ func (in *instance) prepare(rows int, now time.Time, seed uint64) arena {
 	return a
 }
 
-// run scores the rows that are in the arena. The instance is good for another call only where the error is nil or
-// ErrAbstained.
-func (in *instance) run(rows int, scores []float64) error {
-	limit := in.plugin.limits.CallDeadline
+// run calls a function on the rows that are in the arena. The instance is good for another call only where the error is nil
+// or ErrAbstained.
+func (in *instance) run(f api.Function, rows int, b budget) error {
 	in.stack[0] = uint64(rows)
-	in.dog.watch(limit)
-	err := in.score.CallWithStack(in.dog, in.stack[:])
-	inTime := in.dog.release()
+	in.refuel(b)
+	err := f.CallWithStack(in.ctx, in.stack[:])
 	in.flush()
 	if err != nil {
-		return guestError(err, limit)
-	}
-	if !inTime {
-		return fmt.Errorf("%w: %v", ErrDeadline, limit)
+		return in.failure(err, b)
 	}
 	switch status := int32(in.stack[0]); status {
 	case 0:
-		in.arena().scores(scores)
 		return nil
 	case 1:
 		return ErrAbstained
 	default:
 		return fmt.Errorf("%w: status %d", ErrReturned, status)
 	}
+}
+
+// used is the fuel that the last call took.
+func (in *instance) used(b budget) int64 {
+	return in.plugin.fuel[b] - max(0, int64(in.fuel.Get()))
 }
 
 // write collects what the guest prints into lines; runtimes print in pieces.

@@ -13,14 +13,8 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"chaperone/engine/scorer"
-)
-
-// What a module may have at most.
-const (
-	maxModuleBytes   = 32 << 20
-	maxFunctions     = 50_000
-	maxTables        = 16
-	maxTableElements = 65_536
+	"chaperone/engine/wasm/binary"
+	"chaperone/engine/wasm/meter"
 )
 
 // Load verifies, compiles and starts a plugin: what it returns has a full pool. h may be nil. The error wraps one of this
@@ -28,13 +22,17 @@ const (
 func Load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	p, err := load(ctx, h, c)
 	if err != nil {
-		label := c.Name
-		if label == "" || c.Path != "" {
-			label = strings.TrimSpace(c.Name + " " + c.Path)
-		}
-		return nil, fmt.Errorf("plugin %s %w", label, err)
+		return nil, fmt.Errorf("plugin %s %w", c.label(), err)
 	}
 	return p, nil
+}
+
+// label names a plugin in a message.
+func (c Config) label() string {
+	if c.Name != "" && c.Path == "" {
+		return c.Name
+	}
+	return strings.TrimSpace(c.Name + " " + c.Path)
 }
 
 func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
@@ -47,7 +45,7 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	if c.SHA256 != "" && !strings.EqualFold(c.SHA256, digest) {
 		return nil, fmt.Errorf("%w: its SHA-256 is %s, should be %s", ErrPin, digest, strings.ToLower(c.SHA256))
 	}
-	guarded, wasi, manifestText, err := inspect(module)
+	wasi, manifestText, err := inspect(module)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +54,10 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 		return nil, fmt.Errorf("%w:\n%w", ErrManifest, err)
 	}
 	p := &Plugin{
-		name: c.Name, digest: digest, manifest: m, limits: c.Limits.withDefaults(wasi), closed: make(chan struct{}),
+		name: c.Name, digest: digest, manifest: m, limits: c.Limits.withDefaults(wasi), statePath: c.State,
+		closed: make(chan struct{}),
 	}
+	p.fuel = fuelFor(m.Fuel, p.limits.Fuel)
 	if p.name == "" {
 		p.name = m.Name
 	}
@@ -68,6 +68,12 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 		return nil, err
 	}
 	p.layout = newLayout(m, len(p.configuration))
+	limits := meter.Default
+	limits.MemoryPages = p.limits.MemoryPages
+	metered, err := meter.Rewrite(module, limits)
+	if err != nil {
+		return nil, fmt.Errorf("%w: it %w", ErrModule, err)
+	}
 
 	if p.host = h; h == nil {
 		if p.host, err = NewHost("", nil); err != nil {
@@ -78,22 +84,29 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	p.log = p.host.log
 	p.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
 		WithCompilationCache(p.host.cache).
-		WithMemoryLimitPages(p.limits.MemoryPages).
-		WithDebugInfoEnabled(false).
-		WithCloseOnContextDone(true))
+		WithDebugInfoEnabled(false))
 	size := c.Pool
 	if size <= 0 {
 		size = defaultPool()
 	}
+	if m.Stateful {
+		size = 1
+	}
 	p.pool = newPool(size)
-	if err := p.start(ctx, guarded, len(c.Configuration) > 0); err != nil {
-		p.pool.mu.Lock()
+	err = p.start(ctx, metered, len(c.Configuration) > 0)
+	if err == nil && c.Golden != nil {
+		err = c.Golden.verify(ctx, p.host, c)
+	}
+	if err != nil {
 		for _, in := range p.pool.free {
 			in.close()
 		}
-		p.pool.mu.Unlock()
 		p.release()
 		return nil, err
+	}
+	if m.Stateful {
+		p.learner.stop, p.learner.stopped = make(chan struct{}), make(chan struct{})
+		go p.learn()
 	}
 	return p, nil
 }
@@ -107,84 +120,58 @@ func read(c Config) ([]byte, error) {
 			return nil, fmt.Errorf("%w: %w", ErrRead, err)
 		}
 		defer f.Close()
-		if module, err = io.ReadAll(io.LimitReader(f, maxModuleBytes+1)); err != nil {
+		if module, err = io.ReadAll(io.LimitReader(f, int64(meter.Default.Bytes)+1)); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRead, err)
 		}
 	}
-	if len(module) > maxModuleBytes {
-		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrModule, maxModuleBytes)
+	if len(module) > meter.Default.Bytes {
+		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrModule, meter.Default.Bytes)
 	}
 	return module, nil
 }
 
-// inspect checks what can be told without compiling, and returns the module with its tables capped and its functions made
-// interruptible, and its manifest.
-func inspect(module []byte) (guarded []byte, wasi bool, manifest []byte, err error) {
-	all, err := sections(module)
+// inspect checks what can be told from the sections: it finds the manifest, refuses imports that there are not, and says
+// whether the module uses WASI.
+func inspect(module []byte) (wasi bool, manifest []byte, err error) {
+	all, err := binary.Sections(module)
 	if err != nil {
-		return nil, false, nil, fmt.Errorf("%w: it %w", ErrModule, err)
+		return false, nil, fmt.Errorf("%w: it %w", ErrModule, err)
 	}
 	manifests := 0
-	guarded = append(make([]byte, 0, len(module)+len(module)/16), preamble...)
+	var refused []string
 	for _, s := range all {
-		content := s.content
-		switch s.id {
-		case sectionCustom:
-			if s.name == manifestSection {
-				manifest = s.content
-				manifests++
-			}
-			// The name section is kept: traps then say in which function.
-			if s.name == "name" {
-				guarded = append(guarded, s.raw...)
-			}
+		if s.ID == binary.Custom && s.Name == manifestSection {
+			manifest = s.Content
+			manifests++
+		}
+		if s.ID != binary.Import {
 			continue
-		case sectionTable:
-			if n, _ := count(content); n > maxTables {
-				return nil, false, nil, fmt.Errorf("%w: it has %d tables, at most %d are allowed", ErrModule, n, maxTables)
-			}
-			content, err = capTables(content, maxTableElements)
-		case sectionFunction:
-			var n uint32
-			if n, err = count(content); err == nil && n > maxFunctions {
-				err = fmt.Errorf("it has %d functions, at most %d are allowed", n, maxFunctions)
-			}
-		case sectionCode:
-			content, err = checkEntries(content)
 		}
+		wanted, err := binary.Imports(s.Content)
 		if err != nil {
-			return nil, false, nil, fmt.Errorf("%w: %w", ErrModule, err)
+			return false, nil, fmt.Errorf("%w: %w", ErrModule, err)
 		}
-		guarded = appendSection(guarded, s.id, content)
+		for _, i := range wanted {
+			if _, ok := hostFunctions[i.Module][i.Name]; !ok || i.Kind != binary.KindFunction {
+				refused = append(refused, fmt.Sprintf("%s (%s)", i, i.KindName()))
+			}
+			wasi = wasi || i.Module == wasiModule
+		}
 	}
 	if manifests != 1 {
-		return nil, false, nil, fmt.Errorf("%w: it has %d custom sections %q, should have exactly one (chaperone plugin pack adds it)",
+		return false, nil, fmt.Errorf("%w: it has %d custom sections %q, should have exactly one (chaperone plugin pack adds it)",
 			ErrManifest, manifests, manifestSection)
 	}
-	wanted, err := imports(find(all, sectionImport).content)
-	if err != nil {
-		return nil, false, nil, fmt.Errorf("%w: %w", ErrModule, err)
-	}
-	var refused []string
-	for _, i := range wanted {
-		if _, ok := hostFunctions[i.module][i.name]; !ok || i.kind != 0 {
-			refused = append(refused, fmt.Sprintf("%s (%s)", i, i.kindName()))
-		}
-		wasi = wasi || i.module == wasiModule
-	}
 	if len(refused) > 0 {
-		return nil, false, nil, fmt.Errorf("%w: %s; there are chaperone.log and the functions of %s for clock, randomness, "+
+		return false, nil, fmt.Errorf("%w: %s; there are chaperone.log and the functions of %s for clock, randomness, "+
 			"standard output and files", ErrImport, strings.Join(refused, ", "), wasiModule)
 	}
-	return guarded, wasi, manifest, nil
+	return wasi, manifest, nil
 }
 
 // resolve looks the manifest's names up in the vocabulary.
 func (p *Plugin) resolve() error {
 	m := p.manifest
-	if m.Stateful {
-		return fmt.Errorf("%w: stateful = true: this host has no support for plugins that keep state, should be false", ErrManifest)
-	}
 	var wrong []string
 	for _, name := range m.Columns {
 		column, err := scorer.Resolve(name)
@@ -199,6 +186,13 @@ func (p *Plugin) resolve() error {
 			wrong = append(wrong, fmt.Sprintf("request: %v", err))
 		}
 		p.request = append(p.request, field)
+	}
+	for _, name := range m.Observe {
+		value, err := resolveObserved(name)
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("observe: %v", err))
+		}
+		p.observed = append(p.observed, value)
 	}
 	if len(wrong) > 0 {
 		return fmt.Errorf("%w: %s", ErrManifest, strings.Join(wrong, "; "))
@@ -218,29 +212,57 @@ func configurationJSON(configuration map[string]any) ([]byte, error) {
 }
 
 // start compiles the module, checks its shape and fills the pool.
-func (p *Plugin) start(ctx context.Context, guarded []byte, configured bool) (err error) {
-	if p.compiled, err = compile(ctx, p.runtime, guarded); err != nil {
+func (p *Plugin) start(ctx context.Context, metered []byte, configured bool) (err error) {
+	if p.compiled, err = compile(ctx, p.runtime, metered); err != nil {
 		return fmt.Errorf("%w: %w", ErrModule, err)
 	}
 	if err := checkShape(p.compiled); err != nil {
 		return err
 	}
-	_, p.configures = p.compiled.ExportedFunctions()["chaperone_configure"]
-	if configured && !p.configures {
-		return fmt.Errorf("%w: there is a configuration, but the plugin takes none: it does not export chaperone_configure", ErrExport)
+	if err := p.checkExports(configured); err != nil {
+		return err
 	}
 	if err := offer(ctx, p.runtime); err != nil {
 		return fmt.Errorf("%w: %w", ErrInit, err)
+	}
+	var state []byte
+	if p.manifest.Stateful {
+		if state, err = p.readState(); err != nil {
+			return err
+		}
+		p.learner = &learner{wake: make(chan struct{}, 1), state: state}
 	}
 	for range cap(p.pool.tokens) {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%w: %w", ErrInit, err)
 		}
-		in, err := p.newInstance()
+		in, err := p.newInstance(state)
+		if err != nil && len(state) > 0 {
+			in, err = p.startAnew(err)
+		}
 		if err != nil {
 			return err
 		}
 		p.pool.put(in)
+	}
+	return nil
+}
+
+// checkExports holds what the manifest and the operator ask of the module to what it exports.
+func (p *Plugin) checkExports(configured bool) error {
+	functions := p.compiled.ExportedFunctions()
+	_, p.configures = functions["chaperone_configure"]
+	_, p.saves = functions["chaperone_save"]
+	_, p.restores = functions["chaperone_restore"]
+	_, observes := functions["chaperone_observe"]
+	switch {
+	case configured && !p.configures:
+		return fmt.Errorf("%w: there is a configuration, but the plugin takes none: it does not export chaperone_configure", ErrExport)
+	case len(p.observed) > 0 && !observes:
+		return fmt.Errorf("%w: its manifest has observe, but it does not export chaperone_observe", ErrExport)
+	case p.statePath != "" && !(p.manifest.Stateful && p.saves && p.restores):
+		return fmt.Errorf("%w: there is a file for its state, but it keeps none: that takes stateful = true, chaperone_save and "+
+			"chaperone_restore", ErrExport)
 	}
 	return nil
 }

@@ -21,7 +21,6 @@ import (
 
 func TestEachBadPluginIsRefusedWithWhatWouldBeRight(t *testing.T) {
 	h, _ := newHost(t)
-	limits := wasm.Limits{CallDeadline: time.Second, InitDeadline: 500 * time.Millisecond}
 	sum := fixture(t, "sum")
 	plain, err := os.ReadFile(filepath.Join(fixtures, "sum.wasm"))
 	if err != nil {
@@ -36,39 +35,40 @@ func TestEachBadPluginIsRefusedWithWhatWouldBeRight(t *testing.T) {
 		is     error
 		says   string
 	}{
-		"no such file":       {wasm.Config{Path: "nowhere.wasm"}, wasm.ErrRead, "nowhere.wasm: no such file"},
-		"another file":       {wasm.Config{Bytes: sum, SHA256: strings.Repeat("ab", 32)}, wasm.ErrPin, "should be abababab"},
-		"empty":              {wasm.Config{Bytes: []byte{}}, wasm.ErrModule, "is it a .wasm file?"},
-		"text":               {wasm.Config{Bytes: []byte("(module)")}, wasm.ErrModule, "is it a .wasm file?"},
-		"a component":        {wasm.Config{Bytes: []byte("\x00asm\x0d\x00\x01\x00")}, wasm.ErrModule, "is a WebAssembly component, should be a core module"},
-		"truncated":          {wasm.Config{Bytes: sum[:len(sum)-5]}, wasm.ErrModule, "truncated or damaged"},
-		"too large":          {wasm.Config{Bytes: make([]byte, 33<<20)}, wasm.ErrModule, "larger than 33554432 bytes"},
-		"many functions":     {wasm.Config{Bytes: crowd}, wasm.ErrModule, "it has 60000 functions, at most 50000 are allowed"},
-		"no manifest":        {wasm.Config{Bytes: plain}, wasm.ErrManifest, `0 custom sections "chaperone.plugin", should have exactly one`},
-		"two manifests":      {wasm.Config{Bytes: withSection(sum, "chaperone.plugin", plainManifest)}, wasm.ErrManifest, "2 custom sections"},
-		"unknown column":     {wasm.Config{Bytes: fixture(t, "sum", `"attr.x"`, `"price.promt"`)}, wasm.ErrManifest, "near it are price.prompt"},
-		"unknown field":      {wasm.Config{Bytes: fixture(t, "sum", `"prompt_tokens"`, `"prompt_token"`)}, wasm.ErrManifest, "near it are prompt_tokens"},
-		"stateful":           {wasm.Config{Bytes: fixture(t, "sum", "scale ", "stateful = true\nscale ")}, wasm.ErrManifest, "stateful = true: this host has no support"},
-		"unwanted settings":  {wasm.Config{Bytes: sum, Configuration: map[string]any{"a": 1}}, wasm.ErrExport, "it does not export chaperone_configure"},
-		"refused settings":   {wasm.Config{Bytes: fixture(t, "configured"), Configuration: map[string]any{"a": 1}}, wasm.ErrInit, `refused the configuration with status 3; it last said "limit should be a number"`},
-		"settings that trap": {wasm.Config{Bytes: fixture(t, "configured"), Configuration: map[string]any{"a": 1234567}}, wasm.ErrTrap, "chaperone_configure"},
-		"init refuses":       {wasm.Config{Bytes: fixture(t, "init_refuses")}, wasm.ErrInit, "chaperone_init refused an arena of 824 bytes"},
-		"unaligned arena":    {wasm.Config{Bytes: fixture(t, "init_unaligned")}, wasm.ErrInit, "at address 1028, should be a multiple of 8"},
-		"arena outside":      {wasm.Config{Bytes: fixture(t, "init_outside")}, wasm.ErrInit, "should lie within the memory of 65536"},
-		"arena far outside":  {wasm.Config{Bytes: fixture(t, "init_negative")}, wasm.ErrInit, "at address 4294967288 of 824 bytes"},
-		"init traps":         {wasm.Config{Bytes: fixture(t, "init_traps")}, wasm.ErrTrap, "chaperone_init: the plugin trapped: unreachable"},
-		"init spins":         {wasm.Config{Bytes: fixture(t, "init_spins")}, wasm.ErrDeadline, "chaperone_init: the plugin ran out of time: 500ms"},
-		"initialize spins":   {wasm.Config{Bytes: fixture(t, "initialize_spins")}, wasm.ErrDeadline, "_initialize: the plugin ran out of time: 500ms"},
-		"start spins":        {wasm.Config{Bytes: fixture(t, "start_spins")}, wasm.ErrDeadline, "500ms"},
-		"a command":          {wasm.Config{Bytes: fixture(t, "start_exported")}, wasm.ErrExport, "_start should not be there: build a reactor"},
-		"no score":           {wasm.Config{Bytes: fixture(t, "score_missing")}, wasm.ErrExport, "chaperone_score (i32) -> (i32) is missing; a memory named memory is missing"},
-		"score of a type":    {wasm.Config{Bytes: fixture(t, "score_type")}, wasm.ErrExport, "chaperone_score should be (i32) -> (i32), is (i32,i32) -> (i32); chaperone_save should be () -> (i64), is () -> ()"},
-		"imports":            {wasm.Config{Bytes: fixture(t, "import_env")}, wasm.ErrImport, "env.now (function), wasi_snapshot_preview1.sock_send (function), env.shared (global)"},
-		"import of a type":   {wasm.Config{Bytes: fixture(t, "import_type")}, wasm.ErrImport, "chaperone.log should be (i32,i32,i32) -> (), is (i64) -> (i32)"},
-		"memory":             {wasm.Config{Bytes: fixture(t, "memory_huge")}, wasm.ErrModule, "over limit of 64 pages"},
-		"table":              {wasm.Config{Bytes: fixture(t, "table_huge")}, wasm.ErrModule, "a table of 100000000 elements, at most 65536 are allowed"},
+		"no such file":        {wasm.Config{Path: "nowhere.wasm"}, wasm.ErrRead, "nowhere.wasm: no such file"},
+		"another file":        {wasm.Config{Bytes: sum, SHA256: strings.Repeat("ab", 32)}, wasm.ErrPin, "should be abababab"},
+		"empty":               {wasm.Config{Bytes: []byte{}}, wasm.ErrModule, "is it a .wasm file?"},
+		"text":                {wasm.Config{Bytes: []byte("(module)")}, wasm.ErrModule, "is it a .wasm file?"},
+		"a component":         {wasm.Config{Bytes: []byte("\x00asm\x0d\x00\x01\x00")}, wasm.ErrModule, "is a WebAssembly component, should be a core module"},
+		"truncated":           {wasm.Config{Bytes: sum[:len(sum)-5]}, wasm.ErrModule, "truncated or damaged"},
+		"too large":           {wasm.Config{Bytes: make([]byte, 33<<20)}, wasm.ErrModule, "larger than 33554432 bytes"},
+		"many functions":      {wasm.Config{Bytes: withSection(crowd, "chaperone.plugin", plainManifest)}, wasm.ErrModule, "it has 60000 functions, at most 50000 are allowed"},
+		"no manifest":         {wasm.Config{Bytes: plain}, wasm.ErrManifest, `0 custom sections "chaperone.plugin", should have exactly one`},
+		"two manifests":       {wasm.Config{Bytes: withSection(sum, "chaperone.plugin", plainManifest)}, wasm.ErrManifest, "2 custom sections"},
+		"unknown column":      {wasm.Config{Bytes: fixture(t, "sum", `"attr.x"`, `"price.promt"`)}, wasm.ErrManifest, "near it are price.prompt"},
+		"unknown field":       {wasm.Config{Bytes: fixture(t, "sum", `"prompt_tokens"`, `"prompt_token"`)}, wasm.ErrManifest, "near it are prompt_tokens"},
+		"unknown of attempts": {wasm.Config{Bytes: fixture(t, "sum", "scale ", "stateful = true\nobserve = [\"ttft\"]\nscale ")}, wasm.ErrManifest, "observe: found \"ttft\""},
+		"observes nothing":    {wasm.Config{Bytes: fixture(t, "sum", "scale ", "stateful = true\nobserve = [\"ok\"]\nscale ")}, wasm.ErrExport, "does not export chaperone_observe"},
+		"keeps nothing":       {wasm.Config{Bytes: sum, State: "somewhere"}, wasm.ErrExport, "there is a file for its state, but it keeps none"},
+		"unwanted settings":   {wasm.Config{Bytes: sum, Configuration: map[string]any{"a": 1}}, wasm.ErrExport, "it does not export chaperone_configure"},
+		"refused settings":    {wasm.Config{Bytes: fixture(t, "configured"), Configuration: map[string]any{"a": 1}}, wasm.ErrInit, `refused the configuration with status 3; it last said "limit should be a number"`},
+		"settings that trap":  {wasm.Config{Bytes: fixture(t, "configured"), Configuration: map[string]any{"a": 1234567}}, wasm.ErrTrap, "chaperone_configure"},
+		"init refuses":        {wasm.Config{Bytes: fixture(t, "init_refuses")}, wasm.ErrInit, "chaperone_init refused an arena of 824 bytes"},
+		"unaligned arena":     {wasm.Config{Bytes: fixture(t, "init_unaligned")}, wasm.ErrInit, "at address 1028, should be a multiple of 8"},
+		"arena outside":       {wasm.Config{Bytes: fixture(t, "init_outside")}, wasm.ErrInit, "should lie within the memory of 65536"},
+		"arena far outside":   {wasm.Config{Bytes: fixture(t, "init_negative")}, wasm.ErrInit, "at address 4294967288 of 824 bytes"},
+		"init traps":          {wasm.Config{Bytes: fixture(t, "init_traps")}, wasm.ErrTrap, "chaperone_init: the plugin trapped: unreachable"},
+		"init spins":          {wasm.Config{Bytes: fixture(t, "init_spins")}, wasm.ErrFuel, "chaperone_init: the plugin ran out of fuel: the host's limit of its budget init is 20000000 instructions"},
+		"initialize spins":    {wasm.Config{Bytes: fixture(t, "initialize_spins")}, wasm.ErrFuel, "_initialize: the plugin ran out of fuel: the host's limit of its budget start is"},
+		"start spins":         {wasm.Config{Bytes: fixture(t, "start_spins")}, wasm.ErrFuel, "chaperone.start: the plugin ran out of fuel"},
+		"a command":           {wasm.Config{Bytes: fixture(t, "start_exported")}, wasm.ErrExport, "_start should not be there: build a reactor"},
+		"no score":            {wasm.Config{Bytes: fixture(t, "score_missing")}, wasm.ErrExport, "chaperone_score (i32) -> (i32) is missing; a memory named memory is missing"},
+		"score of a type":     {wasm.Config{Bytes: fixture(t, "score_type")}, wasm.ErrExport, "chaperone_score should be (i32) -> (i32), is (i32,i32) -> (i32); chaperone_save should be () -> (i64), is () -> ()"},
+		"imports":             {wasm.Config{Bytes: fixture(t, "import_env")}, wasm.ErrImport, "env.now (function), wasi_snapshot_preview1.sock_send (function), env.shared (global)"},
+		"import of a type":    {wasm.Config{Bytes: fixture(t, "import_type")}, wasm.ErrImport, "chaperone.log should be (i32,i32,i32) -> (), is (i64) -> (i32)"},
+		"memory":              {wasm.Config{Bytes: fixture(t, "memory_huge")}, wasm.ErrModule, "pages of 64 KiB, at most 64 are allowed"},
+		"table":               {wasm.Config{Bytes: fixture(t, "table_huge")}, wasm.ErrModule, "a table of 100000000 elements, at most 65536 are allowed"},
 	} {
-		c.config.Limits = limits
 		p, err := wasm.Load(context.Background(), h, c.config)
 		switch {
 		case err == nil:
@@ -126,7 +126,7 @@ func TestDamagedModulesNeverHarmTheHost(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	limits := wasm.Limits{CallDeadline: 5 * time.Millisecond, InitDeadline: 20 * time.Millisecond}
+	limits := wasm.Limits{Fuel: wasm.Fuel{Start: 100_000, Init: 100_000, Configure: 100_000, Score: 100_000}}
 	refused := 0
 	const rounds = 1500
 	for i := range rounds {
@@ -165,7 +165,7 @@ func TestDamagedModulesNeverHarmTheHost(t *testing.T) {
 func TestCloseWaitsForCallsAndLaterOnesAbstain(t *testing.T) {
 	h, _ := newHost(t)
 	p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 2,
-		Limits: wasm.Limits{CallDeadline: 300 * time.Millisecond, InitDeadline: 20 * time.Second}})
+		Limits: wasm.Limits{Fuel: wasm.Fuel{Score: 500_000_000}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestCloseWaitsForCallsAndLaterOnesAbstain(t *testing.T) {
 	}
 	select {
 	case err := <-spun:
-		if !errors.Is(err, wasm.ErrDeadline) {
+		if !errors.Is(err, wasm.ErrFuel) {
 			t.Error(err)
 		}
 	case <-time.After(20 * time.Second):
@@ -286,7 +286,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(fixture(f, name))
 	}
 	h, _ := newHost(f)
-	limits := wasm.Limits{CallDeadline: 5 * time.Millisecond, InitDeadline: 20 * time.Millisecond}
+	limits := wasm.Limits{Fuel: wasm.Fuel{Start: 100_000, Init: 100_000, Configure: 100_000, Score: 100_000}}
 	f.Fuzz(func(t *testing.T, module []byte) {
 		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: module, Pool: 1, Limits: limits})
 		if err != nil {

@@ -22,13 +22,7 @@ type Manifest struct {
 	Scale    scorer.Scale
 	Stateful bool
 	Observe  []string
-	Fuel     Fuel
-}
-
-// Fuel is the budgets that a plugin would like, in instructions; 0: the host's default.
-type Fuel struct {
-	Score int64 `toml:"score"`
-	Init  int64 `toml:"init"`
+	Fuel     Fuel // what it wants; 0: as the host has it
 }
 
 // The bounds of a manifest. They keep an arena far below the smallest memory limit's reach of overflow.
@@ -99,11 +93,10 @@ func parseManifest(path string, src []byte) (*Manifest, error) {
 	if len(m.Observe) > 0 && !m.Stateful {
 		bad("observe", "names %d columns, but stateful is false: only a stateful plugin can learn", len(m.Observe))
 	}
-	if m.Fuel.Score < 0 {
-		bad("fuel.score", "is %d, should not be negative", m.Fuel.Score)
-	}
-	if m.Fuel.Init < 0 {
-		bad("fuel.init", "is %d, should not be negative", m.Fuel.Init)
+	for b := range budgets {
+		if n := *m.Fuel.of(b); n < 0 {
+			bad("fuel."+b.String(), "is %d, should not be negative", n)
+		}
 	}
 	if len(problems) > 0 {
 		return nil, problems.Err()

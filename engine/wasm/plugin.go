@@ -23,30 +23,33 @@ type Config struct {
 	Bytes         []byte         // the module; read from Path where nil. They must not change
 	SHA256        string         // hex; "" for any
 	Configuration map[string]any // handed to the plugin as JSON
-	Pool          int            // instances; 0: GOMAXPROCS, at most 8
+	Golden        *Golden        // which a plugin must reproduce to be loaded; nil for none
+	State         string         // file in which what a stateful plugin learns outlives the process; "" for none
+	Pool          int            // instances; 0: GOMAXPROCS, at most 8. A stateful plugin always has one
 	Limits        Limits
 }
 
-// Limits bound what a plugin takes. Zero fields have the defaults, which suit stock Go for plugins that import WASI.
+// Limits bound what a plugin takes. Zero fields have the defaults.
 type Limits struct {
-	MemoryPages  uint32        // of 64 KiB, per instance; default 64, with WASI 1024
-	CallDeadline time.Duration // of one chaperone_score, and of waiting for an instance; default 10 ms, with WASI 50 ms
-	InitDeadline time.Duration // of instantiating, starting and configuring one instance; default 1 s, with WASI 5 s
+	MemoryPages uint32        // of 64 KiB, per instance; default 64, with WASI 1024
+	Wait        time.Duration // for an instance while all are in use; default 10 ms
+	Fuel        Fuel          // what a manifest may ask for at most, and gets where it does not ask; default DefaultFuel
 }
 
 func (l Limits) withDefaults(wasi bool) Limits {
-	defaults := Limits{MemoryPages: 64, CallDeadline: 10 * time.Millisecond, InitDeadline: time.Second}
-	if wasi {
-		defaults = Limits{MemoryPages: 1024, CallDeadline: 50 * time.Millisecond, InitDeadline: 5 * time.Second}
-	}
 	if l.MemoryPages == 0 {
-		l.MemoryPages = defaults.MemoryPages
+		l.MemoryPages = 64
+		if wasi {
+			l.MemoryPages = 1024
+		}
 	}
-	if l.CallDeadline == 0 {
-		l.CallDeadline = defaults.CallDeadline
+	if l.Wait == 0 {
+		l.Wait = 10 * time.Millisecond
 	}
-	if l.InitDeadline == 0 {
-		l.InitDeadline = defaults.InitDeadline
+	for b := range budgets {
+		if n := l.Fuel.of(b); *n <= 0 {
+			*n = *DefaultFuel.of(b)
+		}
 	}
 	return l
 }
@@ -60,11 +63,15 @@ type Plugin struct {
 	digest        string
 	manifest      *Manifest
 	limits        Limits
+	fuel          [budgets]int64 // of each call
 	layout        layout
 	columns       []scorer.Column
 	request       []scorer.RequestField
+	observed      []observed
 	configuration []byte // JSON
-	configures    bool
+	statePath     string
+
+	configures, saves, restores bool // it has these exports
 
 	host     *Host // its own where Load was given none
 	ownsHost bool
@@ -73,6 +80,7 @@ type Plugin struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	pool     *pool
+	learner  *learner // nil where it is not stateful
 
 	failures atomic.Int64 // in a row
 	disabled atomic.Bool
@@ -99,7 +107,7 @@ func (p *Plugin) Digest() string { return p.digest }
 func (p *Plugin) Disabled() bool { return p.disabled.Load() }
 
 // Score fills scores, one for each row of the batch. An error is one of this package's, and scores are then as they were.
-// A call that has begun is not cut short by ctx, only by its deadline.
+// A call that has begun is not cut short by ctx, only by its fuel.
 func (p *Plugin) Score(ctx context.Context, b *scorer.Batch, scores []float64) error {
 	return p.run(ctx, len(b.Rows), b.Now, b.Seed, b, nil, scores)
 }
@@ -120,7 +128,26 @@ func (p *Plugin) run(ctx context.Context, rows int, now time.Time, seed uint64, 
 	if rows > p.layout.capacity {
 		return ErrRows
 	}
-	in, waited, err := p.pool.take(ctx, p.limits.CallDeadline)
+	return p.use(ctx, p.limits.Wait, func(in *instance) error {
+		a := in.prepare(rows, now, seed)
+		if b != nil {
+			p.gather(b, a)
+		} else {
+			t.fill(a)
+		}
+		err := in.run(in.score, rows, scoreFuel)
+		p.stats.burn(in.used(scoreFuel))
+		if err == nil {
+			in.arena().scores(scores)
+		}
+		return err
+	})
+}
+
+// use takes an instance, waiting for one at most that long, and calls it. Anything but a clean return, a panic of a column
+// too, loses the instance: its memory is in no known state.
+func (p *Plugin) use(ctx context.Context, wait time.Duration, call func(*instance) error) error {
+	in, waited, err := p.pool.take(ctx, wait)
 	if waited {
 		p.stats.waits.Add(1)
 	}
@@ -131,7 +158,6 @@ func (p *Plugin) run(ctx context.Context, rows int, now time.Time, seed uint64, 
 		go p.replace()
 		return ErrBusy
 	}
-	// Anything but a clean return, a panic of a column too, loses the instance: its memory is in no known state.
 	healthy := false
 	defer func() {
 		if healthy {
@@ -141,13 +167,7 @@ func (p *Plugin) run(ctx context.Context, rows int, now time.Time, seed uint64, 
 		in.close()
 		go p.replace()
 	}()
-	a := in.prepare(rows, now, seed)
-	if b != nil {
-		p.gather(b, a)
-	} else {
-		t.fill(a)
-	}
-	err = in.run(rows, scores)
+	err = call(in)
 	healthy = err == nil || err == ErrAbstained
 	p.judge(healthy, err)
 	return err
@@ -171,7 +191,7 @@ func (p *Plugin) replace() {
 	var in *instance
 	if !p.pool.closed() && !p.disabled.Load() {
 		var err error
-		if in, err = p.newInstance(); err != nil {
+		if in, err = p.newInstance(p.lastState()); err != nil {
 			in = nil
 			p.judge(false, err)
 		}
@@ -196,12 +216,20 @@ func (p *Plugin) judge(healthy bool, err error) {
 	}
 }
 
-// Close ends the plugin when the calls in flight have ended; calls that come later give ErrClosed. Where ctx ends first it
-// returns its error and the rest happens behind it, within the deadlines of the calls.
+// Close ends the plugin when the calls in flight have ended; calls that come later give ErrClosed. What a stateful one
+// learned is saved, unless a successor has inherited it. Where ctx ends first it returns its error and the rest happens behind
+// it, within the fuel of the calls.
 func (p *Plugin) Close(ctx context.Context) error {
 	p.closing.Do(func() {
 		go func() {
 			defer close(p.closed)
+			if l := p.learner; l != nil {
+				close(l.stop)
+				<-l.stopped
+				if err := p.Flush(context.Background()); err != nil {
+					p.log.Warn("plugin could not save before it closed", "plugin", p.name, "error", err)
+				}
+			}
 			p.pool.drain()
 			p.release()
 		}()

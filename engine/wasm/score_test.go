@@ -112,7 +112,6 @@ func TestStrangeScoresComeThroughAsTheyAre(t *testing.T) {
 
 func TestEachMisbehaviourIsNamedAndTheNextCallIsFine(t *testing.T) {
 	h, log := newHost(t)
-	limits := wasm.Limits{CallDeadline: 300 * time.Millisecond, InitDeadline: 20 * time.Second}
 	for _, c := range []struct {
 		mode float64
 		is   error
@@ -123,16 +122,16 @@ func TestEachMisbehaviourIsNamedAndTheNextCallIsFine(t *testing.T) {
 		{2, wasm.ErrTrap, "integer divide by zero"},
 		{3, wasm.ErrTrap, "invalid table access"},
 		{4, wasm.ErrTrap, "invalid conversion to integer"},
-		{5, wasm.ErrDeadline, "300ms"},
-		{6, wasm.ErrDeadline, "300ms"},
-		{9, wasm.ErrDeadline, "300ms"},
-		{10, wasm.ErrDeadline, "300ms"},
+		{5, wasm.ErrFuel, "the host's limit of its budget score is 10000000 instructions"},
+		{6, wasm.ErrFuel, "the host's limit of its budget score is 10000000 instructions"},
+		{9, wasm.ErrFuel, "the host's limit of its budget score is 10000000 instructions"},
+		{10, wasm.ErrFuel, "the host's limit of its budget score is 10000000 instructions"},
 		{11, wasm.ErrAbstained, "abstained"},
 		{12, wasm.ErrReturned, "status 7"},
-		{13, wasm.ErrDeadline, "300ms"},
+		{13, wasm.ErrFuel, "the host's limit of its budget score is 10000000 instructions"},
 		{17, wasm.ErrTrap, "out of bounds memory access"},
 	} {
-		p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1, Limits: limits})
+		p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1})
 		_, err := p.ScoreTable(context.Background(), table(c.mode, 1, 2), 2)
 		if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("mode %v: %v, should be %v with %q in one line", c.mode, err, c.is, c.text)
@@ -142,14 +141,14 @@ func TestEachMisbehaviourIsNamedAndTheNextCallIsFine(t *testing.T) {
 			t.Errorf("after mode %v: scores %v", c.mode, got)
 		}
 	}
-	for _, mode := range []float64{7, 8} { // ends by the stack's limit or by the deadline, whichever is first
-		p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1, Limits: limits})
-		if _, err := p.ScoreTable(context.Background(), table(mode, 1), 1); !errors.Is(err, wasm.ErrTrap) && !errors.Is(err, wasm.ErrDeadline) {
+	for _, mode := range []float64{7, 8} { // ends by the stack's limit or by fuel, whichever is first
+		p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1})
+		if _, err := p.ScoreTable(context.Background(), table(mode, 1), 1); !errors.Is(err, wasm.ErrTrap) && !errors.Is(err, wasm.ErrFuel) {
 			t.Errorf("mode %v: %v", mode, err)
 		}
 	}
 	for _, mode := range []float64{14, 15, 16} { // lengths and addresses that a host must not believe, and a destroyed arena
-		p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1, Limits: limits})
+		p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1})
 		if _, err := p.ScoreTable(context.Background(), table(mode, 1), 1); err != nil {
 			t.Errorf("mode %v: %v", mode, err)
 		}
@@ -181,18 +180,57 @@ func scoreWhenReady(t *testing.T, p *wasm.Plugin, in *wasm.Table) []float64 {
 	return nil
 }
 
-func TestDeadlineIsKeptWhateverTheShapeOfTheLoop(t *testing.T) {
+func TestFuelIsTheSameForTheSameCall(t *testing.T) {
 	h, _ := newHost(t)
-	p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1,
-		Limits: wasm.Limits{CallDeadline: 10 * time.Millisecond, InitDeadline: 20 * time.Second}})
-	for _, mode := range []float64{5, 6, 9, 13} {
-		start := time.Now()
-		_, err := p.ScoreTable(context.Background(), table(mode, 1), 1)
-		if !errors.Is(err, wasm.ErrDeadline) && !errors.Is(err, wasm.ErrBusy) {
-			t.Errorf("mode %v: %v", mode, err)
+	p := load(t, h, wasm.Config{Bytes: fixture(t, "sum"), Pool: 1})
+	used := func(rows int) int64 {
+		before := p.Stats().Fuel
+		if err := p.Score(context.Background(), batch(rows), nans(rows)); err != nil {
+			t.Fatal(err)
 		}
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("mode %v took %v", mode, took)
+		return p.Stats().Fuel - before
+	}
+	one, twenty := used(1), used(20)
+	if one <= 0 || twenty <= one {
+		t.Errorf("%d for a row, %d for twenty", one, twenty)
+	}
+	for range 10 {
+		if got := used(20); got != twenty {
+			t.Errorf("%d, was %d before", got, twenty)
+		}
+	}
+	if most := p.Stats().MostFuel; most != twenty {
+		t.Errorf("the most is %d, should be %d", most, twenty)
+	}
+	exact := load(t, h, wasm.Config{Bytes: fixture(t, "sum"), Pool: 1, Limits: wasm.Limits{Fuel: wasm.Fuel{Score: twenty}}})
+	if err := exact.Score(context.Background(), batch(20), nans(20)); err != nil {
+		t.Errorf("with as much as it takes: %v", err)
+	}
+	short := load(t, h, wasm.Config{Bytes: fixture(t, "sum"), Pool: 1, Limits: wasm.Limits{Fuel: wasm.Fuel{Score: twenty - 1}}})
+	if err := short.Score(context.Background(), batch(20), nans(20)); !errors.Is(err, wasm.ErrFuel) {
+		t.Errorf("with one less: %v", err)
+	}
+}
+
+func TestManifestAsksForFuelAndTheHostLimitsIt(t *testing.T) {
+	h, _ := newHost(t)
+	for _, c := range []struct {
+		wants string
+		limit int64
+		says  string
+	}{
+		{"score = 1000", 0, "its budget score is 1000 instructions; raise score under [fuel] in its manifest, the host allows 10000000"},
+		{"score = 9000", 2000, "the host's limit of its budget score is 2000 instructions; fuel = { score = N } under [[scorers]] raises it"},
+		{"init = 9000", 3000, "the host's limit of its budget score is 3000 instructions"},
+	} {
+		p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave", "scale ", "fuel = { "+c.wants+" }\nscale "), Pool: 1,
+			Limits: wasm.Limits{Fuel: wasm.Fuel{Score: c.limit}}})
+		_, err := p.ScoreTable(context.Background(), table(5, 1), 1)
+		if !errors.Is(err, wasm.ErrFuel) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s, limit %d: %v, should say %q", c.wants, c.limit, err, c.says)
+		}
+		if s := p.Stats(); s.OutOfFuel != 1 || s.Errors != 1 {
+			t.Errorf("stats %+v", s)
 		}
 	}
 }
@@ -275,10 +313,10 @@ func TestClockAndRandomnessAreTheBatchs(t *testing.T) {
 	}
 }
 
-func TestBusyPluginAbstainsAfterItsDeadline(t *testing.T) {
+func TestBusyPluginAbstainsAfterItsWait(t *testing.T) {
 	h, _ := newHost(t)
 	p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1,
-		Limits: wasm.Limits{CallDeadline: 400 * time.Millisecond, InitDeadline: 20 * time.Second}})
+		Limits: wasm.Limits{Wait: time.Millisecond, Fuel: wasm.Fuel{Score: 500_000_000}}})
 	spinning := make(chan error)
 	go func() {
 		_, err := p.ScoreTable(context.Background(), table(5, 1), 1)
@@ -287,15 +325,18 @@ func TestBusyPluginAbstainsAfterItsDeadline(t *testing.T) {
 	for p.Stats().Instances > 0 {
 		runtime.Gosched()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := p.ScoreTable(ctx, table(-1, 1), 1); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, wasm.ErrBusy) {
-		t.Errorf("with a context that ends while waiting: %v", err)
+	if _, err := p.ScoreTable(context.Background(), table(-1, 1), 1); !errors.Is(err, wasm.ErrBusy) {
+		t.Errorf("while another call spins: %v", err)
 	}
-	if err := <-spinning; !errors.Is(err, wasm.ErrDeadline) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := p.ScoreTable(ctx, table(-1, 1), 1); !errors.Is(err, context.Canceled) && !errors.Is(err, wasm.ErrBusy) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+	if err := <-spinning; !errors.Is(err, wasm.ErrFuel) {
 		t.Error(err)
 	}
-	if s := p.Stats(); s.Waits == 0 {
+	if s := p.Stats(); s.Waits == 0 || s.Busy == 0 {
 		t.Errorf("nobody waited: %+v", s)
 	}
 }

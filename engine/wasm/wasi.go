@@ -25,6 +25,9 @@ const (
 	errnoInval   = 28
 )
 
+// hostCall is the fuel for a host call, which takes it some 100 ns; each byte that it moves takes 1 more.
+const hostCall = 256
+
 // What one host call may move at most. They are far above what a scorer needs.
 const (
 	maxLogLine  = 1024
@@ -43,6 +46,7 @@ type hostFunction struct {
 
 func (f hostFunction) Call(ctx context.Context, mod api.Module, stack []uint64) {
 	in := ctx.Value(instanceKey{}).(*instance)
+	in.spend(hostCall)
 	result := f.call(in, mod.Memory(), stack)
 	if len(f.results) > 0 {
 		stack[0] = result
@@ -55,6 +59,7 @@ var hostFunctions = map[string]map[string]hostFunction{
 		"log": {types("iii"), nil, func(in *instance, mem api.Memory, s []uint64) uint64 {
 			n := min(uint32(s[2]), maxLogLine)
 			if line, ok := mem.Read(uint32(s[1]), n); ok {
+				in.spend(n)
 				in.log(guestLevel(int32(s[0])), line)
 			}
 			return 0
@@ -130,6 +135,7 @@ func randomGet(in *instance, mem api.Memory, s []uint64) uint64 {
 	}
 	b, ok := mem.Read(uint32(s[0]), n)
 	if ok {
+		in.spend(n)
 		in.random.fill(b)
 	}
 	return store(ok)
@@ -156,7 +162,9 @@ func fdWrite(in *instance, mem api.Memory, s []uint64) uint64 {
 			return errnoFault
 		}
 		total += size
-		in.write(b[:min(size, maxWrite)])
+		b = b[:min(size, maxWrite)]
+		in.spend(uint32(8 + len(b)))
+		in.write(b)
 	}
 	return store(mem.WriteUint32Le(written, total))
 }
@@ -176,6 +184,7 @@ func pollOneoff(in *instance, mem api.Memory, s []uint64) uint64 {
 	if !ok {
 		return errnoFault
 	}
+	in.spend(n * (subscription + event))
 	due := func(sub []byte) uint64 {
 		at := binary.LittleEndian.Uint64(sub[24:])
 		if sub[40]&1 == 0 { // relative
