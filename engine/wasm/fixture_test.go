@@ -85,6 +85,29 @@ func newHost(t testing.TB) (*wasm.Host, *logBuffer) {
 	return h, log
 }
 
+// gate is a log that holds up the call that writes to it.
+type gate struct{ entered, open chan struct{} }
+
+func (g *gate) Write(p []byte) (int, error) {
+	select {
+	case g.entered <- struct{}{}:
+	default:
+	}
+	<-g.open
+	return len(p), nil
+}
+
+// newGate is a host whose log is a gate; a call in mode 14 of misbehave runs into it.
+func newGate(t *testing.T) (*wasm.Host, *gate) {
+	t.Helper()
+	g := &gate{entered: make(chan struct{}, 1), open: make(chan struct{})}
+	h, err := wasm.NewHost("", slog.New(slog.NewTextHandler(g, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, g
+}
+
 // load loads a plugin for the length of the test.
 func load(t testing.TB, h *wasm.Host, c wasm.Config) *wasm.Plugin {
 	t.Helper()

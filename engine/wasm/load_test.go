@@ -163,31 +163,29 @@ func TestDamagedModulesNeverHarmTheHost(t *testing.T) {
 }
 
 func TestCloseWaitsForCallsAndLaterOnesAbstain(t *testing.T) {
-	h, _ := newHost(t)
-	p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 2,
-		Limits: wasm.Limits{Fuel: wasm.Fuel{Score: 500_000_000}}})
+	h, gate := newGate(t)
+	p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	spun := make(chan error, 1)
+	held := make(chan error, 1)
 	go func() {
-		_, err := p.ScoreTable(context.Background(), table(5, 1), 1)
-		spun <- err
+		_, err := p.ScoreTable(context.Background(), table(14, 1), 1)
+		held <- err
 	}()
-	for p.Stats().Instances == 2 {
-		runtime.Gosched()
-	}
+	<-gate.entered
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := p.Close(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("close with an ended context: %v", err)
 	}
+	close(gate.open)
 	if err := p.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 	select {
-	case err := <-spun:
-		if !errors.Is(err, wasm.ErrFuel) {
+	case err := <-held:
+		if err != nil {
 			t.Error(err)
 		}
 	case <-time.After(20 * time.Second):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -314,30 +313,28 @@ func TestClockAndRandomnessAreTheBatchs(t *testing.T) {
 }
 
 func TestBusyPluginAbstainsAfterItsWait(t *testing.T) {
-	h, _ := newHost(t)
-	p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1,
-		Limits: wasm.Limits{Wait: time.Millisecond, Fuel: wasm.Fuel{Score: 500_000_000}}})
-	spinning := make(chan error)
+	h, gate := newGate(t)
+	p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 1, Limits: wasm.Limits{Wait: time.Millisecond}})
+	held := make(chan error)
 	go func() {
-		_, err := p.ScoreTable(context.Background(), table(5, 1), 1)
-		spinning <- err
+		_, err := p.ScoreTable(context.Background(), table(14, 1), 1)
+		held <- err
 	}()
-	for p.Stats().Instances > 0 {
-		runtime.Gosched()
-	}
+	<-gate.entered
 	if _, err := p.ScoreTable(context.Background(), table(-1, 1), 1); !errors.Is(err, wasm.ErrBusy) {
-		t.Errorf("while another call spins: %v", err)
+		t.Errorf("while another call is under way: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := p.ScoreTable(ctx, table(-1, 1), 1); !errors.Is(err, context.Canceled) && !errors.Is(err, wasm.ErrBusy) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
-	if err := <-spinning; !errors.Is(err, wasm.ErrFuel) {
+	close(gate.open)
+	if err := <-held; err != nil {
 		t.Error(err)
 	}
-	if s := p.Stats(); s.Waits == 0 || s.Busy == 0 {
-		t.Errorf("nobody waited: %+v", s)
+	if s := p.Stats(); s.Waits != 2 || s.Busy == 0 {
+		t.Errorf("stats %+v", s)
 	}
 }
 
