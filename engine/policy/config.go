@@ -17,8 +17,10 @@ type section struct {
 	config.Origin
 	RequirePolicy     *bool           `toml:"require_policy"`
 	EvaluationTimeout *time.Duration  `toml:"evaluation_timeout"`
+	GuardOneIn        *int            `toml:"guard_one_in" check:"min=0"`
 	Sources           []sourceConfig  `toml:"sources"`
 	Bindings          []bindingConfig `toml:"bindings"`
+	Waivers           []waiverConfig  `toml:"waivers"`
 }
 
 type sourceConfig struct {
@@ -37,7 +39,12 @@ type bindingConfig struct {
 	Until       time.Time      `toml:"until"`
 }
 
-const defaultEvaluationTimeout = 50 * time.Millisecond
+// defaultEvaluationTimeout bounds what one evaluation, which takes tens of microseconds, may take when a policy runs wild. It is
+// wall time: on a machine that is starved of CPU a short one would deny rows that nothing is wrong with, and lose requests.
+const defaultEvaluationTimeout = time.Second
+
+// defaultGuardOneIn is of how many judgements from memory one is held against an evaluation.
+const defaultGuardOneIn = 1000
 
 // scope is whom a binding applies to.
 type scope struct {
@@ -81,25 +88,28 @@ func parseScope(s string) (scope, bool) {
 type settings struct {
 	requirePolicy bool
 	timeout       time.Duration
+	guardOneIn    int
 	sources       []sourceConfig
 	bindings      []scopedBinding
+	waivers       []scopedWaiver
 }
 
 type scopedBinding struct {
 	bindingConfig
 	scope scope
+	layer scope // whose file it stands in; everyone: chaperone.toml
 }
 
 // readSettings reads [policy] of every document. The first is chaperone.toml. The others are teams' own: such a one says
 // whose it is and may add sources and bindings for that team, and nothing else.
 func readSettings(docs []*config.Document, accounts *account.Accounts) (*settings, config.Problems) {
-	s := &settings{timeout: defaultEvaluationTimeout}
+	s := &settings{timeout: defaultEvaluationTimeout, guardOneIn: defaultGuardOneIn}
 	var problems config.Problems
 	for i, doc := range docs {
 		var p section
 		problems = append(problems, doc.Decode("policy", &p)...)
 		included := i > 0
-		var owner scope
+		owner := scope{everyone: true}
 		if included {
 			var found config.Problems
 			if owner, found = teamOf(doc, accounts); len(found) > 0 {
@@ -113,7 +123,14 @@ func readSettings(docs []*config.Document, accounts *account.Accounts) (*setting
 			sc, found := b.resolve(owner, included, accounts)
 			problems = append(problems, found...)
 			if len(found) == 0 {
-				s.bindings = append(s.bindings, scopedBinding{b, sc})
+				s.bindings = append(s.bindings, scopedBinding{b, sc, owner})
+			}
+		}
+		for _, w := range p.Waivers {
+			sc, found := w.resolve(owner, included, accounts)
+			problems = append(problems, found...)
+			if len(found) == 0 {
+				s.waivers = append(s.waivers, scopedWaiver{w, sc, owner})
 			}
 		}
 	}
@@ -125,16 +142,22 @@ func (s *settings) limits(p *section, included bool) (problems config.Problems) 
 	if p.RequirePolicy != nil {
 		s.requirePolicy = *p.RequirePolicy
 		if included {
-			problems = append(problems, p.Problem("require_policy", "a team's file may only add sources and bindings; write this in chaperone.toml"))
+			problems = append(problems, p.Problem("require_policy", "a team's file may only add sources, bindings and waivers; write this in chaperone.toml"))
 		}
 	}
 	if p.EvaluationTimeout != nil {
 		s.timeout = *p.EvaluationTimeout
 		switch {
 		case included:
-			problems = append(problems, p.Problem("evaluation_timeout", "a team's file may only add sources and bindings; write this in chaperone.toml"))
+			problems = append(problems, p.Problem("evaluation_timeout", "a team's file may only add sources, bindings and waivers; write this in chaperone.toml"))
 		case s.timeout <= 0:
-			problems = append(problems, p.Problem("evaluation_timeout", "found %s; expected more than 0, such as \"50ms\"", s.timeout))
+			problems = append(problems, p.Problem("evaluation_timeout", "found %s; expected more than 0, such as \"1s\"", s.timeout))
+		}
+	}
+	if p.GuardOneIn != nil {
+		s.guardOneIn = *p.GuardOneIn
+		if included {
+			problems = append(problems, p.Problem("guard_one_in", "a team's file may only add sources, bindings and waivers; write this in chaperone.toml"))
 		}
 	}
 	return problems

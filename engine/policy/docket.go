@@ -96,7 +96,7 @@ func newDocket(layers ...[]*binding) *docket {
 	for _, layer := range layers {
 		for _, b := range layer {
 			d.bindings = append(d.bindings, b)
-			d.daily = d.daily || b.enforcement != enforceDeny || b.policy.demands
+			d.daily = d.daily || b.enforcement != enforceDeny || b.policy.demands || len(b.waivers) > 0
 			if b.policy.demands {
 				reads = append(reads, obligationReads...)
 			}

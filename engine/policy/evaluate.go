@@ -26,6 +26,10 @@ type policy struct {
 	timeout time.Duration
 	allow   *ast.Location // of the first rule allow; nil where the package has none
 
+	metadata  map[ruleKey]*metadata
+	places    []place[read] // where it reads the input
+	constants constants     // with which it compares
+
 	demands bool // the package has rules require
 
 	row     *question // deny, allow, require; nil where the package has none of them
@@ -40,6 +44,19 @@ type question struct {
 	query    ast.QueryCompiler
 	reads    readSet
 	memo     *memo
+
+	unindexed bool // evaluated without OPA's rule index
+}
+
+// evaluation is an answer to one of a policy's questions, on the input document that holds what the question reads.
+type evaluation func(context.Context, ast.Value) *outcome
+
+// document is the input as q is to see it: what it reads or, where wide, all of it.
+func (q *question) document(in *Input, wide bool) ast.Value {
+	if wide {
+		return everything.value(in)
+	}
+	return q.reads.value(in)
 }
 
 const answerVar = ast.Var("answer")
@@ -110,6 +127,7 @@ func (p *policy) ask(ctx context.Context, q *question, input ast.Value, tracer t
 		WithInterQueryBuiltinValueCache(p.values).
 		WithTime(time.Unix(0, 0)).
 		WithSeed(zeroReader{}).
+		WithIndexing(!q.unindexed).
 		WithStrictBuiltinErrors(true)
 	if tracer != nil {
 		query = query.WithQueryTracer(tracer)
@@ -163,8 +181,7 @@ func failed(err error) *outcome {
 }
 
 // judgeRow evaluates deny, allow and require.
-func (p *policy) judgeRow(ctx context.Context, in *Input) *outcome {
-	input := p.row.reads.value(in)
+func (p *policy) judgeRow(ctx context.Context, input ast.Value) *outcome {
 	answer, err := p.ask(ctx, p.row, input, nil)
 	if err != nil {
 		return failed(err)
@@ -174,7 +191,8 @@ func (p *policy) judgeRow(ctx context.Context, in *Input) *outcome {
 		p.denials(ctx, o, p.row, ruleDeny, values, input)
 	}
 	if values, ok := elements(answer, ruleAllow); ok && (len(values) != 1 || !values[0].Equal(ast.InternedTerm(true))) {
-		r := Reason{Rule: ruleAllow, Message: "no rule allow holds for it", File: p.allow.File, Line: p.allow.Row}
+		r := Reason{Rule: ruleAllow, Message: "no rule allow holds for it"}
+		r.at(p.allow, p.metadata[keyOfRule(p.allow)])
 		if len(values) == 1 && !values[0].Equal(ast.InternedTerm(false)) {
 			r.Message = fmt.Sprintf("allow is %s, which is not true", values[0])
 		}
@@ -191,8 +209,7 @@ func (p *policy) judgeRow(ctx context.Context, in *Input) *outcome {
 }
 
 // judgeRequest evaluates reject.
-func (p *policy) judgeRequest(ctx context.Context, in *Input) *outcome {
-	input := p.request.reads.value(in)
+func (p *policy) judgeRequest(ctx context.Context, input ast.Value) *outcome {
 	answer, err := p.ask(ctx, p.request, input, nil)
 	if err != nil {
 		return failed(err)
@@ -205,8 +222,8 @@ func (p *policy) judgeRequest(ctx context.Context, in *Input) *outcome {
 }
 
 // weigh evaluates prefer.
-func (p *policy) weigh(ctx context.Context, in *Input) *outcome {
-	answer, err := p.ask(ctx, p.prefer, p.prefer.reads.value(in), nil)
+func (p *policy) weigh(ctx context.Context, input ast.Value) *outcome {
+	answer, err := p.ask(ctx, p.prefer, input, nil)
 	if err != nil {
 		return failed(err)
 	}
@@ -274,7 +291,7 @@ func (p *policy) denials(ctx context.Context, o *outcome, q *question, rule stri
 	if len(found) == 0 {
 		return
 	}
-	trace := &firings{rule: p.pkg + "." + rule, fired: map[string]*ast.Location{}}
+	trace := &firings{rule: p.pkg + "." + rule, metadata: p.metadata, fired: map[string]*firing{}}
 	// An error here leaves the places out; the denials stand.
 	_, _ = p.ask(ctx, q, input, trace)
 	for _, v := range found {
@@ -283,8 +300,9 @@ func (p *policy) denials(ctx context.Context, o *outcome, q *question, rule stri
 		if err != nil {
 			r = Reason{Rule: ruleError, Message: rule + ": " + err.Error()}
 		}
-		if loc := trace.fired[v.String()]; loc != nil {
-			r.File, r.Line = loc.File, loc.Row
+		if f := trace.fired[v.String()]; f != nil {
+			r.at(f.loc, f.metadata)
+			r.waivable = f.waivable && r.Rule == ruleDeny
 		}
 		o.reasons = append(o.reasons, r)
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -30,6 +31,8 @@ type field struct {
 	key    string // the last part of the name
 	doc    string
 	enum   []string
+	values int      // of a whole number that is 0 or more and less than this; 0: not bounded so
+	many   string   // why it has so many values that remembering answers is of little use; "": it has not
 	fields []*field // of a group, in the order of the Go type; nil for one that rules can read
 	kind   kind
 	index  []int // for reflect
@@ -61,6 +64,8 @@ func fieldOf(t reflect.Type, name string, index []int) *field {
 			sf := t.Field(i)
 			sub := fieldOf(sf.Type, name+"."+sf.Tag.Get("json"), append(slices.Clone(index), i))
 			sub.doc = sf.Tag.Get("doc")
+			sub.many = sf.Tag.Get("many")
+			sub.values, _ = strconv.Atoi(sf.Tag.Get("values")) // absent: 0
 			if enum := sf.Tag.Get("enum"); enum != "" {
 				sub.enum = strings.Split(enum, ",")
 			}
@@ -116,6 +121,20 @@ func (r read) String() string {
 // readSet is everything that a policy reads, sorted and unique. Evaluation sees nothing else, so that a verdict is a
 // function of it by construction.
 type readSet []read
+
+// everything is all that Input has.
+var everything = newReadSet(leaves(inputField))
+
+func leaves(f *field) []read {
+	if f.fields == nil {
+		return []read{{field: f}}
+	}
+	var all []read
+	for _, sub := range f.fields {
+		all = append(all, leaves(sub)...)
+	}
+	return all
+}
 
 func newReadSet(reads []read) readSet {
 	slices.SortFunc(reads, func(a, b read) int {

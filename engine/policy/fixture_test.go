@@ -145,6 +145,12 @@ func one(rego string) files {
 	}
 }
 
+// within is f with an evaluation_timeout.
+func (f files) within(timeout string) files {
+	f["chaperone.toml"] = strings.Replace(f["chaperone.toml"], "[policy]\n", "[policy]\nevaluation_timeout = \""+timeout+"\"\n", 1)
+	return f
+}
+
 func permitted(j *Judgement) string {
 	var ids []string
 	for _, v := range j.Verdicts {

@@ -31,9 +31,9 @@ type PrincipalInput struct {
 
 // ClaimsInput is input.claims.
 type ClaimsInput struct {
-	User      string            `json:"user" doc:"empty where not said"`
-	Metadata  map[string]string `json:"metadata"`
-	Tags      []string          `json:"tags"`
+	User      string            `json:"user" doc:"empty where not said" many:"each end user has its own"`
+	Metadata  map[string]string `json:"metadata" many:"callers write what they like into it"`
+	Tags      []string          `json:"tags" many:"callers write what they like into it"`
 	DataClass string            `json:"data_class" doc:"empty where not said; it can only raise input.request.data_class"`
 }
 
@@ -42,11 +42,11 @@ type RequestInput struct {
 	Model              string           `json:"model" doc:"as sent"`
 	Models             []string         `json:"models" doc:"the fallbacks after model, as sent"`
 	Stream             bool             `json:"stream"`
-	MaxOutputTokens    int64            `json:"max_output_tokens" doc:"every alias of the field read as one; 1000000000 where not sent"`
+	MaxOutputTokens    int64            `json:"max_output_tokens" doc:"every alias of the field read as one; 1000000000 where not sent" many:"callers send any number"`
 	N                  int64            `json:"n" doc:"answers asked for"`
 	ToolKinds          []string         `json:"tool_kinds" doc:"sorted: function, web_search, mcp …"`
 	ToolCount          int64            `json:"tool_count"`
-	EgressHosts        []string         `json:"egress_hosts" doc:"hosts that a provider would contact for this request; sorted"`
+	EgressHosts        []string         `json:"egress_hosts" doc:"hosts that a provider would contact for this request; sorted" many:"callers name any host"`
 	InputModalities    []string         `json:"input_modalities" doc:"sorted: audio, file, image, text, video"`
 	OutputModalities   []string         `json:"output_modalities" doc:"sorted"`
 	ResponseFormat     string           `json:"response_format" doc:"text where not sent"`
@@ -57,9 +57,9 @@ type RequestInput struct {
 	Reasoning          ReasoningInput   `json:"reasoning"`
 	Preferences        PreferencesInput `json:"preferences" doc:"the request's provider object"`
 	Parameters         []string         `json:"parameters" doc:"top-level parameters sent; sorted"`
-	PromptTokens       int64            `json:"prompt_tokens" doc:"estimate"`
+	PromptTokens       int64            `json:"prompt_tokens" doc:"estimate" many:"nearly every request has its own"`
 	DataClass          string           `json:"data_class" enum:"public,internal,confidential,restricted" doc:"in effect: the higher of the operators' floor and the caller's claim"`
-	DataClassRank      int64            `json:"data_class_rank" doc:"0 public, 1 internal, 2 confidential, 3 restricted"`
+	DataClassRank      int64            `json:"data_class_rank" doc:"0 public, 1 internal, 2 confidential, 3 restricted" values:"4"`
 	ProviderToolsAsked bool             `json:"provider_tools" doc:"some tool would run at the provider"`
 	ProviderStateAsked bool             `json:"provider_state" doc:"store, background, previous_response or file_references"`
 }
@@ -67,7 +67,7 @@ type RequestInput struct {
 // ReasoningInput is input.request.reasoning.
 type ReasoningInput struct {
 	Effort string `json:"effort" doc:"empty where not sent"`
-	Tokens int64  `json:"tokens" doc:"0 where not sent"`
+	Tokens int64  `json:"tokens" doc:"0 where not sent" many:"callers send any number"`
 }
 
 // PreferencesInput is input.request.preferences.
@@ -151,8 +151,8 @@ type PercentilesInput struct {
 // TimeInput is input.time.
 type TimeInput struct {
 	Date    string `json:"date" doc:"YYYY-MM-DD"`
-	Hour    int64  `json:"hour"`
-	Minute  int64  `json:"minute"`
+	Hour    int64  `json:"hour" values:"24"`
+	Minute  int64  `json:"minute" values:"60"`
 	Weekday string `json:"weekday" enum:"monday,tuesday,wednesday,thursday,friday,saturday,sunday"`
 }
 

@@ -31,7 +31,19 @@ func (s *Set) JudgeInto(ctx context.Context, q *Query, j *Judgement) {
 		t.release()
 	}()
 	t.ctx, t.set, t.query, t.judgement = ctx, s, q, j
+	t.plain = s.plain || s.guard.tripped.Load()
 	t.judge()
+	if t.remembered() && s.guard.due() && !t.verify() {
+		*j = Judgement{Verdicts: j.Verdicts}
+		clear(t.asked)
+		*t = trial{ctx: ctx, set: s, query: q, judgement: j, asked: t.asked[:0], key: t.key[:0], plain: true}
+		t.judge()
+	}
+}
+
+// remembered says whether policies were asked, and every answer was known.
+func (t *trial) remembered() bool {
+	return !t.plain && !t.evaluated && t.docket != nil && len(t.docket.bindings) > 0
 }
 
 // refuse rejects the whole request: no verdict holds a permit.
@@ -49,6 +61,9 @@ type trial struct {
 	query     *Query
 	judgement *Judgement
 	docket    *docket
+	plain     bool // nothing is remembered
+	wide      bool // evaluated on the whole input, not on what the policy reads
+	evaluated bool // something was not known yet
 	input     Input
 	key       []byte
 	asked     []asked              // about rows, from the first row that has no ruling yet
@@ -89,11 +104,11 @@ func (t *trial) judge() {
 	}
 	t.input.fillRequest(q)
 	var sh *sheet
-	if !t.set.plain {
+	if !t.plain {
 		t.key = t.docket.request.appendKey(t.key[:0], &t.input)
 		sh = t.docket.session(q, len(t.set.rows)).sheets.at(t.key)
 	}
-	r := t.request(sh)
+	r, _ := t.request(sh)
 	j.Warnings, j.Ignored, j.Weights = r.warnings, r.ignored, r.weights
 	if len(r.rejections) > 0 {
 		j.refuse(r.rejections)
@@ -125,13 +140,14 @@ func (b *binding) bound(dst []Reason, reasons []Reason, enforcement string) []Re
 }
 
 // request rules on the whole request; sh is nil where nothing is remembered.
-func (t *trial) request(sh *sheet) *requestRuling {
+func (t *trial) request(sh *sheet) (r *requestRuling, transient bool) {
 	if sh != nil {
 		if r := sh.request.Load(); r != nil {
-			return r
+			return r, false
 		}
 	}
-	r, transient := &requestRuling{}, false
+	t.evaluated = true
+	r = &requestRuling{}
 	for _, b := range t.docket.bindings {
 		if b.policy.request == nil {
 			continue
@@ -150,7 +166,7 @@ func (t *trial) request(sh *sheet) *requestRuling {
 	if sh != nil && !transient {
 		sh.request.Store(r)
 	}
-	return r
+	return r, transient
 }
 
 // weigh unites what bindings prefer; it reports whether something overran.
@@ -185,14 +201,14 @@ func (t *trial) weigh(r *requestRuling) (transient bool) {
 }
 
 // once answers a question about the whole request, which has one class.
-func (t *trial) once(q *question, evaluate func(context.Context, *Input) *outcome) *outcome {
-	if t.set.plain {
-		return evaluate(t.ctx, &t.input)
+func (t *trial) once(q *question, evaluate evaluation) *outcome {
+	if t.plain {
+		return evaluate(t.ctx, q.document(&t.input, t.wide))
 	}
 	answers := t.answers(q, q.memo.assign(t.set, t.query))
 	o := answers.get(0)
 	if o == nil {
-		if o = evaluate(t.ctx, &t.input); !o.transient {
+		if o = evaluate(t.ctx, q.document(&t.input, false)); !o.transient {
 			answers.put(0, 1, o)
 		}
 	}
@@ -200,6 +216,11 @@ func (t *trial) once(q *question, evaluate func(context.Context, *Input) *outcom
 }
 
 func (t *trial) answers(q *question, a *assignment) *slots[outcome] {
+	if q.memo.domain != nil {
+		if n, ok := q.memo.domain.index(&t.input); ok {
+			return &a.cells[n]
+		}
+	}
 	t.key = q.memo.request.appendKey(t.key[:0], &t.input)
 	return a.answers.at(t.key)
 }
@@ -234,6 +255,7 @@ func (t *trial) rows(sh *sheet) {
 
 // rule asks every binding about row; known says whether the row has a class.
 func (t *trial) rule(row *catalog.Row, known bool) (r *ruling, transient bool) {
+	t.evaluated = true
 	if len(t.asked) == 0 {
 		t.ask()
 	}
@@ -253,7 +275,7 @@ func (t *trial) rule(row *catalog.Row, known bool) (r *ruling, transient bool) {
 		}
 		transient = transient || o.transient
 		if a.enforcement == enforceDeny {
-			r.denials = a.binding.bound(r.denials, o.reasons, a.enforcement)
+			r.deny(a.binding, o.reasons, t.query, row)
 			demanded.unite(&o.obligations)
 		} else {
 			r.warnings = a.binding.bound(r.warnings, o.reasons, a.enforcement)
@@ -272,6 +294,22 @@ func (t *trial) rule(row *catalog.Row, known bool) (r *ruling, transient bool) {
 	return r, transient
 }
 
+// deny takes in what b says against row, but for what is waived.
+func (r *ruling) deny(b *binding, reasons []Reason, q *Query, row *catalog.Row) {
+	if len(b.waivers) == 0 {
+		r.denials = b.bound(r.denials, reasons, enforceDeny)
+		return
+	}
+	for i := range reasons {
+		if w := b.waived(&reasons[i], q, row); w != nil {
+			r.warnings = b.bound(r.warnings, reasons[i:i+1], enforceWaived)
+			r.warnings[len(r.warnings)-1].Waiver = w
+		} else {
+			r.denials = b.bound(r.denials, reasons[i:i+1], enforceDeny)
+		}
+	}
+}
+
 // ask prepares every binding's question about rows.
 func (t *trial) ask() {
 	for _, b := range t.docket.bindings {
@@ -279,7 +317,7 @@ func (t *trial) ask() {
 			continue
 		}
 		a := asked{binding: b, enforcement: b.enforcementAt(t.query.Now)}
-		if !t.set.plain {
+		if !t.plain {
 			a.classes = b.policy.row.memo.assign(t.set, t.query)
 			a.answers = t.answers(b.policy.row, a.classes)
 		}
@@ -304,7 +342,7 @@ func (t *trial) judgeRow(p *policy) *outcome {
 	if o := t.stuck[p]; o != nil {
 		return o
 	}
-	o := p.judgeRow(t.ctx, &t.input)
+	o := p.judgeRow(t.ctx, p.row.document(&t.input, t.wide))
 	if o.transient {
 		if t.stuck == nil {
 			t.stuck = map[*policy]*outcome{}

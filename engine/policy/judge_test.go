@@ -15,6 +15,7 @@ func TestTheLibraryDeniesWhatTrains(t *testing.T) {
 	want := Reason{
 		Binding: "library.training for org:acme", Package: "library.training", Rule: "deny", Code: "training",
 		Message: "the terms say yes to training on prompts; the policy asks for no", File: "library/training.rego", Line: 11, Enforcement: "deny",
+		Title: "No provider that trains on prompts", Control: "GDPR-28", Severity: "high",
 	}
 	if got != want {
 		t.Fatalf("got %+v\nwant %+v", got, want)

@@ -23,7 +23,7 @@ func TestAddingALayerNeverAddsARow(t *testing.T) {
 	}
 	for n := range steps {
 		rows := randomRows(r, 8)
-		set := (&Set{generation: 1, byOrg: map[string][]*binding{}, byTeam: map[team][]*binding{}, byKey: map[string][]*binding{}}).on(rows)
+		set := (&Set{generation: 1, guard: newGuard(1, nil), byOrg: map[string][]*binding{}, byTeam: map[team][]*binding{}, byKey: map[string][]*binding{}}).on(rows)
 		set.honoured = map[string]bool{}
 		for _, name := range honoursAll {
 			set.honoured[name] = true
@@ -56,6 +56,7 @@ func TestAddingALayerNeverAddsARow(t *testing.T) {
 func (s *Set) with(r *rand.Rand, b *binding) *Set {
 	more := s.on(s.rows)
 	one := *b
+	one.policy = b.policy.anew()
 	switch r.IntN(4) {
 	case 0:
 		more.everyone = append(slices.Clone(s.everyone), &one)

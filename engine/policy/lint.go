@@ -48,6 +48,7 @@ type graph struct {
 	nodes    []*ruleNode
 	packages map[string][]*ruleNode  // by package path: data.library.training
 	params   map[string]*declaration // by package path, where it declares parameters
+	metadata map[ruleKey]*metadata   // of every rule
 	problems config.Problems
 }
 
@@ -92,6 +93,7 @@ func newGraph(modules map[string]*ast.Module) *graph {
 			g.packages[pkg] = append(g.packages[pkg], n)
 		}
 	}
+	g.readMetadata(modules)
 	for _, n := range g.nodes {
 		l := linter{graph: g, node: n}
 		l.collectLocals(n.rule)

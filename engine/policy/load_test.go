@@ -165,7 +165,7 @@ var mistakes = []struct {
 	{"a parameter below its bound", withParams(`deny contains "x" if input.request.n > data.params.max`, "params = { max = -1 }\n"),
 		[]string{`found -1; expected 0 or more`}},
 	{"a team's file that sets what is not its own", files{"chaperone.toml": "\n", "team.toml": "organisation = \"acme\"\nteam = \"fraud\"\n[policy]\nrequire_policy = false\n"},
-		[]string{`team.toml:4: policy.require_policy: a team's file may only add sources and bindings`}},
+		[]string{`team.toml:4: policy.require_policy: a team's file may only add sources, bindings and waivers`}},
 	{"an included file of nobody", files{"chaperone.toml": "\n", "team.toml": "[policy]\nrequire_policy = false\n"}, []string{`team.toml:1: an included file says whose it is: organisation = "…" and team = "…"`}},
 	{"a team without its organisation", files{"chaperone.toml": "\n", "team.toml": "team = \"fraud\"\n"}, []string{`an included file says whose it is`}},
 	{"a schema with a bound that nobody checks", one("# METADATA\n# schemas:\n#   - data.params: {type: object, properties: {a: {type: string, pattern: x}}}\npackage org.p\n\n" + goodDeny),

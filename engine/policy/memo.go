@@ -21,6 +21,9 @@ type memo struct {
 	endpoint readSet // what it reads of the row
 	daily    bool    // of that, something that changes with the day
 	live     bool    // of that, something that changes with the statistics
+	domain   *domain // of request, where that can have few values; nil otherwise
+
+	enumerated bool // every answer has been worked out, see enumerate.go
 
 	mu      sync.Mutex
 	current atomic.Pointer[assignment]
@@ -32,6 +35,7 @@ func newMemo(reads readSet) *memo {
 	daily, _ := m.endpoint.under("input.endpoint.data_policy")
 	live, _ := m.endpoint.under("input.endpoint.stats")
 	m.daily, m.live = len(daily) > 0, len(live) > 0
+	m.domain = finiteDomain(m.request, maxCombinations)
 	return m
 }
 
@@ -39,6 +43,7 @@ func newMemo(reads readSet) *memo {
 type space struct {
 	ids     map[string]int32      // by canonical bytes; guarded by memo.mu
 	answers table[slots[outcome]] // by class
+	cells   []slots[outcome]      // in place of answers where the memo has a domain, by the combination's number
 }
 
 // assignment says which class each row of the catalog is of, at one day and one tick of the statistics.
@@ -78,6 +83,9 @@ func (m *memo) assign(s *Set, q *Query) *assignment {
 	} else {
 		next.space = &space{ids: map[string]int32{}}
 		next.answers.limit = maxAnswers
+		if m.domain != nil {
+			next.cells = make([]slots[outcome], m.domain.size)
+		}
 	}
 	var in Input
 	var key []byte

@@ -224,11 +224,35 @@ func (s *Set) plainly() *Set {
 	return p
 }
 
+// on is s for other rows, having remembered nothing yet.
 func (s *Set) on(rows []*catalog.Row) *Set {
 	o := &Set{
-		generation: s.generation, digest: s.digest, requirePolicy: s.requirePolicy, honoured: s.honoured,
-		everyone: s.everyone, byOrg: s.byOrg, byTeam: s.byTeam, byKey: s.byKey,
+		generation: s.generation, digest: s.digest, guard: newGuard(int(s.guard.oneIn), s.guard.log), requirePolicy: s.requirePolicy, honoured: s.honoured,
+		everyone: nil, byOrg: map[string][]*binding{}, byTeam: map[team][]*binding{}, byKey: map[string][]*binding{},
 		rows: rows, endpoints: make([]EndpointInput, len(rows)),
+	}
+	policies := map[*policy]*policy{}
+	anew := func(bs []*binding) []*binding {
+		out := make([]*binding, len(bs)) // not nil: what a scope without bindings of its own must not be
+		for i, b := range bs {
+			if policies[b.policy] == nil {
+				policies[b.policy] = b.policy.anew()
+			}
+			c := *b
+			c.policy = policies[b.policy]
+			out[i] = &c
+		}
+		return out
+	}
+	o.everyone = anew(s.everyone)
+	for k, bs := range s.byOrg {
+		o.byOrg[k] = anew(bs)
+	}
+	for k, bs := range s.byTeam {
+		o.byTeam[k] = anew(bs)
+	}
+	for k, bs := range s.byKey {
+		o.byKey[k] = anew(bs)
 	}
 	o.dockets.Store(&map[scopeKey]*docket{})
 	for i, row := range rows {
@@ -237,6 +261,19 @@ func (s *Set) on(rows []*catalog.Row) *Set {
 		o.endpoints[i] = in.Endpoint
 	}
 	return o
+}
+
+// anew is p having remembered nothing.
+func (p *policy) anew() *policy {
+	n := *p
+	for _, q := range []**question{&n.row, &n.request, &n.prefer} {
+		if *q != nil {
+			c := **q
+			c.memo = newMemo(c.reads)
+			*q = &c
+		}
+	}
+	return &n
 }
 
 func comparable(j *Judgement) any {

@@ -35,7 +35,7 @@ type Judgement struct {
 type Verdict struct {
 	Permit   Permit   // its zero value where the row is denied
 	Denials  []Reason // why; empty exactly where Permit is valid
-	Warnings []Reason // what bindings that only warn or run dry would have denied it for
+	Warnings []Reason // what would have denied it, but that its binding only warns or runs dry, or that it is waived
 }
 
 // Reason is one rule's word.
@@ -47,6 +47,14 @@ type Reason struct {
 	Message string `json:"message"`
 	File    string `json:"file,omitempty"` // of the rule that fired
 	Line    int    `json:"line,omitempty"`
-	// Enforcement is that of the binding: deny, warn or dryrun.
+	// Title, Control and Severity are what the rule's metadata say: title, custom.control and custom.severity.
+	Title    string `json:"title,omitempty"`
+	Control  string `json:"control,omitempty"`
+	Severity string `json:"severity,omitempty"`
+	// Enforcement is that of the binding: deny, warn or dryrun; or waived.
 	Enforcement string `json:"enforcement,omitempty"`
+	// Waiver is the exception because of which this reason does not count; nil: it counts.
+	Waiver *Waiver `json:"waiver,omitempty"`
+
+	waivable bool // every rule that gave this reason may be waived
 }

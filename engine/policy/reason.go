@@ -36,10 +36,26 @@ func text(obj ast.Object, key string) string {
 	return ""
 }
 
+// at says which rule gave the reason.
+func (r *Reason) at(loc *ast.Location, m *metadata) {
+	r.File, r.Line = loc.File, loc.Row
+	if m != nil {
+		r.Title, r.Control, r.Severity = m.title, m.control, m.severity
+	}
+}
+
+// firing is the first rule that put an element into deny or reject, and what metadata say of all that did.
+type firing struct {
+	loc      *ast.Location
+	metadata *metadata
+	waivable bool // every rule that gave the element may be waived
+}
+
 // firings records which rule put each element into deny or reject: what the values themselves do not say.
 type firings struct {
-	rule  string // data.library.training.deny
-	fired map[string]*ast.Location
+	rule     string // data.library.training.deny
+	metadata map[ruleKey]*metadata
+	fired    map[string]*firing
 }
 
 func (f *firings) Enabled() bool               { return true }
@@ -53,9 +69,19 @@ func (f *firings) TraceEvent(e topdown.Event) {
 	if !ok || rule.Head.Key == nil || rule.Ref().String() != f.rule {
 		return
 	}
+	m := f.metadata[keyOfRule(rule.Location)]
+	if m == nil {
+		m = &metadata{}
+	}
 	key := e.Plug(rule.Head.Key).String()
-	if first, ok := f.fired[key]; !ok || before(rule.Location, first) {
-		f.fired[key] = rule.Location
+	first, ok := f.fired[key]
+	switch {
+	case !ok:
+		f.fired[key] = &firing{rule.Location, m, m.waivable}
+	case before(rule.Location, first.loc):
+		f.fired[key] = &firing{rule.Location, m, m.waivable && first.waivable}
+	default:
+		first.waivable = first.waivable && m.waivable
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ type Set struct {
 	generation    uint64
 	digest        string
 	requirePolicy bool
+	warnings      config.Problems
+	guard         *guard
 	honoured      map[string]bool
 	plain         bool // nothing is remembered: what tests compare with
 
@@ -53,8 +56,10 @@ type binding struct {
 	pkg         string // as written: "library.training"
 	policy      *policy
 	scope       scope
+	layer       scope // whose file it stands in; everyone: chaperone.toml
 	enforcement string
 	until       time.Time
+	waivers     []*waiver
 }
 
 // Config is what Load compiles.
@@ -66,6 +71,8 @@ type Config struct {
 	// Honoured are the obligations, as rules name them, that dispatch carries out. A row for which a policy demands
 	// another one is denied.
 	Honoured []string
+	Now      time.Time    // zero: the clock's
+	Log      *slog.Logger // of what goes wrong while judging; slog.Default where nil
 }
 
 // Load compiles every binding, each source alone.
@@ -79,6 +86,7 @@ func Load(ctx context.Context, c Config) (*Set, config.Problems) {
 	s := &Set{
 		generation:    c.Generation,
 		requirePolicy: settings.requirePolicy,
+		guard:         newGuard(settings.guardOneIn, c.Log),
 		honoured:      map[string]bool{},
 		byOrg:         map[string][]*binding{},
 		byTeam:        map[team][]*binding{},
@@ -121,6 +129,20 @@ func Load(ctx context.Context, c Config) (*Set, config.Problems) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	if problems = s.waive(settings.waivers, &build, s.rows); len(problems) > 0 {
+		return nil, problems
+	}
+	for _, w := range settings.waivers {
+		fmt.Fprintf(digest, "waiver %q for %q at %q until %s\n", w.Rule, w.For, w.Endpoint, w.Until.UTC().Format(time.RFC3339))
+	}
+	now := c.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	if problems, s.warnings = s.checkIndex(ctx, now); len(problems) > 0 {
+		return nil, problems
+	}
+	s.enumerate(ctx, now)
 	s.digest = hex.EncodeToString(digest.Sum(nil))
 	return s, nil
 }
@@ -139,7 +161,24 @@ func (s *Set) add(b *binding) {
 	}
 }
 
-// Digest identifies policies and parameters, SHA-256 in hex.
+// all is every binding, in a fixed order.
+func (s *Set) all() []*binding {
+	found := slices.Clone(s.everyone)
+	for _, org := range slices.Sorted(maps.Keys(s.byOrg)) {
+		found = append(found, s.byOrg[org]...)
+	}
+	for _, t := range slices.SortedFunc(maps.Keys(s.byTeam), func(a, b team) int {
+		return cmp.Or(strings.Compare(a.organisation, b.organisation), strings.Compare(a.team, b.team))
+	}) {
+		found = append(found, s.byTeam[t]...)
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.byKey)) {
+		found = append(found, s.byKey[key]...)
+	}
+	return found
+}
+
+// Digest identifies policies, parameters and waivers, SHA-256 in hex.
 func (s *Set) Digest() string { return s.digest }
 
 // Generation is Config.Generation.
@@ -304,13 +343,14 @@ func (b *builder) bind(ctx context.Context, sb *scopedBinding, src *source) *bin
 		pkg:         sb.Package,
 		policy:      p,
 		scope:       sb.scope,
+		layer:       sb.layer,
 		enforcement: sb.Enforcement,
 		until:       sb.Until,
 	}
 }
 
 func newPolicy(ctx context.Context, c *compiled, pkg string, params map[string]any, timeout time.Duration) (*policy, error) {
-	p := &policy{pkg: pkg, timeout: timeout, values: cache.NewInterQueryValueCache(ctx, nil)}
+	p := &policy{pkg: pkg, metadata: c.graph.metadata, places: c.placesOf(pkg), constants: c.constants(pkg, params), timeout: timeout, values: cache.NewInterQueryValueCache(ctx, nil)}
 	var err error
 	if p.store, p.txn, err = newStore(maps.Clone(params)); err != nil {
 		return nil, err

@@ -1,0 +1,67 @@
+package policy
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"chaperone/engine/config"
+)
+
+// CheckDirectory compiles the .rego files below dir as Load does a source, and holds every package against the contract,
+// whether somebody has bound it or not.
+func CheckDirectory(dir string) config.Problems {
+	src, problems := readSource("", os.DirFS(dir), dir)
+	switch {
+	case len(problems) > 0:
+		return problems
+	case len(src.modules) == 0:
+		return config.Problems{{File: dir, Message: "holds no .rego file (tests, _test.rego, do not count)"}}
+	}
+	c, problems := compile(src)
+	if c == nil {
+		return problems
+	}
+	packages := map[string]*ast.Package{}
+	for _, file := range sortedFiles(src.modules) {
+		m := src.modules[file]
+		if path := m.Package.Path.String(); packages[path] == nil {
+			packages[path] = m.Package
+			problems = append(problems, c.checkUnbound(m.Package)...)
+		}
+	}
+	return problems
+}
+
+// checkUnbound is checkPackage for a package that need not be a policy: it may serve others that are.
+func (c *compiled) checkUnbound(pkg *ast.Package) config.Problems {
+	path, name := pkg.Path.String(), strings.TrimPrefix(pkg.Path.String(), "data.")
+	if path == "data.library" || strings.HasPrefix(path, "data.library.") {
+		return config.Problems{problemAt(pkg.Location, "package %s: names below library are kept for the library that ships with Chaperone; choose another package", name)}
+	}
+	nodes := c.graph.packages[path]
+	if slices.ContainsFunc(nodes, func(n *ruleNode) bool { return slices.Contains(contract, n.name()) }) {
+		return append(c.checkPackage(path), c.checkDeclaration(path)...)
+	}
+	for _, n := range c.graph.nodes {
+		if n.rule.Module.Package.Path.Equal(pkg.Path) {
+			continue
+		}
+		for _, ref := range n.calls {
+			if slices.ContainsFunc(c.graph.callees(ref), func(callee *ruleNode) bool { return slices.Contains(nodes, callee) }) {
+				return nil
+			}
+		}
+	}
+	hint := ""
+	for _, n := range nodes {
+		if hint = meant(n.name()); hint != "" {
+			hint = "; it has " + n.name() + hint
+			break
+		}
+	}
+	return config.Problems{problemAt(pkg.Location, "package %s has none of the rules %s, and no other package uses it, so it decides nothing%s",
+		name, strings.Join(contract, ", "), hint)}
+}
