@@ -45,6 +45,9 @@ func start(t *testing.T) *router {
 listen = "127.0.0.1:0"
 private_listen = ""
 drain_delay = "0s"
+[routing]
+temperature = 0
+exploration = 0
 [organisations.acme]
 [[keys]]
 organisation = "acme"
