@@ -172,6 +172,9 @@ func why(r *journal.Record) string {
 		}
 	}
 	text := fmt.Sprintf("rank %d of %d", winner, places)
+	if winner == 0 {
+		text = fmt.Sprintf("none of %d", places)
+	}
 	var before []string
 	for _, a := range r.Attempts {
 		if a.Outcome != "ok" {

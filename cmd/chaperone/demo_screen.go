@@ -30,6 +30,7 @@ type screen struct {
 	f      *os.File
 	colour bool
 	drawn  int // lines above the cursor that belong to the frame
+	frame  string
 }
 
 // newScreen is nil where w is no terminal that can move its cursor.
@@ -50,9 +51,6 @@ func (s *screen) draw(lines []line) {
 	}
 	lines = lines[max(0, len(lines)-height+1):]
 	var b strings.Builder
-	if s.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", s.drawn)
-	}
 	for _, l := range lines {
 		text := clip(l.text, width-1)
 		if s.colour && l.style != plain {
@@ -61,8 +59,15 @@ func (s *screen) draw(lines []line) {
 		b.WriteString(text + "\x1b[K\n")
 	}
 	b.WriteString("\x1b[J")
-	io.WriteString(s.f, b.String())
-	s.drawn = len(lines)
+	if s.drawn > 0 && b.String() == s.frame {
+		return // what somebody is selecting with the mouse stays selected
+	}
+	up := ""
+	if s.drawn > 0 {
+		up = fmt.Sprintf("\x1b[%dA", s.drawn)
+	}
+	io.WriteString(s.f, up+b.String())
+	s.drawn, s.frame = len(lines), b.String()
 }
 
 // leave leaves the lines as they are; the next ones come below.

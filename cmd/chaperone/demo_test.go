@@ -67,6 +67,30 @@ func TestDemoSaysWhatIsWrongWithItsFlags(t *testing.T) {
 	}
 }
 
+func TestDemoPrintsOneObjectAfterAnInterruptToo(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	notes, writer := io.Pipe()
+	var stdout strings.Builder
+	ended := make(chan int)
+	go func() {
+		code := run(ctx, []string{"demo", "--listen", "127.0.0.1:0", "--json"}, &stdout, writer)
+		writer.Close()
+		ended <- code
+	}()
+	lines := bufio.NewScanner(notes)
+	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "Listening on http://127.0.0.1:") {
+		t.Errorf("standard error begins with %q", lines.Text())
+	}
+	interrupt()
+	io.Copy(io.Discard, notes)
+	code := <-ended
+	var s demo.Summary
+	if err := json.Unmarshal([]byte(stdout.String()), &s); err != nil || code != 0 || s.Failed != 0 || s.Requests >= shownFirst {
+		t.Errorf("exited with %d and %q (%v)", code, stdout.String(), err)
+	}
+}
+
 // One visit: the demo is watched, what it says to try is tried as printed, and it is interrupted.
 func TestDemoCanBeTriedAsPrinted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())

@@ -33,7 +33,6 @@ type Demo struct {
 	World *World
 	Moved bool // DefaultListen was taken: URL is elsewhere
 
-	dir     string // of the configuration; removed by Close
 	engine  *engine.Engine
 	server  *server.Server
 	watched *watched
@@ -48,8 +47,8 @@ type Demo struct {
 	example  *journal.Record
 }
 
-// Open starts the providers, the router and its server. It takes its configuration the way that every other run does: from
-// files, which it writes to a temporary folder. Close it; the end of ctx does not.
+// Open starts the providers, the router and its server. The configuration is read from files, as always; they are gone when
+// Open returns. Close ends it all; the end of ctx does not.
 func Open(ctx context.Context, o Options) (*Demo, error) {
 	d := &Demo{traffic: NewTraffic(o.Seed), own: NewTally(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	if err := d.open(context.WithoutCancel(ctx), o); err != nil {
@@ -63,15 +62,18 @@ func (d *Demo) open(ctx context.Context, o Options) error {
 	if d.World, err = Start(ctx, o.Seed); err != nil {
 		return err
 	}
-	if d.dir, err = os.MkdirTemp("", "chaperone-demo-"); err != nil {
+	dir, err := os.MkdirTemp("", "chaperone-demo-")
+	if err != nil {
 		return err
 	}
+	// Not left to Close, which a broken pipe or a kill would keep from running.
+	defer os.RemoveAll(dir)
 	listen := o.Listen
 	if listen == "" {
 		listen = DefaultListen
 	}
 	// One address twice would be refused, even where its port is 0; so the private one is said in another way.
-	path, err := d.World.Write(d.dir, Settings{Listen: listen, PrivateListen: "localhost:0", WithoutPolicy: o.WithoutPolicy})
+	path, err := d.World.Write(dir, Settings{Listen: listen, PrivateListen: "localhost:0", WithoutPolicy: o.WithoutPolicy})
 	if err != nil {
 		return err
 	}
@@ -116,7 +118,7 @@ func (d *Demo) URL() string {
 // PrivateURL is that of the metrics, profiles and health.
 func (d *Demo) PrivateURL() string { return "http://" + d.server.PrivateAddr().String() }
 
-// Close drains the server and ends everything; nothing of the demo is left on disk.
+// Close drains the server and ends everything.
 func (d *Demo) Close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	var all []error
@@ -129,9 +131,6 @@ func (d *Demo) Close(ctx context.Context) error {
 	}
 	if d.World != nil {
 		all = append(all, d.World.Close())
-	}
-	if d.dir != "" {
-		all = append(all, os.RemoveAll(d.dir))
 	}
 	return errors.Join(all...)
 }
