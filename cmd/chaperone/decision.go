@@ -9,13 +9,14 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 )
 
-// lineWidth is what reasons are broken at.
-const lineWidth = 118
+// lineWidth is the most columns that a line may have.
+const lineWidth = 120
 
 // writeDecision writes a record as a table of its candidates, each that is out with its reasons below it.
 func writeDecision(w io.Writer, rec *journal.Record) {
@@ -30,9 +31,12 @@ func writeDecision(w io.Writer, rec *journal.Record) {
 	}
 	fmt.Fprintf(w, "\ndecision %s with key %s, data class %s, in %d µs\n", rec.ID, rec.Key, rec.DataClass, rec.PlanMicros)
 	writeReasons(w, "the request is refused", rec.Rejections)
-	if len(rec.Candidates) > 0 {
+	switch {
+	case len(rec.Candidates) > 0:
 		fmt.Fprintln(w)
 		writeCandidates(w, rec)
+	case len(rec.Rejections) == 0:
+		fmt.Fprintln(w, "\nthe error_detail of this organisation keeps the candidates from its callers")
 	}
 	writeReasons(w, "a rule that only warns so far would refuse the request", rec.Warnings)
 	for _, name := range slices.Sorted(maps.Keys(rec.Abstained)) {
@@ -47,11 +51,27 @@ func writeDecision(w io.Writer, rec *journal.Record) {
 func writeCandidates(w io.Writer, rec *journal.Record) {
 	candidates := slices.Clone(rec.Candidates)
 	slices.SortStableFunc(candidates, func(a, b journal.Candidate) int {
-		return cmp.Compare(uint(a.Place)-1, uint(b.Place)-1) // no place comes last
+		return cmp.Compare(uint(a.Place)-1, uint(b.Place)-1) // 0, no place, wraps around and comes last
 	})
+	terms := termsOf(candidates)
+	var lines []string
+	if len(rec.Scorers) > 1 {
+		lines = tableOfCandidates(candidates, terms, rec.Scorers, len(rec.Request.Models) > 0)
+	}
+	if lines == nil || widest(lines) > lineWidth {
+		lines = tableOfCandidates(candidates, terms, nil, len(rec.Request.Models) > 0)
+	}
+	fmt.Fprintln(w, lines[0])
+	for i, line := range lines[1:] {
+		fmt.Fprintln(w, line)
+		writeWhy(w, &candidates[i])
+	}
+}
+
+// tableOfCandidates are a heading and a line for each candidate.
+func tableOfCandidates(candidates []journal.Candidate, terms, scorers []string, severalModels bool) []string {
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	terms, scorers := columns(candidates, rec.Scorers)
 	head := []any{"PLACE", "ENDPOINT", "VERDICT"}
 	for _, name := range terms {
 		head = append(head, strings.ToUpper(name))
@@ -62,32 +82,36 @@ func writeCandidates(w io.Writer, rec *journal.Record) {
 	}
 	row(t, head...)
 	for i := range candidates {
-		row(t, cells(&candidates[i], terms, scorers, len(rec.Request.Models) > 0)...)
+		row(t, cells(&candidates[i], terms, scorers, severalModels)...)
 	}
 	t.Flush()
-	lines := strings.Split(strings.TrimRight(table.String(), "\n"), "\n")
-	fmt.Fprintln(w, strings.TrimRight(lines[0], " "))
-	for i, line := range lines[1:] {
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
-		writeWhy(w, &candidates[i])
+	lines := strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
 	}
+	return lines
 }
 
-// columns are the names of the dollar terms and, where more than one decides, of the scorers.
-func columns(candidates []journal.Candidate, names []string) (terms, scorers []string) {
+func widest(lines []string) int {
+	most := 0
+	for _, line := range lines {
+		most = max(most, utf8.RuneCountInString(line))
+	}
+	return most
+}
+
+// termsOf are the names of the parts of a score in dollars.
+func termsOf(candidates []journal.Candidate) (names []string) {
 	for _, c := range candidates {
 		if c.Terms == nil {
 			continue
 		}
 		for _, t := range c.Terms {
-			terms = append(terms, t.Name)
+			names = append(names, t.Name)
 		}
 		break
 	}
-	if len(names) > 1 {
-		scorers = names
-	}
-	return terms, scorers
+	return names
 }
 
 func cells(c *journal.Candidate, terms, scorers []string, severalModels bool) []any {
@@ -186,7 +210,7 @@ const indent = "       " // PLACE and what follows it
 func writeWrapped(w io.Writer, text string) {
 	line := indent
 	for _, word := range strings.Fields(text) {
-		if line != indent && len(line)+1+len(word) > lineWidth {
+		if line != indent && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > lineWidth {
 			fmt.Fprintln(w, line)
 			line = indent
 		}

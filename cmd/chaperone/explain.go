@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -46,6 +47,7 @@ X-Generation-Id header.
 
 PRICE, TIME and RISK are what the request is expected to cost there, what waiting for it costs, and what failed attempts
 are expected to cost. SHARE is the probability of the first place, which is drawn; the rest follow by UTILITY.
+Where several scorers decide and there is room, what each says by itself comes last.
 
 The exit code is 3 where nothing may serve the request.`,
 		Example: `  chaperone explain --org acme --model openai/gpt-4o-mini
@@ -154,16 +156,17 @@ func prompt(tokens int64) string {
 
 // decide asks an engine of its own.
 func (q *question) decide(ctx context.Context, body []byte, stderr io.Writer) ([]byte, error) {
+	key, err := q.asker()
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) { // Open reports these with all others
+		return nil, err
+	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	e, err := engine.Open(ctx, engine.Options{ConfigPath: q.config, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close(context.WithoutCancel(ctx))
-	key, err := q.asker()
-	if err != nil {
-		return nil, err
-	}
 	plan, err := e.Decide(ctx, engine.Call{As: key, Body: body})
 	if err != nil {
 		return nil, inputError{err.Error()}

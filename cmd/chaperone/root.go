@@ -20,7 +20,7 @@ Exit codes:
   3  explain: nothing may serve the request`
 
 // commands makes the subcommands, each of which stands in the file of its name.
-var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand, serveCommand, keyCommand, explainCommand, initCommand, demoCommand}
+var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand, serveCommand, keyCommand, explainCommand, initCommand, demoCommand, pluginCommand}
 
 // run carries out a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -48,7 +48,10 @@ func newRoot(stdout, stderr io.Writer) (root *cobra.Command, reached *bool) {
 		Use:   "chaperone",
 		Short: "Route requests for language models by policy, rank and fallback",
 		Long:  about,
-		Example: `  chaperone check --config chaperone.toml
+		Example: `  chaperone init --dir router
+  chaperone serve --config router/chaperone.toml
+  chaperone explain --config router/chaperone.toml --model openai/gpt-4o-mini
+  chaperone check --config chaperone.toml
   chaperone sim --config providers.toml --seed 1`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
