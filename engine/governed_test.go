@@ -86,7 +86,7 @@ const suppliers = 8
 // faultsBeforeCommit are those that a fallback can hide.
 var faultsBeforeCommit = []sim.Fault{
 	{Kind: sim.Reset}, {Kind: sim.Close}, {Kind: sim.Status, Status: 500}, {Kind: sim.Status, Status: 503},
-	{Kind: sim.Status, Status: 429}, {Kind: sim.Status, Status: 401}, {Kind: sim.Status, Status: 404},
+	{Kind: sim.Status, Status: 429, RetryAfter: 20 * time.Millisecond}, {Kind: sim.Status, Status: 401}, {Kind: sim.Status, Status: 404},
 	{Kind: sim.ErrorEvent}, {Kind: sim.ErrorBody}, {Kind: sim.Empty}, {Kind: sim.ContentType}, {Kind: sim.HTML},
 	{Kind: sim.Redirect}, {Kind: sim.UnsupportedParameter}, {Kind: sim.Silent},
 }
@@ -140,7 +140,7 @@ func (w *world) write(t *testing.T, r *rand.Rand, everyone []rule) {
 			t.Fatal(err)
 		}
 	}
-	fmt.Fprintln(&conf, "catalog = [\"catalog.toml\"]\n[timeouts]\nfirst_byte = \"400ms\"\nanswer = \"400ms\"\n[routing]\nattempts = 40\n[[policy.sources]]\nname = \"own\"\npath = \"rego\"")
+	fmt.Fprintln(&conf, "catalog = [\"catalog.toml\"]\n[timeouts]\nfirst_byte = \"400ms\"\nanswer = \"400ms\"\ntotal = \"5s\"\n[dispatch]\nbackoff = \"10ms\"\n[routing]\nattempts = 40\n[[policy.sources]]\nname = \"own\"\npath = \"rego\"")
 	bind := func(scope, pkg string, rs []rule) {
 		if len(rs) == 0 {
 			return

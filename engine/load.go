@@ -137,7 +137,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	e.metrics.Know(cat, accounts)
 	s.refs.Store(1)
 	s.router = &route.Router{
-		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Scorers: weighted,
+		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Health: e.health, Scorers: weighted,
 		Spread:      src.settings.Routing.spread(),
 		ValueOfTime: src.settings.Routing.ValueOfTime,
 		Cannot:      cannot,

@@ -52,7 +52,7 @@ func (e *Engine) finish(rec *journal.Record) {
 	e.metrics.Request(rec.Organisation, o.Model, o.Status, time.Duration(o.DurationMs*float64(time.Millisecond)))
 	for i, a := range rec.Attempts {
 		e.metrics.Attempt(a.ProviderID, a.Outcome)
-		if i > 0 {
+		if i > 0 && a.Purpose == journal.ForFallback {
 			e.metrics.Fallback(rec.Attempts[i-1].ProviderID)
 		}
 		if a.TTFTMs > 0 {

@@ -3,9 +3,11 @@ package engine
 import (
 	"time"
 
+	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 	"chaperone/engine/dispatch"
 	"chaperone/engine/scorer"
+	"chaperone/engine/telemetry"
 )
 
 // Settings is chaperone.toml without what other packages read of it.
@@ -15,6 +17,7 @@ type Settings struct {
 	Server     Server
 	Timeouts   Timeouts
 	Routing    Routing
+	Dispatch   Dispatch
 	Statistics Statistics
 	Journal    Journal
 	Scorers    []Scorer
@@ -39,7 +42,9 @@ type Server struct {
 // Timeouts is [timeouts]; dispatch.Limits says what each bounds.
 type Timeouts struct {
 	Connect      time.Duration `toml:"connect" check:"min=1ms"`
+	TLS          time.Duration `toml:"tls" check:"min=1ms"`
 	FirstByte    time.Duration `toml:"first_byte" check:"min=1ms"`
+	TTFT         time.Duration `toml:"ttft" check:"min=1ms"`
 	Answer       time.Duration `toml:"answer" check:"min=1ms"`
 	Idle         time.Duration `toml:"idle" check:"min=1ms"`
 	Total        time.Duration `toml:"total" check:"min=1ms"`
@@ -54,6 +59,27 @@ type Routing struct {
 	Exploration    float64 `toml:"exploration" check:"min=0,max=0.5"`
 	Attempts       int     `toml:"attempts" check:"min=1"`
 	MaxAnswerBytes int     `toml:"max_answer_bytes" check:"min=1024"`
+}
+
+// Dispatch is [dispatch]; dispatch.Limits says what each means.
+type Dispatch struct {
+	OnSlow         string        `toml:"on_slow" check:"oneof=switch|hedge|wait"`
+	Backoff        time.Duration `toml:"backoff" check:"min=1ms"`
+	RetryAfterWait time.Duration `toml:"retry_after_wait" check:"min=0s"`
+	RetryBudget    float64       `toml:"retry_budget" check:"min=0,max=100"` // percent of requests
+	Hedge          bool          `toml:"hedge"`
+	HedgeBudget    float64       `toml:"hedge_budget" check:"min=0,max=100"` // percent of requests
+	MaxCost        float64       `toml:"max_cost" check:"min=0"`             // USD a request; 0: no limit
+	Breaker        Breaker       `toml:"breaker"`
+}
+
+// Breaker is [dispatch.breaker]; telemetry.Breaker says what each means.
+type Breaker struct {
+	Failures int           `toml:"failures" check:"min=1"`
+	Rate     float64       `toml:"rate" check:"min=0.01,max=1"`
+	Attempts int           `toml:"attempts" check:"min=1"`
+	Window   time.Duration `toml:"window" check:"min=10ms"`
+	CoolDown time.Duration `toml:"cool_down" check:"min=1ms"`
 }
 
 // Statistics is [statistics].
@@ -86,12 +112,16 @@ func defaults() *Settings {
 			DrainDelay: 2 * time.Second, DrainTimeout: 10 * time.Minute,
 		},
 		Timeouts: Timeouts{
-			Connect: 5 * time.Second, FirstByte: 30 * time.Second, Answer: 5 * time.Minute, Idle: 30 * time.Second,
+			Connect: 5 * time.Second, TLS: 5 * time.Second, FirstByte: time.Minute, TTFT: 30 * time.Second, Answer: 5 * time.Minute, Idle: 30 * time.Second,
 			Total: 10 * time.Minute, EarlyHeaders: 10 * time.Second, KeepAlive: 15 * time.Second,
 		},
 		Routing: Routing{
 			ValueOfTime: 1, Temperature: scorer.DefaultSpread.Temperature, Exploration: scorer.DefaultSpread.Exploration,
 			Attempts: 10, MaxAnswerBytes: 32 << 20,
+		},
+		Dispatch: Dispatch{
+			OnSlow: "switch", Backoff: 200 * time.Millisecond, RetryBudget: 20, HedgeBudget: 5,
+			Breaker: Breaker{Failures: 5, Rate: 0.5, Attempts: 20, Window: 30 * time.Second, CoolDown: 6 * time.Second},
 		},
 		Statistics: Statistics{Window: 5 * time.Minute, Tick: time.Second},
 		Journal:    Journal{Keep: 10_000},
@@ -99,7 +129,7 @@ func defaults() *Settings {
 }
 
 // sections are the top-level keys of chaperone.toml, whoever reads them.
-var sections = []string{"include", "catalog", "server", "timeouts", "routing", "statistics", "journal", "scorers", "policy",
+var sections = []string{"include", "catalog", "server", "timeouts", "routing", "dispatch", "statistics", "journal", "scorers", "policy",
 	"organisations", "keys", "providers", "models", "endpoints", "aliases"}
 
 // teamSections are those of an included file: it speaks for one team and can only tighten.
@@ -112,7 +142,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	s := defaults()
 	var all config.Problems
 	for name, into := range map[string]any{
-		"include": &s.Include, "catalog": &s.Catalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing,
+		"include": &s.Include, "catalog": &s.Catalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch,
 		"statistics": &s.Statistics, "journal": &s.Journal, "scorers": &s.Scorers,
 	} {
 		all = append(all, doc.Decode(name, into)...)
@@ -145,7 +175,17 @@ func (r *Routing) spread() scorer.Spread {
 }
 
 func (s *Settings) limits() dispatch.Limits {
-	t := s.Timeouts
-	return dispatch.Limits{FirstByte: t.FirstByte, Answer: t.Answer, Idle: t.Idle, Total: t.Total,
-		EarlyHeaders: t.EarlyHeaders, KeepAlive: t.KeepAlive, Attempts: s.Routing.Attempts, AnswerBytes: s.Routing.MaxAnswerBytes}
+	t, d := s.Timeouts, s.Dispatch
+	return dispatch.Limits{
+		FirstByte: t.FirstByte, TTFT: t.TTFT, Answer: t.Answer, Idle: t.Idle, Total: t.Total,
+		EarlyHeaders: t.EarlyHeaders, KeepAlive: t.KeepAlive, Attempts: s.Routing.Attempts, AnswerBytes: s.Routing.MaxAnswerBytes,
+		MaxCost: catalog.Picodollars(d.MaxCost * float64(catalog.Dollar)),
+		OnSlow:  dispatch.OnSlow(d.OnSlow), Backoff: d.Backoff, RetryAfterWait: d.RetryAfterWait, RetryShare: d.RetryBudget / 100,
+		Hedge: d.Hedge, HedgeShare: d.HedgeBudget / 100,
+	}
+}
+
+func (s *Settings) breaker() telemetry.Breaker {
+	b := s.Dispatch.Breaker
+	return telemetry.Breaker{Consecutive: b.Failures, Rate: b.Rate, Least: b.Attempts, Window: b.Window, CoolDown: b.CoolDown}
 }

@@ -99,10 +99,12 @@ type endpointView struct {
 	MaxOutputTokens   *int64           `json:"max_completion_tokens"`
 	Pricing           pricing          `json:"pricing"`
 	Parameters        []string         `json:"supported_parameters"`
-	Status            int              `json:"status"`            // 0: ok, -1: resting after failures or a rate limit
-	Uptime            *float64         `json:"uptime_recent"`     // percent, over the statistics window
-	Latency           *percentilesView `json:"latency_recent"`    // TTFT, milliseconds
-	Throughput        *percentilesView `json:"throughput_recent"` // output tokens a second
+	Status            int              `json:"status"`                  // 0: ok, -1: resting after failures or a rate limit
+	Resting           string           `json:"resting,omitempty"`       // why: breaker_open, probing, announced_wait, rate_limited, no_headroom
+	RestingUntil      *string          `json:"resting_until,omitempty"` // RFC 3339
+	Uptime            *float64         `json:"uptime_recent"`           // percent, over the statistics window
+	Latency           *percentilesView `json:"latency_recent"`          // TTFT, milliseconds
+	Throughput        *percentilesView `json:"throughput_recent"`       // output tokens a second
 	ProcessingRegions []string         `json:"processing_regions"`
 	Jurisdiction      string           `json:"jurisdiction"`
 	Headquarters      string           `json:"headquarters"`
@@ -174,8 +176,12 @@ func viewEndpoint(ep route.Endpoint, now time.Time, detail string) endpointView 
 	if row.MaxOutputTokens > 0 {
 		v.MaxOutputTokens = &row.MaxOutputTokens
 	}
-	if ep.Stats.NotBefore.After(now) {
-		v.Status = -1
+	if ep.Rest.Why != "" {
+		v.Status, v.Resting = -1, ep.Rest.Why
+		if !ep.Rest.Until.IsZero() {
+			until := ep.Rest.Until.UTC().Format(time.RFC3339Nano)
+			v.RestingUntil = &until
+		}
 	}
 	if !math.IsNaN(ep.Stats.Uptime) {
 		percent := 100 * ep.Stats.Uptime

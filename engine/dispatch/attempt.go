@@ -1,24 +1,22 @@
 package dispatch
 
 import (
-	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"net/http/httptrace"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
-	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/provider"
+	"chaperone/engine/telemetry"
 	"chaperone/engine/wire"
 )
 
@@ -33,18 +31,26 @@ const errorBodyLimit = 64 << 10
 // malformedLimit is how many events of one stream may be unreadable before the attempt ends.
 const malformedLimit = 3
 
-// attempt is one permit carried to one endpoint with one credential. All of its state is its own.
+// attempt is one permit carried to one endpoint with one credential. All of its state is its own. It is opened on a goroutine
+// of its own; before and after that it belongs to its run's.
 type attempt struct {
-	r       *run
+	run     *run
+	option  *option
+	purpose string
 	permit  policy.Permit
 	row     *catalog.Row
 	dialect provider.Dialect
 	cred    catalog.Credential
+	trial   *telemetry.Trial
 	request *http.Request
 	sent    *sentBody
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer // cancels with errTooSlow until it is stopped
 	idle    *time.Timer // cancels with errSilent; armed after the commit
+
+	unusualAt time.Time // it takes longer than its endpoint usually does
+	slowAt    time.Time // its first content is late
+	late      bool      // a second attempt may run beside it
 
 	started      time.Time
 	ttft         time.Duration // 0: no content yet
@@ -52,24 +58,32 @@ type attempt struct {
 	status       int
 	reused       atomic.Bool // the connection had served before
 	firstByte    atomic.Bool
-	closed       bool
+	shaking      atomic.Bool // the TLS handshake is under way
+	body         io.ReadCloser
+	events       *wire.EventReader
 	chunk        wire.Chunk
 	usage        wire.Usage
 	finishReason string
+	finished     int64 // choices that have a finish reason
 	outputBytes  int
 	malformed    int
+	out          []byte // what is ready for the client: the whole answer, or the events up to the commit point
+	ended        bool   // the stream has come to its good end
+	fault        *Fault // why it gave no answer, or no whole one
 
 	edits []wire.Edit // of every event: id, model, provider
 }
 
-func (r *run) newAttempt(started time.Time, p policy.Permit, who *account.Principal, cred catalog.Credential) (*attempt, *Fault) {
+func (r *run) newAttempt(started time.Time, o *option, p policy.Permit, who *account.Principal, cred catalog.Credential, trial *telemetry.Trial) (*attempt, *Fault) {
 	row := p.Row()
-	ctx, cancel := context.WithCancelCause(r.ctx)
-	a := &attempt{r: r, permit: p, row: row, cred: cred, cancel: cancel, started: started}
+	ctx, cancel := context.WithCancelCause(r.work)
+	a := &attempt{run: r, option: o, permit: p, row: row, cred: cred, trial: trial, cancel: cancel, started: started}
 	var err error
 	if a.dialect, err = provider.ByName(row.Dialect); err == nil {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 			GotConn:              func(i httptrace.GotConnInfo) { a.reused.Store(i.Reused) },
+			TLSHandshakeStart:    func() { a.shaking.Store(true) },
+			TLSHandshakeDone:     func(_ tls.ConnectionState, err error) { a.shaking.Store(err != nil) },
 			GotFirstResponseByte: func() { a.firstByte.Store(true) },
 		})
 		a.request, err = a.dialect.Request(ctx, p, who, r.j.Plan.Request, cred)
@@ -96,25 +110,7 @@ func quoted(s string) []byte {
 	return b
 }
 
-// close ends the attempt, records it and tells statistics, once.
-func (a *attempt) close(f *Fault, moreKeys bool) {
-	if a.closed {
-		return
-	}
-	a.closed = true
-	a.release()
-	rec := journal.Attempt{
-		Row: a.row.ID, Provider: a.row.Provider.Name, ProviderID: a.row.Provider.ID, Tag: a.row.Tag, Model: a.row.Model.ID, Credential: a.cred.Name,
-		Generation: a.permit.Generation(), StartedMs: millis(a.started.Sub(a.r.started)), TTFTMs: millis(a.ttft),
-		DurationMs: millis(a.took), Outcome: "ok", Status: a.status, BodySent: a.sent.extent(), Usage: a.usage, Cost: a.cost(),
-	}
-	if f != nil {
-		rec.Outcome, rec.Scope = f.Kind, string(f.Scope)
-	}
-	a.r.record.Attempts = append(a.r.record.Attempts, rec)
-	a.r.observe(a, f, moreKeys)
-}
-
+// release lets go of the connection and the timers.
 func (a *attempt) release() {
 	if a.took == 0 {
 		a.took = time.Since(a.started)
@@ -126,247 +122,64 @@ func (a *attempt) release() {
 		a.idle.Stop()
 	}
 	a.cancel(nil)
+	if a.body != nil {
+		a.body.Close()
+	}
 }
 
-// within arms the timer of the attempt, which also keeps it inside the budget of the request.
+// within arms the timer of the attempt.
 func (a *attempt) within(limit time.Duration) {
-	limit = min(limit, time.Until(a.r.deadline))
 	a.timer = time.AfterFunc(limit, func() { a.cancel(errTooSlow) })
 }
 
 // send gets a response with status 200, or the fault.
 func (a *attempt) send() (*http.Response, *Fault) {
-	resp, err := a.r.d.transport.RoundTrip(a.request)
+	resp, err := a.run.d.transport.RoundTrip(a.request)
 	if err != nil {
 		return nil, a.broken(err, "connect")
 	}
-	a.status = resp.StatusCode
+	a.body, a.status = resp.Body, resp.StatusCode
+	a.trial.Learn(provider.Headroom(resp.Header, time.Now()), time.Now())
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
 	}
-	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what came before an error is all there is to read
-	f := classify(resp.StatusCode, resp.Header, wire.ScanError(body), time.Now())
-	f.Message = a.scrub(f.Message)
-	return nil, f
+	return nil, a.scrubbed(classify(resp.StatusCode, resp.Header, wire.ScanError(body), time.Now()))
 }
 
 // broken is the fault of a failed round trip or read.
 func (a *attempt) broken(err error, otherwise string) *Fault {
 	switch cause := context.Cause(a.request.Context()); {
+	case a.run.ctx.Err() != nil:
+		return fault("cancelled", a.status, "")
 	case errors.Is(cause, errTooSlow):
 		return fault("timeout", a.status, "")
 	case errors.Is(cause, errSilent):
 		return fault("idle", a.status, "")
-	case a.r.ctx.Err() != nil:
-		return fault("cancelled", a.status, "")
+	case errors.Is(cause, errSlow):
+		return fault("slow", a.status, "")
+	case errors.Is(cause, errOutpaced):
+		return fault("outpaced", a.status, "")
+	case errors.Is(cause, errDeadline):
+		return fault("deadline", a.status, "")
 	}
-	if otherwise == "connect" && a.reused.Load() && !a.firstByte.Load() {
-		f := fault("stale", 0, "")
-		f.reused = true
-		return f
+	switch {
+	case otherwise == "connect" && a.shaking.Load():
+		return fault("tls", 0, "")
+	case otherwise == "connect" && a.reused.Load() && !a.firstByte.Load():
+		return fault("stale", 0, "")
 	}
 	return fault(otherwise, a.status, "")
 }
 
-// scrub takes every secret of the row's credentials out of a provider's words.
-func (a *attempt) scrub(s string) string {
+// scrubbed takes every secret of the row's credentials out of a provider's words.
+func (a *attempt) scrubbed(f *Fault) *Fault {
 	for _, c := range a.row.Group.Credentials {
 		if secret := c.Secret.Reveal(); secret != "" {
-			s = strings.ReplaceAll(s, secret, "[redacted]")
+			f.Message = strings.ReplaceAll(f.Message, secret, "[redacted]")
 		}
 	}
-	return s
-}
-
-// whole gets an answer that is not streamed.
-func (a *attempt) whole() ([]byte, *Fault) {
-	a.within(a.r.j.Limits.Answer)
-	resp, f := a.send()
-	if f != nil {
-		return nil, f
-	}
-	defer resp.Body.Close()
-	limit := a.r.j.Limits.AnswerBytes
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
-	switch {
-	case err != nil:
-		return nil, a.broken(err, "cut")
-	case len(body) > limit, resp.Header.Get("Content-Encoding") != "", !isType(resp, "application/json"):
-		return nil, fault("bad_answer", a.status, "")
-	case len(bytes.TrimSpace(body)) == 0:
-		return nil, fault("empty_answer", a.status, "")
-	case a.dialect.Answer(body, &a.chunk) != nil:
-		return nil, fault("bad_answer", a.status, "")
-	case a.chunk.Err != nil:
-		f := inBand(a.chunk.Err, time.Now())
-		f.Message = a.scrub(f.Message)
-		return nil, f
-	case !a.chunk.Commits:
-		return nil, fault("empty_answer", a.status, "")
-	}
-	a.note()
-	a.took = time.Since(a.started)
-	body = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel(body)...)
-	a.ended(nil, nil)
-	return body, nil
-}
-
-// streamed relays events into s. Before the commit point nothing has left; after it the attempt returns nil, and how it
-// ended is in the stream and the record.
-func (a *attempt) streamed(s *Stream) *Fault {
-	a.within(a.r.j.Limits.FirstByte)
-	resp, f := a.send()
-	if f != nil {
-		return f
-	}
-	defer resp.Body.Close()
-	if resp.Header.Get("Content-Encoding") != "" || !isType(resp, "text/event-stream") {
-		return a.notStream(resp)
-	}
-	events := wire.NewEventReader(resp.Body, a.r.j.Limits.AnswerBytes)
-	out, ok := s.buffer()
-	if !ok {
-		return fault("cancelled", a.status, "")
-	}
-	committed := false
-	// back returns the buffer of an attempt that goes nowhere.
-	back := func(f *Fault) *Fault {
-		s.free <- out[:0]
-		return f
-	}
-	for {
-		if committed {
-			a.idle.Reset(a.idleLimit())
-		}
-		ev, err := events.Next()
-		if committed {
-			a.idle.Stop()
-		}
-		kind := provider.Data
-		switch {
-		case err == io.EOF && a.finishReason != "":
-			kind = provider.End // no end mark, but a finish reason and a clean end: finished normally
-		case err != nil:
-			f := a.broken(err, "cut")
-			if !committed {
-				return back(f)
-			}
-			return a.died(s, f)
-		default:
-			var unreadable error
-			if kind, unreadable = a.dialect.Event(ev, &a.chunk); unreadable != nil {
-				if a.malformed++; a.malformed <= malformedLimit {
-					continue
-				}
-				f := fault("bad_answer", a.status, "")
-				if !committed {
-					return back(f)
-				}
-				return a.died(s, f)
-			}
-		}
-		switch kind {
-		case provider.End:
-			if !committed && a.finishReason == "" {
-				return back(fault("empty_answer", a.status, ""))
-			}
-			a.took = time.Since(a.started)
-			if !committed {
-				s.commit()
-			} else if out, ok = s.buffer(); !ok {
-				return a.abandoned()
-			}
-			a.ended(nil, nil)
-			s.emit(append(out, "data: [DONE]\n\n"...))
-			return nil
-		case provider.Comment:
-			if !committed {
-				continue // nothing that a client needs, and a provider may send any number
-			}
-			if out, ok = s.buffer(); !ok {
-				return a.abandoned()
-			}
-			out = append(out, ev.Raw...)
-		case provider.Data:
-			if a.chunk.Err != nil {
-				f := inBand(a.chunk.Err, time.Now())
-				f.Message = a.scrub(f.Message)
-				if !committed {
-					return back(f)
-				}
-				return a.died(s, f)
-			}
-			a.note()
-			if committed {
-				if out, ok = s.buffer(); !ok {
-					return a.abandoned()
-				}
-			}
-			out = a.appendData(out, ev)
-			if !committed {
-				if len(out) > a.r.j.Limits.AnswerBytes {
-					return back(fault("bad_answer", a.status, ""))
-				}
-				if !a.chunk.Commits {
-					continue
-				}
-				committed = true
-				a.ttft = time.Since(a.started)
-				a.timer.Stop()
-				a.idle = time.AfterFunc(a.idleLimit(), func() { a.cancel(errSilent) })
-				s.commit()
-			}
-		}
-		if !s.emit(out) {
-			return a.abandoned()
-		}
-	}
-}
-
-func (a *attempt) idleLimit() time.Duration {
-	return min(a.r.j.Limits.Idle, time.Until(a.r.deadline))
-}
-
-// notStream reads a 200 that is no event stream: an error object more often than not.
-func (a *attempt) notStream(resp *http.Response) *Fault {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what came before an error is all there is to read
-	if ue := wire.ScanError(body); ue != nil {
-		f := inBand(ue, time.Now())
-		f.Message = a.scrub(f.Message)
-		return f
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return fault("empty_answer", a.status, "")
-	}
-	return fault("bad_answer", a.status, "")
-}
-
-// died ends a stream after the commit point with the in-band error event.
-func (a *attempt) died(s *Stream, f *Fault) *Fault {
-	a.took = time.Since(a.started)
-	if f.Scope == OfClient {
-		return a.abandoned()
-	}
-	a.r.faults = append(a.r.faults, failed{a.row, f})
-	err := a.r.said(&a.r.faults[len(a.r.faults)-1])
-	a.ended(f, err)
-	a.r.emitError(err)
-	return nil
-}
-
-// abandoned ends a stream whose client has gone.
-func (a *attempt) abandoned() *Fault {
-	a.took = time.Since(a.started)
-	a.ended(fault("cancelled", a.status, ""), clientGone())
-	return nil
-}
-
-// ended finishes the request with this attempt, before its last byte is handed over: whoever has read the whole answer finds
-// its record.
-func (a *attempt) ended(f *Fault, err *wire.Error) {
-	a.close(f, false)
-	a.r.finish(err, a)
+	return f
 }
 
 // note adds what a chunk says to what is known of the answer.
@@ -376,9 +189,13 @@ func (a *attempt) note() {
 	}
 	if a.chunk.FinishReason != "" {
 		a.finishReason = a.chunk.FinishReason
+		a.finished++
 	}
 	a.outputBytes += a.chunk.OutputBytes
 }
+
+// complete says whether every choice has its finish reason.
+func (a *attempt) complete() bool { return a.finished >= max(a.run.j.Plan.Request.N, 1) }
 
 // outputTokens is what the provider counted, or an estimate where it said nothing.
 func (a *attempt) outputTokens() int64 {
@@ -395,53 +212,9 @@ func (a *attempt) cost() catalog.Picodollars {
 		if a.outputBytes == 0 {
 			return 0
 		}
-		u.PromptTokens, u.CompletionTokens = a.r.j.Plan.Request.PromptTokens, a.outputTokens()
+		u.PromptTokens, u.CompletionTokens = a.run.j.Plan.Request.PromptTokens, a.outputTokens()
 	}
 	return a.row.Prices.Cost(u.PromptTokens, u.CachedTokens, u.CacheWriteTokens, u.CompletionTokens, 0)
-}
-
-// relabel says who really served, and what it cost where data holds the usage. A provider that hides its usage in another
-// place has it put where clients look.
-func (a *attempt) relabel(data []byte) []wire.Edit {
-	u := a.chunk.Usage
-	if !u.Known {
-		return a.edits
-	}
-	edits := append(a.edits[:len(a.edits):len(a.edits)], wire.Edit{Field: "usage.cost", Value: []byte(a.cost().String())})
-	if !a.chunk.Has(data, "usage") {
-		for _, count := range []struct {
-			field string
-			n     int64
-		}{
-			{"usage.prompt_tokens", u.PromptTokens}, {"usage.completion_tokens", u.CompletionTokens},
-			{"usage.total_tokens", u.PromptTokens + u.CompletionTokens},
-		} {
-			edits = append(edits, wire.Edit{Field: count.field, Value: strconv.AppendInt(nil, count.n, 10)})
-		}
-	}
-	return edits
-}
-
-// appendData appends a data event with the labels of this router.
-func (a *attempt) appendData(dst []byte, ev wire.Event) []byte {
-	if len(ev.Name) > 0 {
-		dst = append(append(append(dst, "event: "...), ev.Name...), '\n')
-	}
-	dst = append(dst, "data: "...)
-	start := len(dst)
-	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel(ev.Data)...)
-	// Data of several lines was joined with newlines, which in JSON can only stand between tokens.
-	for i := start; i < len(dst); i++ {
-		if dst[i] == '\n' || dst[i] == '\r' {
-			dst[i] = ' '
-		}
-	}
-	return append(dst, "\n\n"...)
-}
-
-func isType(resp *http.Response, want string) bool {
-	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return err == nil && t == want
 }
 
 // sentBody counts what the transport has taken of a request body.

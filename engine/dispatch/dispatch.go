@@ -16,17 +16,37 @@ import (
 	"chaperone/engine/wire"
 )
 
-// Limits bound one request in time and attempts. Every duration is positive.
+// Limits bound one request in time, attempts and money. Every duration but RetryAfterWait is positive.
 type Limits struct {
-	FirstByte    time.Duration // streaming: from the start of an attempt to its first content
+	FirstByte    time.Duration // streaming: from the start of an attempt to the head of its answer
+	TTFT         time.Duration // streaming: from the start of an attempt to its first content; OnSlow says what happens then
 	Answer       time.Duration // not streaming: from the start of an attempt to its whole answer
 	Idle         time.Duration // between two events of a stream
-	Total        time.Duration // the whole request, fallbacks included
+	Total        time.Duration // the whole request, with every attempt and wait
 	EarlyHeaders time.Duration // streaming: after this long without content the client gets status and headers all the same
 	KeepAlive    time.Duration // a comment is sent when a stream has been silent this long
-	Attempts     int           // the most attempts of one request
-	AnswerBytes  int           // the longest answer, or event of a stream, that is read
+
+	Attempts    int                 // the most attempts of one request
+	AnswerBytes int                 // the longest answer, or event of a stream, that is read
+	MaxCost     catalog.Picodollars // that all attempts together may cost; 0: no limit
+
+	OnSlow         OnSlow
+	Backoff        time.Duration // the longest wait before a retry at the same endpoint that nobody has announced
+	RetryAfterWait time.Duration // an announced wait up to this long is preferred to another endpoint
+	RetryShare     float64       // of all requests, 0…1: how many retries there may be
+	Hedge          bool          // start a second endpoint when the first takes longer than it usually does
+	HedgeShare     float64       // of all requests, 0…1: how many hedges there may be
 }
+
+// OnSlow is what happens when an answer has not begun within Limits.TTFT and there is another endpoint to try.
+type OnSlow string
+
+// The choices.
+const (
+	Switch OnSlow = "switch" // give it up and try the next
+	Hedge  OnSlow = "hedge"  // start the next as well; whichever begins first answers
+	Wait   OnSlow = "wait"   // go on waiting
+)
 
 // Job is one plan to be carried out.
 type Job struct {
@@ -35,6 +55,10 @@ type Job struct {
 	// Recheck is asked before every attempt with the permit of the plan. It returns the permit that the newest snapshot
 	// gives for the same row, or an error: ErrKeyRevoked ends the request, any other skips the row.
 	Recheck func(context.Context, policy.Permit) (policy.Permit, *account.Principal, error)
+	// Health is shared by all requests.
+	Health *telemetry.Health
+	// HedgeAfter is when an attempt at a row takes longer than it usually does; 0: not known.
+	HedgeAfter func(*catalog.Row) time.Duration
 	// Observe gets how each attempt ended.
 	Observe func(*catalog.Row, telemetry.Outcome)
 	// Finish gets the record when the outcome is known, before the last byte is handed to the client.
@@ -52,11 +76,16 @@ type Response struct {
 // Dispatcher sends permitted requests to providers. It is safe for concurrent use and outlives reloads.
 type Dispatcher struct {
 	transport http.RoundTripper
+	retries   allowance
+	hedges    allowance
 }
 
-// New makes a dispatcher. connect bounds dialling and, again, the TLS handshake.
-func New(connect time.Duration) *Dispatcher {
-	return &Dispatcher{transport: newTransport(connect)}
+// New makes a dispatcher. connect bounds dialling, tls the handshake after it.
+func New(connect, tls time.Duration) *Dispatcher {
+	return &Dispatcher{
+		transport: newTransport(connect, tls),
+		retries:   allowance{left: retryReserve, reserve: retryReserve},
+	}
 }
 
 // Close closes idle connections to providers.
@@ -67,6 +96,10 @@ func (d *Dispatcher) Close() {
 // Do carries j out. It returns when the answer is whole, when a stream has committed or its headers are due, or when nothing
 // is left to try. ctx ends the request until Do returns; from then on Stream.Close does. The error is a *wire.Error.
 func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
+	d.retries.earn(j.Limits.RetryShare)
+	if j.Limits.Hedge || j.Limits.OnSlow == Hedge {
+		d.hedges.earn(j.Limits.HedgeShare)
+	}
 	r := newRun(d, j)
 	detach := context.AfterFunc(ctx, func() { r.cancel(errClientGone) })
 	defer detach()

@@ -29,13 +29,15 @@ type Fault struct {
 	Status     int    // the provider's HTTP status; 0: none came
 	Message    string // the provider's words, without secrets; for the client of this request alone, never kept
 	RetryAfter time.Duration
-	reused     bool // a kept connection had gone stale before a byte came back: says nothing about the endpoint
 }
 
-// kind describes one kind of fault: whom it concerns, how it is said to a client when nothing else worked, and how telling
-// it is beside others (higher wins).
+// kind describes one kind of fault: whom it concerns, whether it speaks against the health of whom it concerns, whether the
+// same endpoint is quickly tried once more, how it is said to a client when nothing else worked, and how telling it is beside
+// others (higher wins).
 type kind struct {
 	scope   Scope
+	health  bool
+	again   bool
 	status  int
 	errType string
 	telling int
@@ -44,26 +46,31 @@ type kind struct {
 
 // kinds is the whole table. A kind that is not here does not exist.
 var kinds = map[string]kind{
-	"connect":         {OfEndpoint, 502, "provider_unavailable", 1, "could not be reached"},
-	"stale":           {OfEndpoint, 502, "provider_unavailable", 1, "closed a kept connection"},
-	"server_error":    {OfEndpoint, 502, "provider_unavailable", 3, "answered with a server error"},
-	"overloaded":      {OfEndpoint, 503, "provider_overloaded", 5, "is overloaded"},
-	"timeout":         {OfEndpoint, 504, "timeout", 4, "did not answer in time"},
-	"redirect":        {OfEndpoint, 502, "provider_unavailable", 2, "answered with a redirect, which is never followed"},
-	"bad_answer":      {OfEndpoint, 502, "provider_unavailable", 2, "gave an answer that cannot be read"},
-	"empty_answer":    {OfEndpoint, 502, "provider_unavailable", 2, "gave an empty answer"},
-	"cut":             {OfEndpoint, 502, "provider_unavailable", 3, "broke off in the middle of its answer"},
-	"idle":            {OfEndpoint, 504, "timeout", 4, "fell silent in the middle of its answer"},
-	"unknown_model":   {OfEndpoint, 502, "provider_unavailable", 2, "does not know the model"},
-	"unsupported":     {OfEndpoint, 502, "provider_unavailable", 6, "does not support a parameter of the request"},
-	"rate_limited":    {OfCredential, 429, "rate_limit_exceeded", 7, "is rate limited"},
-	"credential":      {OfCredential, 502, "provider_unavailable", 2, "refused the router's credential"},
-	"context_length":  {OfModel, 400, "context_length_exceeded", 8, "cannot take a request this long"},
-	"content_policy":  {OfRequest, 0, "content_policy_violation", 10, "refused the content"},
-	"invalid_request": {OfRequest, 0, "invalid_request", 9, "says that the request is wrong"},
-	"newly_denied":    {OfRouter, 503, "provider_unavailable", 0, "is no longer permitted"},
-	"cancelled":       {OfClient, 499, "cancelled", 0, "was cancelled by the client"},
-	"not_sent":        {OfRouter, 500, "server", 0, "could not be asked"},
+	"connect":         {OfEndpoint, true, false, 502, "provider_unavailable", 1, "could not be reached"},
+	"tls":             {OfEndpoint, true, false, 502, "provider_unavailable", 1, "could not be reached over TLS"},
+	"stale":           {OfEndpoint, false, true, 502, "provider_unavailable", 1, "closed a kept connection"},
+	"server_error":    {OfEndpoint, true, true, 502, "provider_unavailable", 3, "answered with a server error"},
+	"overloaded":      {OfEndpoint, true, false, 503, "provider_overloaded", 5, "is overloaded"},
+	"timeout":         {OfEndpoint, true, false, 504, "timeout", 4, "did not answer in time"},
+	"slow":            {OfEndpoint, true, false, 504, "timeout", 4, "was given up for being slow"},
+	"redirect":        {OfEndpoint, true, true, 502, "provider_unavailable", 2, "answered with a redirect, which is never followed"},
+	"bad_answer":      {OfEndpoint, true, true, 502, "provider_unavailable", 2, "gave an answer that cannot be read"},
+	"empty_answer":    {OfEndpoint, true, true, 502, "provider_unavailable", 2, "gave an empty answer"},
+	"cut":             {OfEndpoint, true, false, 502, "provider_unavailable", 3, "broke off in the middle of its answer"},
+	"idle":            {OfEndpoint, true, false, 504, "timeout", 4, "fell silent in the middle of its answer"},
+	"unknown_model":   {OfEndpoint, false, false, 502, "provider_unavailable", 2, "does not know the model"},
+	"unsupported":     {OfEndpoint, false, false, 502, "provider_unavailable", 6, "does not support a parameter of the request"},
+	"rate_limited":    {OfCredential, false, false, 429, "rate_limit_exceeded", 7, "is rate limited"},
+	"credential":      {OfCredential, true, false, 502, "provider_unavailable", 2, "refused the router's credential"},
+	"context_length":  {OfModel, false, false, 400, "context_length_exceeded", 8, "cannot take a request this long"},
+	"content_policy":  {OfRequest, false, false, 0, "content_policy_violation", 10, "refused the content"},
+	"invalid_request": {OfRequest, false, false, 0, "invalid_request", 9, "says that the request is wrong"},
+	"newly_denied":    {OfRouter, false, false, 503, "provider_unavailable", 0, "is no longer permitted"},
+	"too_dear":        {OfRouter, false, false, 402, "payment_required", 0, "could cost more than is left of what this request may cost"},
+	"outpaced":        {OfRouter, false, false, 502, "provider_unavailable", 0, "was given up when another answered first"},
+	"deadline":        {OfRouter, false, false, 504, "timeout", 4, "had not answered when the time for this request was over"},
+	"cancelled":       {OfClient, false, false, 499, "cancelled", 0, "was cancelled by the client"},
+	"not_sent":        {OfRouter, false, false, 500, "server", 0, "could not be asked"},
 }
 
 func fault(kindName string, status int, message string) *Fault {

@@ -3,9 +3,9 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"chaperone/engine/catalog"
@@ -18,24 +18,47 @@ import (
 // ErrKeyRevoked is what Job.Recheck returns where the key of a running request is no longer good.
 var ErrKeyRevoked = errors.New("the API key was revoked while the request ran")
 
-var errClientGone = errors.New("the client is gone")
+var (
+	errClientGone = errors.New("the client is gone")
+	errDeadline   = errors.New("the time for the request is over")
+	errSlow       = errors.New("given up for being slow")
+	errOutpaced   = errors.New("another attempt was faster")
+)
 
-// run is one job while it is carried out. It belongs to one goroutine; nothing of one attempt outlives it in here but its
-// record.
+// run is one job while it is carried out. It belongs to one goroutine, which launches attempts, each on a goroutine of its
+// own up to its commit point, and takes them back. Nothing of one attempt outlives it in here but its record and its fault.
 type run struct {
 	d      *Dispatcher
 	j      Job
 	ctx    context.Context // ends when the client goes away, and only then
 	cancel context.CancelCauseFunc
+	work   context.Context // what attempts run in: ends with ctx, and at the deadline
+	stop   context.CancelFunc
 	stream *Stream // nil where the answer is not streamed
 
 	started  time.Time
 	deadline time.Time
 	random   *rand.Rand
+	tokens   int64 // that the request is taken to use of a provider's limits
 
-	record   *journal.Record
-	faults   []failed
-	tooShort int64 // rows with a shorter context than this cannot take the request
+	options   []option
+	again     *option // whose quick retry is due
+	active    []*attempt
+	results   chan *attempt // at their commit point, or with a fault
+	slow      *time.Timer   // of the newest attempt
+	launched  int
+	committed bool // the client has content
+
+	record *journal.Record
+	faults []failed
+	over   *wire.Error // ends the request whatever is left to try
+}
+
+// errand is what attempts are sent for.
+type errand struct {
+	open  func(*attempt) *Fault    // carries one to its commit point
+	suits func(policy.Permit) bool // nil: every permit does
+	spent map[*option]bool         // options that are out for this errand alone
 }
 
 // failed is a fault with the row that it happened at.
@@ -49,37 +72,276 @@ func newRun(d *Dispatcher, j Job) *run {
 	now := time.Now()
 	r := &run{
 		d: d, j: j, ctx: ctx, cancel: cancel, started: now, deadline: now.Add(j.Limits.Total),
-		random: rand.New(rand.NewPCG(j.Plan.Seed, 0)), record: journal.Of(j.Plan),
+		random: rand.New(rand.NewPCG(j.Plan.Seed, 0)), record: journal.Of(j.Plan), results: make(chan *attempt, 2),
+		tokens: j.Plan.Request.PromptTokens + j.Plan.Request.MaxOutputTokens,
 	}
+	r.work, r.stop = context.WithDeadlineCause(ctx, r.deadline, errDeadline)
 	r.record.Dispatched = true
+	r.options = r.makeOptions()
 	return r
 }
 
 // whole carries the job out without streaming.
 func (r *run) whole() ([]byte, error) {
-	var body []byte
-	err := r.attempts(func(a *attempt) *Fault {
-		b, f := a.whole()
-		body = b
-		return f
-	})
-	if err != nil {
+	defer r.end()
+	a := r.win(&errand{open: (*attempt).openWhole})
+	if a == nil {
+		err := r.lost()
+		r.finish(err, nil)
 		return nil, err
 	}
-	return body, nil
+	r.close(a)
+	r.finish(nil, a)
+	return a.out, nil
 }
 
 // streamed carries it out into r.stream, whose chunks it closes.
 func (r *run) streamed() {
 	defer close(r.stream.chunks)
-	defer r.cancel(nil)
-	err := r.attempts(func(a *attempt) *Fault { return a.streamed(r.stream) })
-	if err == nil {
+	defer r.end()
+	a := r.win(&errand{open: (*attempt).openStream})
+	if a == nil {
+		err := r.lost()
+		r.finish(err, nil)
+		if r.stream.fail(err) {
+			r.emitError(err)
+		}
 		return
 	}
-	if r.stream.fail(err) {
+	r.committed = true
+	r.stream.commit()
+	a.fault = a.relay(r.stream)
+	r.close(a)
+	switch {
+	case a.fault == nil:
+		// Whoever has read the whole answer finds its record.
+		r.finish(nil, a)
+		if b, ok := r.stream.buffer(); ok {
+			r.stream.emit(append(b, "data: [DONE]\n\n"...))
+		}
+	case a.fault.Scope == OfClient:
+		r.finish(clientGone(), a)
+	default:
+		r.faults = append(r.faults, failed{a.row, a.fault})
+		err := r.said(&r.faults[len(r.faults)-1])
+		r.finish(err, a)
 		r.emitError(err)
 	}
+}
+
+// end lets go of everything that the run holds.
+func (r *run) end() {
+	r.stop()
+	r.cancel(nil)
+	if r.slow != nil {
+		r.slow.Stop()
+	}
+}
+
+// win tries until an attempt has reached its commit point; nil where none will.
+func (r *run) win(e *errand) *attempt {
+	for {
+		if len(r.active) == 0 && !r.next(e) {
+			return nil
+		}
+		select {
+		case a := <-r.results:
+			r.active = slices.DeleteFunc(r.active, func(b *attempt) bool { return a == b })
+			if a.fault == nil {
+				for _, loser := range r.active {
+					loser.cancel(errOutpaced)
+				}
+				a.trial.Committed()
+				return a
+			}
+			r.close(a)
+			r.learn(e, a)
+			if r.over != nil {
+				return nil
+			}
+			if len(r.active) == 1 && r.active[0].late {
+				r.hedge(e)
+			}
+		case <-r.slow.C:
+			r.late(e)
+		}
+	}
+}
+
+// next launches one attempt, waiting first where all that is left has announced a wait; false where nothing is left.
+func (r *run) next(e *errand) bool {
+	for r.work.Err() == nil && r.launched < r.j.Limits.Attempts {
+		c := r.pick(e)
+		switch {
+		case c.option != nil:
+			if r.launch(e, c) {
+				return true
+			}
+			if r.over != nil {
+				return false
+			}
+		case c.rest == nil:
+			return false
+		case !c.until.Before(r.deadline):
+			if !slices.ContainsFunc(r.faults, func(f failed) bool { return f.row.ID == c.rest.row().ID }) {
+				r.faults = append(r.faults, failed{c.rest.row(), r.waiting(c)})
+			}
+			return false
+		default:
+			r.pause(time.Until(c.until))
+		}
+	}
+	return false
+}
+
+// waiting is the fault of an option that may not be tried yet, which no attempt was made at.
+func (r *run) waiting(c choice) *Fault {
+	name := "overloaded"
+	if r.rest(c.rest, time.Now()).Why == telemetry.RestLimited {
+		name = "rate_limited"
+	}
+	f := fault(name, 0, "")
+	f.RetryAfter = time.Until(c.until)
+	return f
+}
+
+// pause waits, unless the request ends.
+func (r *run) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.work.Done():
+	}
+}
+
+// launch begins an attempt; false where the option turns out to be none. No attempt is made without a permit that was
+// rechecked for the row that it goes to.
+func (r *run) launch(e *errand, c choice) bool {
+	o := c.option
+	again := r.again == o
+	r.again = nil
+	// What has failed, or is known to fail, is only tried as far as retries may add to traffic.
+	if repeats := o.tries > 0 || c.force && r.launched > 0; repeats && !(again && o.stale) && !r.d.retries.spend() {
+		o.out = true
+		return false
+	}
+	if again && !o.stale {
+		r.pause(r.jitter(1))
+	}
+	// Taken before the check: a snapshot that was in force by then has been asked.
+	started := time.Now()
+	permit, who, why := r.j.Recheck(r.ctx, o.permit)
+	if why != nil {
+		if errors.Is(why, ErrKeyRevoked) {
+			r.over = &wire.Error{Status: http.StatusUnauthorized, Type: "authentication",
+				Message: "the API key was revoked while the request ran; ask for a new key"}
+			return false
+		}
+		r.faults = append(r.faults, failed{o.row(), fault("newly_denied", 0, "")})
+		r.drop(func(row *catalog.Row) bool { return row == o.row() })
+		return false
+	}
+	cred, ok := inForce(permit.Row().Group, o.credential)
+	if !ok || !r.mayShow(permit) || len(r.active) > 0 && permit.Obligations().NoHedge {
+		o.out = true
+		return false
+	}
+	if !r.affordable(permit) {
+		r.faults = append(r.faults, failed{permit.Row(), fault("too_dear", 0, "")})
+		o.out = true
+		return false
+	}
+	trial, _ := r.j.Health.Begin(o.row(), o.credential.Name, r.tokens, time.Now(), c.force)
+	if trial == nil {
+		return false // another request was faster: choose again
+	}
+	a, f := r.newAttempt(started, o, permit, who, cred, trial)
+	if f != nil {
+		trial.Released()
+		r.faults = append(r.faults, failed{permit.Row(), f})
+		o.out = true
+		return false
+	}
+	a.purpose = r.purposeOf(o)
+	o.tries++
+	o.stale = false
+	r.launched++
+	r.active = append(r.active, a)
+	r.watch(a)
+	go func() {
+		a.fault = e.open(a)
+		r.results <- a
+	}()
+	return true
+}
+
+// inForce is the credential as the group has it now; false where it has been withdrawn.
+func inForce(g *catalog.CredentialGroup, c catalog.Credential) (catalog.Credential, bool) {
+	if g.NoAuth {
+		return catalog.Credential{}, true
+	}
+	i := slices.IndexFunc(g.Credentials, func(now catalog.Credential) bool { return now.Name == c.Name })
+	if i < 0 {
+		return c, false
+	}
+	return g.Credentials[i], true
+}
+
+// purposeOf says what the attempt that is about to begin is for, for the record.
+func (r *run) purposeOf(o *option) string {
+	switch {
+	case len(r.active) > 0:
+		return journal.ForHedge
+	case o.tries > 0:
+		return journal.ForRetry
+	case r.launched > 0:
+		return journal.ForFallback
+	}
+	return journal.ForAnswer
+}
+
+// jitter is a random wait (full jitter) that may be the longer the more has been tried.
+func (r *run) jitter(tries int) time.Duration {
+	return time.Duration(r.random.Int64N(int64(r.j.Limits.Backoff)<<min(tries-1, 6) + 1))
+}
+
+// learn draws the consequences of a fault for what is tried next.
+func (r *run) learn(e *errand, a *attempt) {
+	f, o := a.fault, a.option
+	r.faults = append(r.faults, failed{a.row, f})
+	k := kinds[f.Kind]
+	switch {
+	case f.Scope == OfClient:
+		r.over = clientGone()
+	case f.Scope == OfRequest:
+		r.over = r.exhausted()
+	case f.Kind == "rate_limited", f.Kind == "overloaded" && f.RetryAfter > 0:
+		// It rests in Health until the announced time, and is tried again where that comes soon enough.
+	case f.Scope == OfCredential:
+		o.out = true
+	case f.Scope == OfModel:
+		r.drop(func(row *catalog.Row) bool {
+			return row == a.row || row.ContextLength > 0 && row.ContextLength < a.row.ContextLength
+		})
+	case k.again && o.tries == 1:
+		r.again, o.stale = o, f.Kind == "stale"
+	case f.Kind == "timeout", f.Kind == "slow":
+		r.drop(func(row *catalog.Row) bool { return sameEndpoint(row, a.row) })
+	default:
+		r.drop(func(row *catalog.Row) bool { return row.ID == a.row.ID })
+	}
+}
+
+// lost is why no attempt has answered.
+func (r *run) lost() *wire.Error {
+	switch {
+	case r.ctx.Err() != nil:
+		return clientGone()
+	case r.over != nil:
+		return r.over
+	}
+	return r.exhausted()
 }
 
 // emitError ends a stream that the client already has: the documented event, and no end mark.
@@ -89,215 +351,4 @@ func (r *run) emitError(err *wire.Error) {
 		provider := r.record.Outcome.Provider
 		r.stream.emit(wire.AppendEvent(b, err, p.ID, p.Request.Model, provider, p.At.Unix()))
 	}
-}
-
-// attempts tries the permits of the plan in order until one answers. Once an attempt has committed there is no other: its
-// try returns nil, whatever came after.
-func (r *run) attempts(try func(*attempt) *Fault) *wire.Error {
-	for _, permit := range r.j.Plan.Permits {
-		if row := permit.Row(); row.ContextLength > 0 && row.ContextLength < r.tooShort {
-			continue
-		}
-		if done, err := r.row(permit, try); done {
-			return err
-		}
-	}
-	err := r.exhausted()
-	r.finish(err, nil)
-	return err
-}
-
-// row tries one permit with each credential that its row has. done: the request is over.
-func (r *run) row(permit policy.Permit, try func(*attempt) *Fault) (done bool, err *wire.Error) {
-	if !r.mayShow(permit) {
-		return false, nil
-	}
-	credentials := r.credentials(permit.Row().Group)
-	stale := false
-	for i := 0; i < len(credentials); i++ {
-		if r.ctx.Err() != nil {
-			return true, r.end(clientGone())
-		}
-		if len(r.record.Attempts) >= r.j.Limits.Attempts || !time.Now().Before(r.deadline) {
-			return true, r.end(r.exhausted())
-		}
-		// Taken before the check: a snapshot that was in force by then has been asked.
-		started := time.Now()
-		now, who, why := r.j.Recheck(r.ctx, permit)
-		if why != nil {
-			if errors.Is(why, ErrKeyRevoked) {
-				return true, r.end(&wire.Error{Status: http.StatusUnauthorized, Type: "authentication",
-					Message: "the API key was revoked while the request ran; ask for a new key"})
-			}
-			r.faults = append(r.faults, failed{permit.Row(), fault("newly_denied", 0, "")})
-			return false, nil
-		}
-		a, f := r.newAttempt(started, now, who, credentials[i])
-		if f == nil {
-			f = try(a)
-			a.close(f, i+1 < len(credentials))
-		}
-		if f == nil {
-			return true, nil
-		}
-		r.faults = append(r.faults, failed{now.Row(), f})
-		switch f.Scope {
-		case OfClient:
-			return true, r.end(clientGone())
-		case OfRequest:
-			return true, r.end(r.exhausted())
-		case OfModel:
-			r.tooShort = max(r.tooShort, now.Row().ContextLength)
-			return false, nil
-		case OfCredential:
-			continue
-		}
-		if f.reused && !stale {
-			stale = true // the provider closed a kept connection: one more try, on a fresh one
-			i--
-			continue
-		}
-		return false, nil
-	}
-	return false, nil
-}
-
-// mayShow says whether the body may be shown to the permit's provider, given how many have seen it.
-func (r *run) mayShow(p policy.Permit) bool {
-	most := p.Obligations().MaxProcessors
-	if most == 0 {
-		return true
-	}
-	shown := map[string]bool{p.Row().Provider.ID: true}
-	for _, a := range r.record.Attempts {
-		if a.BodySent != "none" {
-			shown[a.ProviderID] = true
-		}
-	}
-	return len(shown) <= most
-}
-
-// credentials orders a group's credentials by a weighted draw. A row that needs none has one empty credential.
-func (r *run) credentials(g *catalog.CredentialGroup) []catalog.Credential {
-	if g.NoAuth {
-		return []catalog.Credential{{}}
-	}
-	left := append([]catalog.Credential(nil), g.Credentials...)
-	for i := range left {
-		total := 0
-		for _, c := range left[i:] {
-			total += max(c.Weight, 1)
-		}
-		draw := r.random.IntN(total)
-		for k := i; k < len(left); k++ {
-			if draw -= max(left[k].Weight, 1); draw < 0 {
-				left[i], left[k] = left[k], left[i]
-				break
-			}
-		}
-	}
-	return left
-}
-
-// end finishes a request that nothing has answered.
-func (r *run) end(err *wire.Error) *wire.Error {
-	r.finish(err, nil)
-	return err
-}
-
-// exhausted is the most telling of the faults, with every attempt.
-func (r *run) exhausted() *wire.Error {
-	var best *failed
-	for i := range r.faults {
-		f := &r.faults[i]
-		if best == nil || kinds[f.fault.Kind].telling > kinds[best.fault.Kind].telling {
-			best = f
-		}
-	}
-	if best == nil {
-		return &wire.Error{Status: http.StatusGatewayTimeout, Type: "timeout", DecisionID: r.j.Plan.ID,
-			Message: "the time for this request was over before a provider could be asked; allow more, or ask again"}
-	}
-	return r.said(best)
-}
-
-// said puts one fault into words for the client.
-func (r *run) said(best *failed) *wire.Error {
-	e := &wire.Error{DecisionID: r.j.Plan.ID, Metadata: map[string]any{"attempts": r.told()}}
-	k := kinds[best.fault.Kind]
-	e.Status, e.Type = k.status, k.errType
-	if e.Status == 0 {
-		e.Status = best.fault.Status
-	}
-	e.Message = fmt.Sprintf("%s %s", best.row.Provider.Name, k.text)
-	if best.fault.Message != "" {
-		e.Message += ": " + best.fault.Message
-	}
-	if n := len(r.faults); n > 1 {
-		e.Message += fmt.Sprintf(" (%d attempts failed, see metadata.attempts)", n)
-	}
-	e.Metadata["provider_name"] = best.row.Provider.Name
-	if k.scope != OfRequest {
-		for _, f := range r.faults {
-			if f.fault.RetryAfter > 0 && (e.RetryAfter == 0 || f.fault.RetryAfter < e.RetryAfter) {
-				e.RetryAfter = f.fault.RetryAfter
-			}
-		}
-	}
-	return e
-}
-
-// told is what a client may read of the attempts.
-func (r *run) told() []map[string]any {
-	out := make([]map[string]any, 0, len(r.faults))
-	for _, f := range r.faults {
-		m := map[string]any{"provider": f.row.Provider.Name, "model": f.row.Model.ID, "outcome": f.fault.Kind}
-		if f.fault.Status != 0 {
-			m["status"] = f.fault.Status
-		}
-		out = append(out, m)
-	}
-	return out
-}
-
-// finish writes the record. winner is the attempt that answered, nil where none did.
-func (r *run) finish(err *wire.Error, winner *attempt) {
-	o := &r.record.Outcome
-	o.DurationMs = millis(time.Since(r.started))
-	o.Status = http.StatusOK
-	if err != nil {
-		o.Status, o.Error = err.Status, err.Type
-		err.DecisionID = r.j.Plan.ID
-	}
-	if winner != nil {
-		o.Provider, o.Model, o.Row = winner.row.Provider.Name, winner.row.Model.ID, winner.row.ID
-		o.FinishReason, o.Usage = winner.finishReason, winner.usage
-		if winner.ttft > 0 {
-			o.TTFTMs = millis(winner.started.Add(winner.ttft).Sub(r.started))
-		}
-	}
-	for _, a := range r.record.Attempts {
-		o.Cost += a.Cost
-	}
-	o.Fallbacks = max(0, len(r.record.Attempts)-1)
-	r.j.Finish(r.record)
-}
-
-func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// observe tells statistics how an attempt ended. f is nil where it answered. moreKeys: another credential of the row is
-// left, so that one key's rate limit does not yet rest the row.
-func (r *run) observe(a *attempt, f *Fault, moreKeys bool) {
-	o := telemetry.Outcome{At: time.Now(), OK: f == nil, Counts: f == nil, TTFT: a.ttft, OutputTokens: a.outputTokens()}
-	if f == nil {
-		o.Generation = a.took - a.ttft
-	} else {
-		o.Counts = f.Scope == OfEndpoint && !f.reused
-		o.RateLimited = f.Kind == "rate_limited"
-		o.FailedAfter = a.took
-		if f.RetryAfter > 0 && !moreKeys {
-			o.NotBefore = o.At.Add(f.RetryAfter)
-		}
-	}
-	r.j.Observe(a.row, o)
 }

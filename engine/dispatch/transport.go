@@ -8,12 +8,12 @@ import (
 
 // newTransport is the connection pool towards providers. RoundTrip is called on it directly, never through http.Client:
 // a redirect would lead to an endpoint that nobody judged.
-func newTransport(connect time.Duration) *http.Transport {
+func newTransport(connect, tls time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
-		TLSHandshakeTimeout:    connect,
+		TLSHandshakeTimeout:    tls,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           4096,
 		MaxIdleConnsPerHost:    512,

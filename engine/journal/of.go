@@ -36,7 +36,10 @@ func Of(p *route.Plan) *Record {
 		c := &p.Candidates[i]
 		out := Candidate{
 			Row: c.Row.ID, Model: c.Row.Model.ID, Provider: c.Row.Provider.ID, Tag: c.Row.Tag, Group: c.Row.Group.Name,
-			Place: c.Place, Excluded: c.Excluded, Warnings: c.Warnings, Resting: c.Resting,
+			Place: c.Place, Excluded: c.Excluded, Warnings: c.Warnings, Resting: c.Rest.Why != "", Rest: c.Rest.Why,
+		}
+		if !c.Rest.Until.IsZero() {
+			out.RestMs = float64(c.Rest.Until.Sub(p.At).Microseconds()) / 1000
 		}
 		if c.Place > 0 {
 			out.Utility, out.Share = finite(c.Ranked.Utility), finite(c.Ranked.Share)

@@ -65,6 +65,8 @@ type Candidate struct {
 	Excluded *route.Exclusion   `json:"excluded,omitempty"`
 	Warnings []policy.Reason    `json:"warnings,omitempty"`
 	Resting  bool               `json:"resting,omitempty"`
+	Rest     string             `json:"rest,omitempty"`    // why
+	RestMs   float64            `json:"rest_ms,omitempty"` // how long yet; absent where nobody knows
 	Utility  *float64           `json:"utility,omitempty"`
 	Share    *float64           `json:"share,omitempty"`
 	Parts    map[string]float64 `json:"parts,omitempty"` // scorer → utility
@@ -80,6 +82,7 @@ type Attempt struct {
 	Model      string              `json:"model"`
 	Credential string              `json:"credential,omitempty"` // its name, never the key
 	Generation uint64              `json:"generation"`           // of the policies that permitted it
+	Purpose    string              `json:"purpose"`              // one of For…
 	StartedMs  float64             `json:"started_ms"`           // since the decision
 	TTFTMs     float64             `json:"ttft_ms,omitempty"`
 	DurationMs float64             `json:"duration_ms"`
@@ -90,6 +93,14 @@ type Attempt struct {
 	Usage      wire.Usage          `json:"usage"`
 	Cost       catalog.Picodollars `json:"cost_picodollars"`
 }
+
+// What an attempt was made for.
+const (
+	ForAnswer   = "answer"   // the first of a request
+	ForRetry    = "retry"    // the same endpoint and credential once more
+	ForFallback = "fallback" // the next
+	ForHedge    = "hedge"    // another, beside one that was slow
+)
 
 // Outcome is how the whole request ended.
 type Outcome struct {
@@ -103,5 +114,5 @@ type Outcome struct {
 	DurationMs   float64             `json:"duration_ms"`
 	Usage        wire.Usage          `json:"usage"`
 	Cost         catalog.Picodollars `json:"cost_picodollars"` // of the answer and of failed attempts that were billed
-	Fallbacks    int                 `json:"fallbacks"`
+	Fallbacks    int                 `json:"fallbacks"`        // attempts with another endpoint or credential than the one before
 }

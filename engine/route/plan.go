@@ -9,6 +9,7 @@ import (
 	"chaperone/engine/catalog"
 	"chaperone/engine/policy"
 	"chaperone/engine/scorer"
+	"chaperone/engine/telemetry"
 	"chaperone/engine/wire"
 )
 
@@ -31,9 +32,9 @@ type Candidate struct {
 	Warnings []policy.Reason // what bindings that only warn or run dry would have denied it for
 	Place    int             // 1-based place in the plan; 0 where excluded
 
-	model   int // its model's place among those asked for
-	permit  policy.Permit
-	Resting bool // health moved it behind the others
+	model  int // its model's place among those asked for
+	permit policy.Permit
+	Rest   telemetry.Rest // health moved it behind the others
 }
 
 // Exclusion is the first reason that a candidate is out.

@@ -27,6 +27,7 @@ type Router struct {
 	Catalog     *catalog.Catalog
 	Policies    *policy.Set
 	Board       *telemetry.Board
+	Health      *telemetry.Health
 	Scorers     []scorer.Weighted
 	Spread      scorer.Spread
 	ValueOfTime float64 // USD an hour, where the organisation has none of its own
@@ -136,9 +137,7 @@ func (r *Router) order(ctx context.Context, p *Plan, prefs *wire.Preferences, st
 		if c.Excluded != nil {
 			continue
 		}
-		if until, resting := r.Board.Resting(c.Row, p.At); resting && until.After(p.At) {
-			c.Resting = true
-		}
+		c.Rest = r.Health.Row(c.Row, p.Request.PromptTokens+p.Request.MaxOutputTokens, p.At)
 		if len(groups) == 0 || (c.model != last && prefs.Partition != "none") {
 			groups = append(groups, nil)
 		}
@@ -149,7 +148,9 @@ func (r *Router) order(ctx context.Context, p *Plan, prefs *wire.Preferences, st
 	for _, g := range groups {
 		order = append(order, r.rank(ctx, p, prefs, stats, g)...)
 	}
-	sort.SliceStable(order, func(a, b int) bool { return !p.Candidates[order[a]].Resting && p.Candidates[order[b]].Resting })
+	sort.SliceStable(order, func(a, b int) bool {
+		return p.Candidates[order[a]].Rest.Why == "" && p.Candidates[order[b]].Rest.Why != ""
+	})
 	if !prefs.AllowFallbacks {
 		order = order[:fixed(p, prefs, order)]
 	}

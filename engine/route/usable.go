@@ -24,6 +24,7 @@ type UsableModel struct {
 type Endpoint struct {
 	Row     *catalog.Row
 	Stats   telemetry.RowStats
+	Rest    telemetry.Rest
 	Denials []policy.Reason // empty: permitted
 }
 
@@ -51,7 +52,7 @@ func (r *Router) Endpoints(ctx context.Context, who *account.Principal, m *catal
 	j := r.Policies.Judge(ctx, &policy.Query{Principal: who, Request: plainRequest(m.ID), Rows: m.Rows, Stats: stats, Now: now})
 	out := make([]Endpoint, len(m.Rows))
 	for i, row := range m.Rows {
-		out[i] = Endpoint{Row: row, Stats: stats.Rows[row.Index], Denials: j.Rejections}
+		out[i] = Endpoint{Row: row, Stats: stats.Rows[row.Index], Rest: r.Health.Row(row, 0, now), Denials: j.Rejections}
 		if len(j.Rejections) == 0 {
 			out[i].Denials = j.Verdicts[i].Denials
 		}

@@ -36,25 +36,12 @@ func (b *Board) Observe(row *catalog.Row, o Outcome) {
 	if s == nil {
 		s = b.store.add(row.ID)
 	}
-	if !o.NotBefore.IsZero() {
-		s.rest(b.store.nanos(o.NotBefore))
-	}
 	if o.Counts || o.RateLimited {
 		s.observe(&o, b.store.slot(o.At))
 	}
 }
 
-// Resting says whether the row's provider has asked for no request now, and until when. Unlike a View it is never late: a
-// 429 that one request has seen is known to the next.
-func (b *Board) Resting(row *catalog.Row, now time.Time) (until time.Time, resting bool) {
-	s := b.find(row)
-	if s == nil {
-		return time.Time{}, false
-	}
-	return b.store.resting(s, now)
-}
-
-// Failures is the row's consecutive failures just now, never late likewise.
+// Failures is the row's consecutive failures just now; unlike a View it is never late.
 func (b *Board) Failures(row *catalog.Row) int {
 	s := b.find(row)
 	if s == nil {
@@ -127,7 +114,6 @@ func (b *Board) fillModel(v *View, rows []int, sums []summary) {
 	}
 	shrink(seen, DefaultLostMillis, lost)
 	for k, i := range rows {
-		until, _ := b.store.resting(b.series[i], v.At)
 		v.Rows[i] = RowStats{
 			Samples:      sums[k].attempts(),
 			TTFT:         sums[k].ttftAt,
@@ -138,7 +124,6 @@ func (b *Board) fillModel(v *View, rows []int, sums []summary) {
 			ExpectedTPS:  math.Exp(tps[k]),
 			Success:      min(max(success[k], leastSuccess), 1),
 			LostMillis:   lost[k],
-			NotBefore:    until,
 			Failures:     int(b.series[i].failures.Load()),
 		}
 	}

@@ -191,41 +191,6 @@ func TestWhatEndedBeforeTheWindowIsDropped(t *testing.T) {
 	}
 }
 
-func TestAnAnnouncedWaitIsKnownAtOnceAndNeverShortened(t *testing.T) {
-	cat := catalogOf("m", "m")
-	board := telemetry.NewStore(0, time.Hour).Bind(cat)
-	row := cat.Rows[0]
-	board.View(noon)
-	announce := func(wait time.Duration) {
-		o := limited(noon, 0)
-		o.NotBefore = noon.Add(wait)
-		board.Observe(row, o)
-	}
-	check := func(at time.Time, want time.Time) {
-		t.Helper()
-		until, resting := board.Resting(row, at)
-		if resting == want.IsZero() || !until.Equal(want) {
-			t.Errorf("at %v resting is %v until %v, want until %v", at, resting, until, want)
-		}
-	}
-	check(noon, time.Time{})
-	announce(10 * time.Second)
-	check(noon, noon.Add(10*time.Second))
-	announce(3 * time.Second)
-	check(noon, noon.Add(10*time.Second))
-	announce(20 * time.Second)
-	check(noon.Add(19*time.Second), noon.Add(20*time.Second))
-	check(noon.Add(20*time.Second), time.Time{})
-	board.Observe(row, telemetry.Outcome{At: noon, NotBefore: noon.Add(30 * time.Second)}) // also where nothing else counts
-	check(noon.Add(20*time.Second), noon.Add(30*time.Second))
-	if _, resting := board.Resting(cat.Rows[1], noon); resting {
-		t.Error("another row rests too")
-	}
-	if st := board.View(noon.Add(2 * time.Hour)).Rows[0]; !st.NotBefore.IsZero() {
-		t.Errorf("a view should not show a wait that has passed, shows %v", st.NotBefore)
-	}
-}
-
 func TestCallersShareAViewUntilTheNextTick(t *testing.T) {
 	cat := catalogOf("m")
 	board := telemetry.NewStore(0, time.Second).Bind(cat)
@@ -301,7 +266,6 @@ func TestTheSameObservationsGiveTheSameView(t *testing.T) {
 			o = failed(at, time.Duration(rng.IntN(5000))*time.Millisecond)
 		case 1:
 			o = limited(at, 0)
-			o.NotBefore = at.Add(time.Minute)
 		}
 		all = append(all, observation{rng.IntN(len(cat.Rows)), o})
 	}
@@ -310,11 +274,7 @@ func TestTheSameObservationsGiveTheSameView(t *testing.T) {
 		for _, ob := range all {
 			board.Observe(cat.Rows[ob.row], ob.o)
 		}
-		rows := slices.Clone(board.View(at).Rows)
-		for i := range rows {
-			rows[i].NotBefore = rows[i].NotBefore.Round(0).UTC() // the store's clock is its own
-		}
-		return fmt.Sprintf("%+v", rows) // NaN equals NaN in print
+		return fmt.Sprintf("%+v", board.View(at).Rows) // NaN equals NaN in print
 	}
 	if one, two := view(), view(); !reflect.DeepEqual(one, two) {
 		t.Errorf("the same observations gave\n%s\n%s", one, two)
@@ -328,7 +288,6 @@ func TestObserveCostsNextToNothing(t *testing.T) {
 	cat := catalogOf("m", "m")
 	board := telemetry.NewStore(0, 0).Bind(cat)
 	outcomes := []telemetry.Outcome{answered(noon, 300*time.Millisecond, 70), failed(noon, time.Second), limited(noon, 0)}
-	outcomes[2].NotBefore = noon.Add(time.Second)
 	for _, o := range outcomes {
 		board.Observe(cat.Rows[0], o)
 		if allocations := testing.AllocsPerRun(100, func() { board.Observe(cat.Rows[0], o) }); allocations != 0 {
@@ -355,20 +314,17 @@ func TestManyAtOnce(t *testing.T) {
 	board := store.Bind(cat)
 	const goroutines, each = 8, 2000
 	var wg sync.WaitGroup
-	for g := range goroutines {
+	for range goroutines {
 		wg.Go(func() {
 			var tick uint64
 			for i := range each {
 				now := noon.Add(time.Duration(i) * 50 * time.Microsecond)
-				o := answered(now, time.Millisecond, 50)
-				o.NotBefore = now.Add(time.Duration(g*i) * time.Millisecond)
-				board.Observe(cat.Rows[i%2], o)
+				board.Observe(cat.Rows[i%2], answered(now, time.Millisecond, 50))
 				v := board.View(now)
 				if v.Tick < tick {
 					t.Errorf("tick %d after tick %d", v.Tick, tick)
 				}
 				tick = v.Tick
-				board.Resting(cat.Rows[0], now)
 				if i%500 == 0 {
 					store.Bind(cat).View(now)
 				}
@@ -380,10 +336,6 @@ func TestManyAtOnce(t *testing.T) {
 	v := board.View(end.Add(time.Millisecond))
 	if v.Rows[0].Samples != goroutines*each/2 || v.Rows[1].Samples != goroutines*each/2 {
 		t.Errorf("%d and %d samples, want %d each", v.Rows[0].Samples, v.Rows[1].Samples, goroutines*each/2)
-	}
-	last := noon.Add((each - 1) * 50 * time.Microsecond).Add((goroutines - 1) * (each - 1) * time.Millisecond)
-	if until, _ := board.Resting(cat.Rows[1], end); !until.Equal(last) {
-		t.Errorf("resting until %v, want the latest that was announced, %v", until, last)
 	}
 }
 

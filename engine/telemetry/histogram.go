@@ -15,7 +15,7 @@ var (
 	logGrowth = math.Log(binGrowth)
 	logLeast  = math.Log(binLeast)
 
-	noPercentiles = Percentiles{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+	noPercentiles = Percentiles{math.NaN(), math.NaN(), math.NaN(), math.NaN(), math.NaN()}
 )
 
 // histogram counts values on a logarithmic scale.
@@ -43,8 +43,8 @@ func (h *histogram) percentiles(n int64) Percentiles {
 		return noPercentiles
 	}
 	var p Percentiles
-	into := [...]*float64{&p.P50, &p.P75, &p.P90, &p.P99}
-	percents := [...]int64{50, 75, 90, 99}
+	into := [...]*float64{&p.P50, &p.P75, &p.P90, &p.P95, &p.P99}
+	percents := [...]int64{50, 75, 90, 95, 99}
 	var seen int64
 	next := 0
 	for i, count := range h {

@@ -16,9 +16,7 @@ const leastTokens = 8
 
 // series is what is known of one row. Times in it are nanoseconds on the store's clock.
 type series struct {
-	// notBefore and failures are read without the lock: a 429 that one request sees is known to the next.
-	notBefore atomic.Int64
-	failures  atomic.Int64
+	failures atomic.Int64 // read without the lock
 
 	mu      sync.Mutex
 	window  *window // nil until the first observation: a row without traffic costs next to nothing
@@ -145,16 +143,6 @@ func (s *series) summarize(number int64) summary {
 		s.summary = sum
 	}
 	return s.summary
-}
-
-// rest extends the announced wait to at; an earlier moment never shortens it.
-func (s *series) rest(at int64) {
-	for {
-		old := s.notBefore.Load()
-		if at <= old || s.notBefore.CompareAndSwap(old, at) {
-			return
-		}
-	}
 }
 
 // newest is the number of the newest slot, and whether there is one.

@@ -82,7 +82,7 @@ func (s *Store) forget(bound map[string]bool) {
 	}
 	for id, row := range s.rows {
 		at, seen := row.newest()
-		if !bound[id] && (!seen || at <= newest-slots) && row.notBefore.Load() < newest*int64(s.width) {
+		if !bound[id] && (!seen || at <= newest-slots) {
 			delete(s.rows, id)
 		}
 	}
@@ -95,14 +95,6 @@ func (s *Store) add(id string) *series {
 		s.rows[id] = &series{}
 	}
 	return s.rows[id]
-}
-
-func (s *Store) resting(row *series, now time.Time) (until time.Time, resting bool) {
-	at := row.notBefore.Load()
-	if at <= s.nanos(now) || at <= 0 {
-		return time.Time{}, false
-	}
-	return s.epoch.Add(time.Duration(at)), true
 }
 
 // nanos is a moment on the store's clock: nanoseconds since 1970.

@@ -15,11 +15,10 @@ type Outcome struct {
 	Generation   time.Duration
 	OutputTokens int64
 	FailedAfter  time.Duration // what a failed or rate-limited attempt cost before it was noticed
-	NotBefore    time.Time     // an announced wait (Retry-After); zero: none. Heeded whatever the other fields say
 }
 
 // Percentiles of a distribution; NaN where there is no sample. They are within 5 % of the sample of that rank.
-type Percentiles struct{ P50, P75, P90, P99 float64 }
+type Percentiles struct{ P50, P75, P90, P95, P99 float64 }
 
 // RowStats is what is known of a row at one tick.
 type RowStats struct {
@@ -35,8 +34,7 @@ type RowStats struct {
 	Success      float64 // probability that an attempt succeeds, a 429 being no success; 0.01…1
 	LostMillis   float64 // what a failed attempt costs before it is noticed
 
-	NotBefore time.Time // the provider asked for no request before this moment; zero: none, or it has passed
-	Failures  int       // consecutive failures just now; a 429 neither adds one nor ends them
+	Failures int // consecutive failures just now; a 429 neither adds one nor ends them
 }
 
 // View is the statistics of all rows of one catalog at one tick. It is immutable: one decision reads one View.

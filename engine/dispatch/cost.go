@@ -1,0 +1,39 @@
+package dispatch
+
+import (
+	"chaperone/engine/catalog"
+	"chaperone/engine/policy"
+)
+
+// affordable says whether all attempts together stay within what the request may cost even if this one costs the most that it can.
+func (r *run) affordable(p policy.Permit) bool {
+	limit := r.j.Limits.MaxCost
+	if limit == 0 {
+		return true
+	}
+	sum := r.worst(p)
+	for _, a := range r.record.Attempts {
+		sum = min(sum, limit+1) + a.Cost // each is far below the range
+	}
+	for _, a := range r.active {
+		sum = min(sum, limit+1) + r.worst(a.permit)
+	}
+	return sum <= limit
+}
+
+// worst is what an attempt costs at most, as far as it can be known before: with the prompt as it is estimated, and with all
+// the output that may come.
+func (r *run) worst(p policy.Permit) catalog.Picodollars {
+	req, row := r.j.Plan.Request, p.Row()
+	output := req.MaxOutputTokens
+	if limit := p.Obligations().MaxOutputTokens; limit > 0 && (output == 0 || limit < output) {
+		output = limit
+	}
+	if output == 0 {
+		output = row.MaxOutputTokens
+	}
+	if output == 0 {
+		output = max(0, row.ContextLength-req.PromptTokens)
+	}
+	return row.Prices.Cost(req.PromptTokens, 0, 0, output*max(req.N, 1), 0)
+}

@@ -1,0 +1,154 @@
+package dispatch_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chaperone/engine/sim"
+)
+
+// always is a profile that fails every request like this.
+func always(f sim.Fault) sim.Profile {
+	f.Share = 1
+	return sim.Profile{Faults: []sim.Fault{f}}
+}
+
+func (f *fixture) metrics() string {
+	w := httptest.NewRecorder()
+	f.engine.Metrics().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+// The primary goes down and comes back. Times are a twentieth of the default ones: with a cool-down of 6 s instead of 300 ms,
+// "less than one probe in 250 ms" is less than one in 5 s, and "back within 500 ms" is within 10 s.
+func TestAFlappingPrimary(t *testing.T) {
+	const scale, failures, workers = 20, 5, 4
+	f := open(t, fmt.Sprintf("[dispatch.breaker]\nfailures = %d\ncool_down = \"%dms\"\n", failures, 6000/scale), sim.Profile{}, sim.Profile{})
+	good := f.sims[0].Profile()
+	bad := good
+	bad.Faults = []sim.Fault{{Kind: sim.Status, Status: 500, Share: 1}}
+	if f.ask(t, true); f.sims[0].Counts().Requests != 1 {
+		t.Fatal("the primary is not the primary")
+	}
+	for round := range 2 {
+		before := f.sims[0].Counts().Requests
+		if err := f.sims[0].SetProfile(bad); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		var served, failed atomic.Int64
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for time.Since(began) < 2*time.Second {
+					if a := f.ask(t, w%2 == 0); a.err != nil || !a.done {
+						t.Logf("%s: %+v %s", outcomes(a.record), a.err, a.broken)
+						failed.Add(1)
+					}
+					served.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		outage := time.Since(began)
+		probes := f.sims[0].Counts().Requests - before - failures - workers
+		if most := int64(outage / (5 * time.Second / scale)); failed.Load() > 0 || probes > most {
+			t.Errorf("round %d: %d of %d requests failed in the outage; the primary was probed %d times in %v, at most %d are right",
+				round, failed.Load(), served.Load(), probes, outage, most)
+		}
+		a := f.ask(t, false)
+		if c := a.record.Candidates[0]; !c.Resting || c.Rest != "breaker_open" && c.Rest != "probing" || c.Place != 2 {
+			t.Errorf("the record does not say that the primary rests: %+v", c)
+		}
+		view, err := f.engine.Endpoints(t.Context(), "sk-acme", "m/one")
+		if err != nil || !bytes.Contains(view, []byte(`"resting":"breaker_open"`)) {
+			t.Errorf("the endpoints' view does not say so: %v %s", err, view)
+		}
+		if !strings.Contains(f.metrics(), `chaperone_breaker_state{credential="",endpoint="m/one@p0"} 2`) {
+			t.Error("nor do the metrics")
+		}
+
+		if err := f.sims[0].SetProfile(good); err != nil {
+			t.Fatal(err)
+		}
+		recovered := time.Now()
+		for {
+			a := f.ask(t, true)
+			if a.err != nil || !a.done {
+				t.Fatalf("failed after the recovery: %+v", a.err)
+			}
+			if a.record.Outcome.Row == "m/one@p0#own" {
+				break
+			}
+			if time.Since(recovered) > 10*time.Second {
+				t.Fatal("the primary is never tried again")
+			}
+		}
+		if back := time.Since(recovered); back > 10*time.Second/scale {
+			t.Errorf("round %d: traffic was back after %v, %v is right", round, back, 10*time.Second/scale)
+		}
+		t.Logf("round %d: outage of %v, %d requests served by the fallback, %d probes, back after %v", round, outage, served.Load(), max(probes, 0), time.Since(recovered))
+		if !strings.Contains(f.metrics(), `chaperone_breaker_state{credential="",endpoint="m/one@p0"} 0`) {
+			t.Error("the breaker did not close")
+		}
+	}
+}
+
+func TestWhereEverythingRestsItIsTriedAllTheSame(t *testing.T) {
+	f := open(t, quick+"[dispatch.breaker]\nfailures = 1\ncool_down = \"1m\"\n", sim.Profile{})
+	good := f.sims[0].Profile()
+	bad := good
+	bad.Faults = []sim.Fault{{Kind: sim.Status, Status: 503, Share: 1}}
+	if err := f.sims[0].SetProfile(bad); err != nil {
+		t.Fatal(err)
+	}
+	f.ask(t, true)
+	if err := f.sims[0].SetProfile(good); err != nil {
+		t.Fatal(err)
+	}
+	if a := f.ask(t, true); a.err != nil || !a.done {
+		t.Errorf("the only endpoint was not tried while its breaker was open: %+v", a.err)
+	}
+	if a := f.ask(t, true); a.record.Candidates[0].Resting {
+		t.Error("it rests though it has answered")
+	}
+}
+
+// What a request or its client is to blame for must not open a breaker: anybody could shut an endpoint out for everybody.
+func TestFaultsOfRequestsDoNotOpenBreakers(t *testing.T) {
+	for _, fault := range []sim.Fault{{Kind: sim.ContentPolicy}, {Kind: sim.UnsupportedParameter}, {Kind: sim.ContextLength}} {
+		f := open(t, quick+"[dispatch.breaker]\nfailures = 1\n", always(fault), sim.Profile{})
+		for range 3 {
+			if a := f.ask(t, true); a.record.Candidates[0].Resting {
+				t.Errorf("%s: the endpoint rests for %s", fault.Kind, a.record.Candidates[0].Rest)
+			}
+		}
+	}
+}
+
+func TestARefusedCredentialMakesWayForTheNext(t *testing.T) {
+	two := sim.Profile{Credentials: []sim.Credential{{Name: "a", Key: "sk-a"}, {Name: "b", Key: "sk-b"}}}
+	f := (&fixture{keys: map[string]string{"P0_A": "sk-revoked"}}).open(t, quick+"[dispatch.breaker]\nfailures = 2\n", two)
+	refused := 0
+	for range 30 {
+		a := f.ask(t, false)
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		if strings.HasPrefix(outcomes(a.record), "p0:credential") {
+			refused++
+			if a.record.Attempts[0].Credential != "P0_A" || a.record.Attempts[1].Credential != "P0_B" {
+				t.Errorf("attempts with %+v", a.record.Attempts)
+			}
+		}
+	}
+	if refused != 2 {
+		t.Errorf("the refused credential was used %d times; its breaker opens after 2", refused)
+	}
+}

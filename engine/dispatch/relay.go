@@ -1,0 +1,227 @@
+package dispatch
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"chaperone/engine/provider"
+	"chaperone/engine/wire"
+)
+
+// openWhole gets an answer that is not streamed.
+func (a *attempt) openWhole() *Fault {
+	a.within(a.run.j.Limits.Answer)
+	resp, f := a.send()
+	if f != nil {
+		return f
+	}
+	limit := a.run.j.Limits.AnswerBytes
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
+	switch {
+	case err != nil:
+		return a.broken(err, "cut")
+	case len(body) > limit, resp.Header.Get("Content-Encoding") != "", !isType(resp, "application/json"):
+		return fault("bad_answer", a.status, "")
+	case len(bytes.TrimSpace(body)) == 0:
+		return fault("empty_answer", a.status, "")
+	case a.dialect.Answer(body, &a.chunk) != nil:
+		return fault("bad_answer", a.status, "")
+	case a.chunk.Err != nil:
+		return a.scrubbed(inBand(a.chunk.Err, time.Now()))
+	case !a.chunk.Commits:
+		return fault("empty_answer", a.status, "")
+	}
+	a.note()
+	a.took = time.Since(a.started)
+	a.out = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel(body)...)
+	return nil
+}
+
+// openStream reads events up to the commit point: the first content, or a good end.
+func (a *attempt) openStream() *Fault {
+	if f := a.begin(); f != nil {
+		return f
+	}
+	for {
+		kind, ev, f := a.step()
+		switch {
+		case f != nil:
+			return f
+		case kind == provider.End && a.finished == 0:
+			return fault("empty_answer", a.status, "")
+		case kind == provider.End:
+			a.committed()
+			return nil
+		case kind == provider.Comment:
+			continue // nothing that a client needs, and a provider may send any number
+		}
+		a.out = a.appendData(a.out, ev)
+		switch {
+		case a.chunk.Commits:
+			a.committed()
+			return nil
+		case len(a.out) > a.run.j.Limits.AnswerBytes:
+			return fault("bad_answer", a.status, "")
+		}
+	}
+}
+
+// begin gets the head of a stream.
+func (a *attempt) begin() *Fault {
+	a.within(a.run.j.Limits.FirstByte)
+	resp, f := a.send()
+	if f != nil {
+		return f
+	}
+	if resp.Header.Get("Content-Encoding") != "" || !isType(resp, "text/event-stream") {
+		return a.notStream(resp)
+	}
+	a.timer.Stop() // from here on the run decides how long to wait for content
+	a.events = wire.NewEventReader(resp.Body, a.run.j.Limits.AnswerBytes)
+	return nil
+}
+
+func (a *attempt) committed() {
+	a.ttft = time.Since(a.started)
+}
+
+// step reads one event, and notes what a Data event says. Events that cannot be read are passed over, up to a few.
+func (a *attempt) step() (provider.Kind, wire.Event, *Fault) {
+	for {
+		ev, err := a.events.Next()
+		if err != nil {
+			if a.complete() && a.run.work.Err() == nil {
+				return a.end(ev) // no end mark, but every finish reason: nothing is missing but perhaps the usage
+			}
+			return 0, ev, a.broken(err, "cut")
+		}
+		kind, unreadable := a.dialect.Event(ev, &a.chunk)
+		switch {
+		case unreadable != nil:
+			if a.malformed++; a.malformed > malformedLimit {
+				return 0, ev, fault("bad_answer", a.status, "")
+			}
+			continue
+		case kind == provider.End:
+			return a.end(ev)
+		case kind == provider.Data && a.chunk.Err != nil:
+			return 0, ev, a.scrubbed(inBand(a.chunk.Err, time.Now()))
+		case kind == provider.Data:
+			a.note()
+		}
+		return kind, ev, nil
+	}
+}
+
+func (a *attempt) end(ev wire.Event) (provider.Kind, wire.Event, *Fault) {
+	a.ended = true
+	a.took = time.Since(a.started)
+	return provider.End, ev, nil
+}
+
+// relay hands the events on, those up to the commit point first. It returns nil at a good end, whose end mark it leaves to
+// the caller.
+func (a *attempt) relay(s *Stream) *Fault {
+	if len(a.out) > 0 {
+		if _, ok := s.buffer(); !ok || !s.emit(a.out) { // it takes the place of the buffer
+			return a.abandoned()
+		}
+		a.out = nil
+	}
+	limit := a.run.j.Limits.Idle
+	for !a.ended {
+		if a.idle == nil {
+			a.idle = time.AfterFunc(limit, func() { a.cancel(errSilent) })
+		} else {
+			a.idle.Reset(limit)
+		}
+		kind, ev, f := a.step()
+		a.idle.Stop()
+		if f != nil {
+			a.took = time.Since(a.started)
+			return f
+		}
+		if kind == provider.End {
+			break
+		}
+		out, ok := s.buffer()
+		if !ok {
+			return a.abandoned()
+		}
+		if kind == provider.Comment {
+			out = append(out, ev.Raw...)
+		} else {
+			out = a.appendData(out, ev)
+		}
+		if !s.emit(out) {
+			return a.abandoned()
+		}
+	}
+	return nil
+}
+
+// abandoned is the fault of a stream whose client has gone.
+func (a *attempt) abandoned() *Fault {
+	a.took = time.Since(a.started)
+	return fault("cancelled", a.status, "")
+}
+
+// notStream reads a 200 that is no event stream: an error object more often than not.
+func (a *attempt) notStream(resp *http.Response) *Fault {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what came before an error is all there is to read
+	if ue := wire.ScanError(body); ue != nil {
+		return a.scrubbed(inBand(ue, time.Now()))
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return fault("empty_answer", a.status, "")
+	}
+	return fault("bad_answer", a.status, "")
+}
+
+// relabel says who really served, and what it cost where data holds the usage. A provider that hides its usage in another
+// place has it put where clients look.
+func (a *attempt) relabel(data []byte) []wire.Edit {
+	u := a.chunk.Usage
+	if !u.Known {
+		return a.edits
+	}
+	edits := append(a.edits[:len(a.edits):len(a.edits)], wire.Edit{Field: "usage.cost", Value: []byte(a.cost().String())})
+	if !a.chunk.Has(data, "usage") {
+		for _, count := range []struct {
+			field string
+			n     int64
+		}{
+			{"usage.prompt_tokens", u.PromptTokens}, {"usage.completion_tokens", u.CompletionTokens},
+			{"usage.total_tokens", u.PromptTokens + u.CompletionTokens},
+		} {
+			edits = append(edits, wire.Edit{Field: count.field, Value: strconv.AppendInt(nil, count.n, 10)})
+		}
+	}
+	return edits
+}
+
+// appendData appends a data event with the labels of this router.
+func (a *attempt) appendData(dst []byte, ev wire.Event) []byte {
+	if len(ev.Name) > 0 {
+		dst = append(append(append(dst, "event: "...), ev.Name...), '\n')
+	}
+	dst = append(dst, "data: "...)
+	start := len(dst)
+	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel(ev.Data)...)
+	// Data of several lines was joined with newlines, which in JSON can only stand between tokens.
+	for i := start; i < len(dst); i++ {
+		if dst[i] == '\n' || dst[i] == '\r' {
+			dst[i] = ' '
+		}
+	}
+	return append(dst, "\n\n"...)
+}
+
+func isType(resp *http.Response, want string) bool {
+	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return err == nil && t == want
+}
