@@ -2,10 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -52,66 +52,83 @@ func terminal(t *testing.T, columns, rows uint16) (tty *os.File, written func() 
 var escape = regexp.MustCompile(`\x1b\[[0-9]*[A-Za-z]`)
 
 func TestDemoRedrawsATableAtATerminal(t *testing.T) {
-	for _, colour := range []bool{true, false} {
-		t.Setenv("TERM", "xterm")
-		t.Setenv("NO_COLOR", map[bool]string{true: "", false: "1"}[colour])
-		tty, written := terminal(t, 100, 30)
-		if code := run(t.Context(), []string{"demo", "--listen", "127.0.0.1:0", "--requests", "40"}, tty, io.Discard); code != 0 {
-			t.Errorf("exited with %d", code)
-		}
-		got := written()
-		for l := range strings.SplitSeq(got, "\n") {
-			if text := strings.TrimRight(escape.ReplaceAllString(l, ""), "\r"); utf8.RuneCountInString(text) > 100 {
-				t.Errorf("%q has more than 100 columns", text)
-			}
-		}
-		if strings.Contains(got, "m\x1b[K") != colour || regexp.MustCompile(`\x1b\[[0-9]*m`).MatchString(got) != colour {
-			t.Errorf("with NO_COLOR=%q colours are %t", os.Getenv("NO_COLOR"), !colour)
-		}
-		frames := regexp.MustCompile(`\x1b\[[0-9]+A`).Split(got, -1)
-		if len(frames) < 3 {
-			t.Fatalf("%d frames are drawn; should be one for each change", len(frames))
-		}
-		last := escape.ReplaceAllString(frames[len(frames)-1], "")
-		for _, want := range []string{"PROVIDER", "overseas#paid         processes in the US", "residency.rego:", "WHY", "rank 1 of", "40 requests, ", "; 0 dispatches denied"} {
-			if !strings.Contains(last, want) {
-				t.Errorf("the last frame lacks %q:\n%s", want, last)
-			}
-		}
-	}
-}
-
-// What stands above the first line of the screen cannot be redrawn: a frame has to fit.
-func TestDemoFitsASmallTerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
-	tty, written := terminal(t, 40, 10)
-	ctx, interrupt := context.WithCancel(t.Context())
-	defer interrupt()
-	if code := run(ctx, []string{"demo", "--listen", "127.0.0.1:0", "--requests", "10"}, tty, io.Discard); code != 0 {
+	t.Setenv("NO_COLOR", "")
+	tty, written := terminal(t, 100, 30)
+	if code := run(t.Context(), []string{"demo", "--listen", "127.0.0.1:0", "--requests", "40"}, tty, io.Discard); code != 0 {
 		t.Errorf("exited with %d", code)
 	}
 	got := written()
-	ups := regexp.MustCompile(`\x1b\[([0-9]+)A`).FindAllStringSubmatch(got, -1)
-	for _, up := range ups {
-		if up[1] != "9" {
-			t.Errorf("a frame of %s lines is redrawn on a screen of 10, should be 9", up[1])
+	for l := range strings.SplitSeq(got, "\n") {
+		if text := strings.TrimRight(escape.ReplaceAllString(l, ""), "\r"); utf8.RuneCountInString(text) > 100 {
+			t.Errorf("%q has more than 100 columns", text)
 		}
 	}
-	drawn, _, _ := strings.Cut(got[strings.LastIndex(got, "\x1b[9A"):], "\x1b[J")
-	for l := range strings.SplitSeq(drawn, "\n") {
-		if text := strings.TrimRight(escape.ReplaceAllString(l, ""), "\r"); utf8.RuneCountInString(text) >= 40 {
-			t.Errorf("%q wraps at 40 columns", text)
+	frames := regexp.MustCompile(`\x1b\[[0-9]+A`).Split(got, -1)
+	if len(frames) < 3 {
+		t.Fatalf("%d frames are drawn; should be one for each change", len(frames))
+	}
+	last := escape.ReplaceAllString(frames[len(frames)-1], "")
+	for _, want := range []string{"PROVIDER", "overseas#paid         processes in the US", "residency.rego:", "WHY", "rank 1 of", "40 requests, ", "; 0 dispatches denied"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("the last frame lacks %q:\n%s", want, last)
 		}
 	}
 }
 
-func TestDemoDrawsNothingAtADumbTerminal(t *testing.T) {
-	t.Setenv("TERM", "dumb")
-	tty, written := terminal(t, 100, 30)
-	if code := run(t.Context(), []string{"demo", "--listen", "127.0.0.1:0", "--requests", "5"}, tty, io.Discard); code != 0 {
-		t.Errorf("exited with %d", code)
+// What stands above the first line of a terminal cannot be redrawn, and a line that wraps takes two.
+func TestScreenFitsItsTerminal(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	for _, noColor := range []string{"", "1"} {
+		t.Setenv("NO_COLOR", noColor)
+		tty, written := terminal(t, 40, 10)
+		s := newScreen(tty)
+		var lines []line
+		for i := range 20 {
+			lines = append(lines, line{fmt.Sprintf("line %d — %s", i, strings.Repeat("ü", 60)), red})
+		}
+		s.draw(lines)
+		s.draw(lines) // has not changed
+		lines[19].text = "the last"
+		s.draw(lines)
+		s.leave()
+		s.draw(lines[19:])
+		got := written()
+
+		if strings.Count(got, "\x1b[9A") != 1 || len(regexp.MustCompile(`\x1b\[[0-9]+A`).FindAllString(got, -1)) != 1 {
+			t.Errorf("%q should go up once, 9 lines", got)
+		}
+		if n := strings.Count(got, "\n"); n != 9+9+1 {
+			t.Errorf("%d lines are drawn, should be 19", n)
+		}
+		if strings.Contains(got, string(red)) != (noColor == "") {
+			t.Errorf("with NO_COLOR=%q: %q", noColor, got)
+		}
+		for l := range strings.SplitSeq(got, "\n") {
+			if text := strings.TrimRight(escape.ReplaceAllString(l, ""), "\r"); utf8.RuneCountInString(text) >= 40 {
+				t.Errorf("%q wraps at 40 columns", text)
+			}
+		}
+		if !strings.Contains(got, "line 11 ") || strings.Contains(got, "line 10 ") || !strings.Contains(got, "the last") {
+			t.Errorf("%q should show the last 9 lines", got)
+		}
 	}
-	if got := written(); strings.Contains(got, "\x1b") || strings.Count(got, " rank ") != 5 {
-		t.Errorf("wrote %q; should be a line for each request, without escape codes", got)
+}
+
+func TestScreenIsOnlyForTerminalsThatCanMoveTheirCursor(t *testing.T) {
+	tty, _ := terminal(t, 100, 30)
+	defer tty.Close()
+	t.Setenv("TERM", "dumb")
+	if newScreen(tty) != nil {
+		t.Error("a dumb terminal has a screen")
+	}
+	t.Setenv("TERM", "xterm")
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if newScreen(tty) == nil || newScreen(file) != nil || newScreen(&bytes.Buffer{}) != nil {
+		t.Error("a terminal has a screen, a file and a buffer have none")
 	}
 }

@@ -169,7 +169,9 @@ func TestAnInterruptLetsRequestsEnd(t *testing.T) {
 	}
 }
 
-func TestWhereItListens(t *testing.T) {
+func TestWhereItListensAndThatNothingIsLeftOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
 	taken, err := net.Listen("tcp", demo.DefaultListen) // if another process has it, all the better
 	if err == nil {
 		defer taken.Close()
@@ -181,6 +183,9 @@ func TestWhereItListens(t *testing.T) {
 	defer d.Close(t.Context())
 	if !d.Moved || strings.HasSuffix(d.URL(), ":8080") {
 		t.Errorf("listens on %s, which is taken", d.URL())
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("%s has %v while it runs, which a kill would leave there", dir, files)
 	}
 	var health struct{ Status string }
 	response, err := http.Get(d.PrivateURL() + "/healthz")
@@ -200,6 +205,9 @@ func TestWhereItListens(t *testing.T) {
 	if !strings.Contains(err.Error(), demo.DefaultListen) || !strings.Contains(err.Error(), "name another") {
 		t.Errorf("the error is %q", err)
 	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("%s has %v after a failure", dir, files)
+	}
 
 	everywhere, err := demo.Open(t.Context(), demo.Options{Listen: ":0", Log: quiet})
 	if err != nil {
@@ -208,21 +216,5 @@ func TestWhereItListens(t *testing.T) {
 	defer everywhere.Close(t.Context())
 	if !strings.HasPrefix(everywhere.URL(), "http://127.0.0.1:") {
 		t.Errorf("the URL is %s, which no client here can be given", everywhere.URL())
-	}
-}
-
-func TestNothingIsLeftOnDisk(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	d, err := demo.Open(t.Context(), demo.Options{Listen: "127.0.0.1:0", Log: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close(t.Context())
-	if _, err := demo.Open(t.Context(), demo.Options{Listen: "nowhere", Log: quiet}); err == nil {
-		t.Error("listens on nowhere")
-	}
-	if files, _ := os.ReadDir(dir); len(files) != 0 {
-		t.Errorf("%s has %v", dir, files)
 	}
 }
