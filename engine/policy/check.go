@@ -35,6 +35,23 @@ func CheckDirectory(dir string) config.Problems {
 	return problems
 }
 
+// CheckUnbound is CheckDirectory for every folder that is a source of these documents.
+func CheckUnbound(documents []*config.Document) config.Problems {
+	var problems config.Problems
+	for _, doc := range documents {
+		var section struct {
+			Sources []sourceConfig `toml:"sources"`
+		}
+		doc.Decode("policy", &section) // its problems are Load's to report
+		for _, sc := range section.Sources {
+			if info, err := os.Stat(sc.directory()); sc.Path != "" && err == nil && info.IsDir() {
+				problems = append(problems, CheckDirectory(sc.directory())...)
+			}
+		}
+	}
+	return problems
+}
+
 // checkUnbound is checkPackage for a package that need not be a policy: it may serve others that are.
 func (c *compiled) checkUnbound(pkg *ast.Package) config.Problems {
 	path, name := pkg.Path.String(), strings.TrimPrefix(pkg.Path.String(), "data.")

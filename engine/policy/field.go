@@ -229,6 +229,23 @@ func appendMap[V any](dst []byte, r *read, m map[string]V, value func([]byte, V)
 	return dst
 }
 
+// shown is what the set reads of in, by name.
+func (s readSet) shown(in *Input) map[string]any {
+	root := reflect.ValueOf(in).Elem()
+	values := map[string]any{}
+	for _, r := range s {
+		v := root.FieldByIndex(r.field.index)
+		if !r.keyed {
+			values[r.String()] = v.Interface()
+		} else if e := v.MapIndex(reflect.ValueOf(r.key)); e.IsValid() {
+			values[r.String()] = e.Interface()
+		} else {
+			values[r.String()] = nil
+		}
+	}
+	return values
+}
+
 // value builds the input document that holds what the set reads, and nothing else.
 func (s readSet) value(in *Input) ast.Value {
 	root := reflect.ValueOf(in).Elem()

@@ -57,7 +57,7 @@ func rows() []*catalog.Row {
 }
 
 func principal() *account.Principal {
-	org := &account.Organisation{ID: "acme", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}}
+	org := &account.Organisation{ID: "acme", DataClass: "public", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}}
 	return &account.Principal{
 		Organisation: org,
 		Team:         org.Teams["fraud"],
@@ -104,7 +104,7 @@ func (f files) load(t testing.TB, honoured ...string) (*Set, config.Problems) {
 	dir := f.write(t)
 	c := Config{Generation: 7, Accounts: &account.Accounts{Organisations: map[string]*account.Organisation{
 		"acme":  principal().Organisation,
-		"other": {ID: "other", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
+		"other": {ID: "other", DataClass: "public", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
 	}}, Catalog: &catalog.Catalog{Rows: rows()}, Honoured: honoured}
 	for _, name := range []string{"chaperone.toml", "team.toml"} {
 		text, ok := f[name]

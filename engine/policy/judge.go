@@ -99,7 +99,7 @@ func (t *trial) judge() {
 	}
 	t.docket = t.set.docketFor(q.Principal)
 	if t.set.requirePolicy && !t.docket.enforced(q.Now) {
-		t.stop(Reason{Rule: ruleReject, Code: "no_policy", Message: "no policy applies to this key, and require_policy refuses such keys"})
+		t.stop(noPolicy)
 		return
 	}
 	t.input.fillRequest(q)
@@ -116,6 +116,8 @@ func (t *trial) judge() {
 	}
 	t.rows(sh)
 }
+
+var noPolicy = Reason{Rule: ruleReject, Code: "no_policy", Message: "no policy applies to this key, and require_policy refuses such keys"}
 
 func (t *trial) stop(r Reason) {
 	r.Binding, r.Enforcement = "policy", enforceDeny

@@ -36,6 +36,8 @@ type Set struct {
 	honoured      map[string]bool
 	plain         bool // nothing is remembered: what tests compare with
 
+	principals []*account.Principal // whoever can ask
+
 	rows      []*catalog.Row  // of the catalog
 	endpoints []EndpointInput // of those rows, as far as neither day nor statistics change them
 
@@ -143,6 +145,7 @@ func Load(ctx context.Context, c Config) (*Set, config.Problems) {
 		return nil, problems
 	}
 	s.enumerate(ctx, now)
+	s.principals = principalsOf(c.Accounts, now)
 	s.digest = hex.EncodeToString(digest.Sum(nil))
 	return s, nil
 }
