@@ -242,6 +242,7 @@ func (e *Engine) Reload(ctx context.Context) error {
 		return err
 	}
 	e.health.Configure(s.settings.breaker(), s.catalog)
+	s.inherit(ctx, old, e.options.Log)
 	e.current.Store(s)
 	old.release()
 	return nil

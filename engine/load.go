@@ -178,8 +178,8 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 					config.NotOneOf(c.Name, scorer.Natives)))
 				continue
 			}
-			if c.SHA256 != "" || c.Config != nil {
-				problems = append(problems, c.Problem("", "the native scorer %s takes neither sha256 nor config; expected plugin = \"FILE.wasm\" or neither", c.Name))
+			if c.SHA256 != "" || c.Config != nil || c.Golden != "" || c.State != "" || c.Fuel != (wasm.Fuel{}) {
+				problems = append(problems, c.Problem("", "the native scorer %s takes none of sha256, config, golden, state and fuel; expected plugin = \"FILE.wasm\" or none of them", c.Name))
 			}
 			out = append(out, scorer.Weighted{Scorer: native, Weight: weight})
 			continue
@@ -188,8 +188,7 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 			problems = append(problems, c.Problem("sha256", "found %q; expected 64 hexadecimal digits", c.SHA256))
 			continue
 		}
-		path := beside(src.main.Path(), c.Plugin)
-		plugin, err := wasm.Load(ctx, e.wasm, wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config})
+		plugin, err := e.loadPlugin(ctx, src, c)
 		if err != nil {
 			problems = append(problems, c.Problem("plugin", "%s cannot be used: %v", c.Plugin, err))
 			continue
@@ -200,7 +199,7 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 					slog.String("scorer", c.Name), slog.String("column", column))
 			}
 		}
-		s.plugins = append(s.plugins, loaded{plugin, path})
+		s.plugins = append(s.plugins, plugin)
 		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight})
 	}
 	if len(problems) == 0 {

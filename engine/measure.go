@@ -66,6 +66,7 @@ func (e *Engine) finish(rec *journal.Record) {
 		}
 	}
 	e.metrics.End()
+	e.teach(rec)
 	if rec.Log != policy.LogNone {
 		e.recent.Append(rec)
 	}

@@ -8,6 +8,7 @@ import (
 	"chaperone/engine/dispatch"
 	"chaperone/engine/scorer"
 	"chaperone/engine/telemetry"
+	"chaperone/engine/wasm"
 )
 
 // Settings is chaperone.toml without what other packages read of it.
@@ -101,6 +102,9 @@ type Scorer struct {
 	Plugin string         `toml:"plugin"`               // .wasm file, relative to the TOML file
 	SHA256 string         `toml:"sha256"`               // pin of the plugin's bytes, hex
 	Config map[string]any `toml:"config"`               // handed to the plugin as JSON
+	Golden string         `toml:"golden"`               // golden vectors that the plugin must reproduce to be used
+	State  string         `toml:"state"`                // file that keeps what a stateful plugin learns across restarts
+	Fuel   wasm.Fuel      `toml:"fuel"`                 // the most instructions of each call; wasm.DefaultFuel where 0
 }
 
 func defaults() *Settings {

@@ -60,7 +60,7 @@ func TestReadmeHasEverySettingWithItsDefault(t *testing.T) {
 		}
 	}
 	delete(want, "scorers")
-	for _, key := range []string{"name", "weight", "plugin", "sha256", "config"} {
+	for _, key := range []string{"name", "weight", "plugin", "sha256", "config", "golden", "state", "fuel"} {
 		want["scorers[]."+key] = "*"
 	}
 	for section, table := range map[string]string{"policy": "[policy]", "policy.sources[]": "[[policy.sources]]",

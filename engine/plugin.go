@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"chaperone/engine/dispatch"
+	"chaperone/engine/journal"
+	"chaperone/engine/wasm"
+)
+
+// loadPlugin loads the plugin of one [[scorers]]; its paths are relative to the file that names them.
+func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loaded, error) {
+	from := src.main.Path()
+	path := beside(from, c.Plugin)
+	config := wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config, Limits: wasm.Limits{Fuel: c.Fuel}}
+	if c.State != "" {
+		config.State = beside(from, c.State)
+	}
+	if c.Golden != "" {
+		text, err := os.ReadFile(beside(from, c.Golden))
+		if err != nil {
+			return loaded{}, fmt.Errorf("golden vectors: %w", err)
+		}
+		if config.Golden, err = wasm.ParseGolden(text); err != nil {
+			return loaded{}, err
+		}
+	}
+	p, err := wasm.Load(ctx, e.wasm, config)
+	return loaded{p, path}, err
+}
+
+// inherit hands what the plugins of the old snapshot learned over to those of the same name.
+func (s *snapshot) inherit(ctx context.Context, old *snapshot, log *slog.Logger) {
+	for _, heir := range s.plugins {
+		for _, p := range old.plugins {
+			if p.Name() != heir.Name() {
+				continue
+			}
+			if err := heir.Inherit(ctx, p.Plugin); err != nil {
+				log.Error("plugin starts without what it had learned", "plugin", heir.Name(), "error", err)
+			}
+		}
+	}
+}
+
+// teach tells the plugins that learn how a request's attempts ended.
+func (e *Engine) teach(rec *journal.Record) {
+	s := e.current.Load()
+	if len(s.plugins) == 0 {
+		return
+	}
+	ms := func(n float64) time.Duration { return time.Duration(n * float64(time.Millisecond)) }
+	for i := range rec.Attempts {
+		a := &rec.Attempts[i]
+		row := s.catalog.Row(a.Row)
+		if row == nil {
+			continue // a reload removed it meanwhile
+		}
+		ok := a.Outcome == "ok"
+		attempt := wasm.Attempt{
+			Row: row, At: rec.At.Add(ms(a.StartedMs + a.DurationMs)), OK: ok,
+			Counts:      ok || a.Scope == string(dispatch.OfEndpoint),
+			RateLimited: a.Outcome == "rate_limited",
+			TTFT:        ms(a.TTFTMs), Duration: ms(a.DurationMs), Usage: a.Usage, Cost: a.Cost,
+		}
+		for _, p := range s.plugins {
+			p.Observe(attempt)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package engine_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"chaperone/engine"
+	"chaperone/engine/sim"
+	"chaperone/engine/wasm"
+)
+
+// TestPluginLearnsFromTrafficAndKeepsItOverReloadsAndRestarts counts the attempts that a stateful plugin is told of: what it
+// saves must be the number of requests, whatever the engine went through meanwhile.
+func TestPluginLearnsFromTrafficAndKeepsItOverReloadsAndRestarts(t *testing.T) {
+	provider, err := sim.Start(t.Context(), sim.Profile{Name: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer provider.Close()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	module, err := os.ReadFile("../testdata/wasm/learn.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := wasm.Pack(module, []byte("abi = 1\nkind = \"scorer\"\nname = \"learn\"\nversion = \"1\"\ncolumns = [\"price.prompt\"]\n"+
+		"rows = 16\nscale = \"minmax\"\nstateful = true\nobserve = [\"endpoint\", \"ok\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("learn.wasm", string(packed))
+	golden := `{"cases": [{"name": "one", "observe": {"ok": [1, 0]}, "columns": {"price.prompt": [1]}, "scores": [2001]}]}`
+	write("golden.json", golden)
+	config := fmt.Sprintf(`[organisations.acme]
+[[keys]]
+organisation = "acme"
+sha256 = "%x"
+[[scorers]]
+name = "learn"
+plugin = "learn.wasm"
+golden = "golden.json"
+state = "state/learn"
+fuel = { score = 100_000 }
+[models."m/one"]
+name = "One"
+context_length = 32000
+[providers.one]
+name = "One"
+dialect = "openai"
+base_url = %q
+[providers.one.credentials.own]
+auth = "none"
+[[endpoints]]
+model = "m/one"
+provider = "one"
+upstream_model = "one"
+price = { prompt = 1, completion = 4 }
+`, sha256.Sum256([]byte("sk-acme")), provider.URL())
+	write("chaperone.toml", config)
+
+	ctx := context.Background()
+	open := func() *engine.Engine {
+		t.Helper()
+		e, err := engine.Open(ctx, engine.Options{ConfigPath: filepath.Join(dir, "chaperone.toml"),
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	ask := func(e *engine.Engine, n int) {
+		t.Helper()
+		for range n {
+			body := `{"model":"m/one","messages":[{"role":"user","content":"hello"}]}`
+			if _, err := e.Do(ctx, engine.Call{Key: "sk-acme", Body: []byte(body)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	saved := func() (count, ok float64) {
+		t.Helper()
+		state, err := os.ReadFile(filepath.Join(dir, "state", "learn"))
+		if err != nil || len(state) != 16 {
+			t.Fatalf("%d bytes: %v", len(state), err)
+		}
+		return math.Float64frombits(binary.LittleEndian.Uint64(state)), math.Float64frombits(binary.LittleEndian.Uint64(state[8:]))
+	}
+
+	e := open()
+	ask(e, 3)
+	if err := e.Reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ask(e, 4)
+	write("golden.json", strings.Replace(golden, "2001", "2002", 1))
+	if err := e.Reload(ctx); err == nil || !strings.Contains(err.Error(), `case "one": row 0 scores 2001, should be 2002`) {
+		t.Errorf("a plugin that does not reproduce its golden vectors: %v", err)
+	}
+	write("golden.json", golden)
+	ask(e, 5)
+	if err := e.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if count, ok := saved(); count != 12 || ok != 12 {
+		t.Errorf("it learned of %v attempts, %v of them good, should be 12", count, ok)
+	}
+	e = open()
+	ask(e, 1)
+	if err := e.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if count, ok := saved(); count != 13 || ok != 13 {
+		t.Errorf("after a restart it learned of %v attempts, %v of them good, should be 13", count, ok)
+	}
+}
