@@ -20,7 +20,7 @@ Exit codes:
   3  explain: nothing may serve the request`
 
 // commands makes the subcommands, each of which stands in the file of its name.
-var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand, serveCommand, keyCommand, explainCommand, initCommand, demoCommand}
+var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand, serveCommand, keyCommand, explainCommand, initCommand, demoCommand, pluginCommand}
 
 // run carries out a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -203,8 +203,13 @@ func compileAssemblyScript(ctx context.Context, folder, scratch string) (string,
 	if err != nil {
 		return "", err
 	}
+	// With a relative path the compiler would look for the transform among node's modules.
+	settings, err := filepath.Abs(filepath.Join(folder, "asconfig.json"))
+	if err != nil {
+		return "", err
+	}
 	out := filepath.Join(scratch, "plugin.wasm")
-	return out, run(ctx, folder, nil, node, compiler, "--config", "asconfig.json", "--outFile", out)
+	return out, run(ctx, folder, nil, node, compiler, "--config", settings, "--outFile", out)
 }
 
 // findASC finds the compiler as node would, in the project or above it, or else on the path.

@@ -37,9 +37,12 @@ var ErrAbstain = errors.New("abstain")
 
 // Plugin is one scorer.
 type Plugin struct {
-	columns, request []string
-	configure        func(json []byte) error
-	score            func(b *Batch) error
+	columns, request, observe []string
+	configure                 func(json []byte) error
+	score                     func(b *Batch) error
+	learn                     func(a *Attempts) error
+	save                      func() []byte
+	restore                   func(saved []byte) error
 }
 
 // New makes the module's one plugin from the text of its manifest. It panics, which refuses the module at load, where the
@@ -51,6 +54,9 @@ func New(manifest string) *Plugin {
 		panic(err)
 	}
 	if p.request, err = stringList(manifest, "request"); err != nil {
+		panic(err)
+	}
+	if p.observe, err = stringList(manifest, "observe"); err != nil {
 		panic(err)
 	}
 	serve(p)
@@ -81,6 +87,18 @@ func (p *Plugin) Field(name string) Field {
 	return Field(i)
 }
 
+// Observed is the place in the manifest of what is observed of finished attempts.
+type Observed int
+
+// Observed finds a name of the manifest's observe; it panics where there is none of that name.
+func (p *Plugin) Observed(name string) Observed {
+	i := slices.Index(p.observe, name)
+	if i < 0 {
+		panic(name + " is not in the manifest's observe")
+	}
+	return Observed(i)
+}
+
 // Configure sets the function that is given the operator's configuration, a JSON object, once before the first batch. An
 // error refuses the plugin at load, with its text in the message.
 func (p *Plugin) Configure(f func(json []byte) error) { p.configure = f }
@@ -88,6 +106,16 @@ func (p *Plugin) Configure(f func(json []byte) error) { p.configure = f }
 // Score sets the scoring function. It fills b.Scores, which are NaN (no opinion) before; higher is better. An error makes
 // the scorer abstain for this request and costs the instance, ErrAbstain costs nothing.
 func (p *Plugin) Score(f func(b *Batch) error) { p.score = f }
+
+// Learn sets the function that is told of finished attempts, a stateful plugin's. An error costs the instance, and with it
+// what was learned since it was last saved.
+func (p *Plugin) Learn(f func(a *Attempts) error) { p.learn = f }
+
+// Keep sets the functions by which what was learned outlives a trap, a reload and a restart: save gives it as bytes, which
+// are good until the next call; restore takes over what an earlier instance saved, or says why it cannot.
+func (p *Plugin) Keep(save func() []byte, restore func(saved []byte) error) {
+	p.save, p.restore = save, restore
+}
 
 // Batch is the candidates of one request. It and its slices are good until the scoring function returns; values that are
 // not known are NaN.
@@ -108,6 +136,22 @@ func (b *Batch) Column(c Column) []float64 {
 
 // Field is the value of a request field.
 func (b *Batch) Field(f Field) float64 { return b.request[f] }
+
+// Attempts is finished attempts. It and its slices are good until the function that it is given to returns; values that are
+// not known are NaN.
+type Attempts struct {
+	Rows  int
+	NowMS float64 // Unix time in milliseconds
+
+	columns  []float64
+	capacity int
+}
+
+// Column is what was observed of the attempts, one value each.
+func (a *Attempts) Column(o Observed) []float64 {
+	at := int(o) * a.capacity
+	return a.columns[at : at+a.Rows]
+}
 
 // Run scores a batch without a host, for tests: columns by name with a value per row, request fields by name; what is not
 // given is NaN.

@@ -22,13 +22,14 @@
 //!
 //! plugin!(Cheapest);
 //! ```
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![warn(missing_docs)]
 
 mod log;
 mod manifest;
 mod numbers;
 #[doc(hidden)]
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, unused_imports))]
 pub mod serve;
 
 pub use log::{log, Level, Line};
