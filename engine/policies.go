@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"context"
+
+	"chaperone/engine/account"
+	"chaperone/engine/catalog"
+	"chaperone/engine/config"
+	"chaperone/engine/policy"
+	"chaperone/engine/policy/author"
+)
+
+// Policies reads what the policies of a configuration are judged in: the catalog, the accounts, and the policies that are
+// bound. Scorers and plugins stay closed. The error is config.Problems.
+func Policies(ctx context.Context, path string, env func(string) (string, bool)) (*author.World, error) {
+	w, _, problems := readPolicies(ctx, path, env)
+	return w, problems.Err()
+}
+
+// CheckPolicies reads policies as Policies does, and those packages too that nobody has bound. The error is
+// config.Problems, everything that is wrong.
+func CheckPolicies(ctx context.Context, path string, env func(string) (string, bool)) error {
+	_, documents, problems := readPolicies(ctx, path, env)
+	known := map[config.Problem]bool{}
+	for _, p := range problems {
+		known[p] = true
+	}
+	for _, p := range policy.CheckUnbound(documents) {
+		if !known[p] {
+			problems = append(problems, p)
+		}
+	}
+	return problems.Err()
+}
+
+func readPolicies(ctx context.Context, path string, env func(string) (string, bool)) (*author.World, []*config.Document, config.Problems) {
+	src, problems := read(path)
+	if src == nil {
+		return nil, nil, problems
+	}
+	documents := append([]*config.Document{src.main}, src.teams...)
+	cat, found := catalog.Load(append([]*config.Document{src.main}, src.catalogs...), env)
+	problems = append(problems, found...)
+	accounts, found := account.Load([]*config.Document{src.main}, cat)
+	problems = append(problems, found...)
+	if cat == nil || accounts == nil { // policies cannot be bound to what is not there
+		return nil, documents, problems
+	}
+	w, found := author.NewWorld(ctx, policy.Config{Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured})
+	if problems = append(problems, found...); len(problems) > 0 {
+		return nil, documents, problems
+	}
+	w.Files = append(src.files, policy.Directories(documents)...)
+	return w, documents, nil
+}

@@ -1,0 +1,92 @@
+package author_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"chaperone/engine/policy/author"
+)
+
+// bind is a binding of a policy of the library for acme.
+func bind(name, params string) string {
+	b := "[[policy.bindings]]\npackage = \"library." + name + "\"\nfor = \"org:acme\"\n"
+	if params != "" {
+		b += "params = " + params + "\n"
+	}
+	return b
+}
+
+func TestWhyNotFindsTheSmallestChangeForEveryPolicyOfTheLibraryThatDenies(t *testing.T) {
+	for _, test := range []struct {
+		policy, params, provider, body string
+		field, to                      string
+	}{
+		{"training", "", "beta", "", "endpoint.data_policy.training", "no"},
+		{"training", "", "gamma", "", "endpoint.data_policy.training", "no"},
+		{"retention", "{ max_days = 7 }", "beta", "", "endpoint.data_policy.retention_days", "7"},
+		{"zero_retention", "", "beta", "", "endpoint.data_policy.zdr_option", "true"},
+		{"evidence", "{ max_days = 365 }", "beta", "", "endpoint.data_policy.as_of", "2026-06-01"},
+		{"residency", `{ regions = ["ch"] }`, "beta", "", "endpoint.processing_regions", `["ch"]`},
+		{"jurisdiction", `{ jurisdictions = ["DE", "FR"] }`, "beta", "", "endpoint.jurisdiction", "DE"},
+		{"headquarters", `{ countries = ["FR"] }`, "gamma", "", "endpoint.headquarters", "FR"},
+		{"certifications", `{ required = ["soc2", "hipaa"] }`, "alpha", "", "endpoint.certifications", `["hipaa" "iso27001" "soc2"]`},
+		{"certifications", `{ required = ["soc2", "hipaa"] }`, "beta", "", "endpoint.certifications", `["hipaa" "soc2"]`},
+		{"quantization", `{ allow = ["fp8"] }`, "beta", "", "endpoint.quantization", "fp8"},
+		{"price", "{ prompt = 3 }", "beta", "", "endpoint.price.prompt", "3"},
+		{"performance", "{ max_ttft_ms = 2000 }", "beta", "", "endpoint.stats.ttft_ms", "1995"},
+		{"performance", "{ min_tps = 50 }", "beta", "", "endpoint.stats.tps", "50.12"},
+		{"provider_tools", "", "alpha", `{"tools": [{"type": "web_search"}]}`, "request.tool_kinds", "[]"},
+		{"provider_state", "", "alpha", `{"store": true}`, "request.store", "false"},
+		{"self_hosted", `{ from = "confidential" }`, "alpha", `{"metadata": {"data_class": "restricted"}}`, "request.claims.data_class", "none"},
+		{"office_hours", `{ from_hour = 14, to_hour = 15, weekdays = ["monday"] }`, "alpha", "", "time", "Mon 14:00 UTC"},
+		{"office_hours", `{ from_hour = 7, to_hour = 10, weekdays = ["monday", "friday"] }`, "alpha", "", "time", "Fri 07:00 UTC"},
+		{"free_credentials", "", "gamma", `{"metadata": {"data_class": "internal"}}`, "endpoint.free", "false"},
+	} {
+		w := world(t, bind(test.policy, test.params))
+		n := whyNot(t, w, test.provider, test.body)
+		if n.Permitted || len(n.Denials) == 0 || n.Denials[0].File == "" || n.Denials[0].Line == 0 {
+			t.Errorf("%s: %+v should be denied by a rule with its place", test.policy, n)
+			continue
+		}
+		at := slices.IndexFunc(n.Alone, func(c author.Change) bool { return c.Field == test.field })
+		if at < 0 || n.Alone[at].To != test.to {
+			t.Errorf("%s at %s: %+v; should have %s → %s", test.policy, test.provider, n.Alone, test.field, test.to)
+		}
+		if len(n.Together) > 0 {
+			t.Errorf("%s: %+v together, where one change is enough", test.policy, n.Together)
+		}
+	}
+}
+
+func TestWhyNotKnowsWhereNothingWouldHelp(t *testing.T) {
+	w := world(t, bind("providers", `{ deny = ["alpha"] }`))
+	if n := whyNot(t, w, "alpha", ""); n.Permitted || len(n.Alone)+len(n.Together) > 0 {
+		t.Errorf("%+v: no change of a request or of terms helps a provider that is denied by name", n)
+	}
+	if n := whyNot(t, w, "beta", ""); !n.Permitted || len(n.Denials) > 0 {
+		t.Errorf("%+v should be permitted", n)
+	}
+}
+
+func TestWhyNotChangesTogetherWhatOneChangeCannot(t *testing.T) {
+	w := world(t, bind("training", "")+bind("residency", `{ regions = ["eu"] }`)+bind("provider_tools", "")+bind("price", "{ prompt = 3, completion = 15 }"))
+	n := whyNot(t, w, "beta", `{"tools": [{"type": "web_search"}, {"type": "function", "function": {"name": "f"}}]}`)
+	var fields []string
+	for _, c := range n.Together {
+		fields = append(fields, c.Field+" "+c.To)
+	}
+	slices.Sort(fields)
+	want := []string{"endpoint.data_policy.training no", "endpoint.price.completion 15", "endpoint.price.prompt 3", `endpoint.processing_regions ["eu"]`, `request.tool_kinds ["function"]`}
+	if len(n.Alone) > 0 || !slices.Equal(fields, want) {
+		t.Errorf("alone %+v, together %q; should be none and %q", n.Alone, fields, want)
+	}
+}
+
+func TestARequestThatIsNoneIsRefusedInPlainWords(t *testing.T) {
+	for _, body := range []string{"[]", "null", "{", `{"messages": 3}`} {
+		if _, err := author.Request("acme/large", body); err == nil || !strings.HasPrefix(err.Error(), "the request") {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package policy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestADirectoryIsHeldAgainstTheContractWithoutBindings(t *testing.T) {
+	const good = "package acme.good\n\nimport data.acme.shared\n\ndeny contains \"no\" if shared.bad\n"
+	const shared = "package acme.shared\n\nbad if input.endpoint.free\n"
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		want  []string // one for each problem; none: it is right
+	}{
+		{"a policy and what it uses", map[string]string{"good.rego": good, "shared/shared.rego": shared}, nil},
+		{"everything at once", map[string]string{
+			"good.rego": good, "shared.rego": shared,
+			"near.rego":  "package acme.near\n\nviolation contains \"no\" if input.endpoint.free\n",
+			"shape.rego": "package acme.shape\n\ndeny := true if input.endpoint.free\n",
+			"param.rego": "package acme.param\n\ndeny contains \"no\" if input.endpoint.provider == data.params.name\n",
+		}, []string{
+			"near.rego:1: package acme.near has none of the rules", "did you mean deny?",
+			"shape.rego:3: deny is a single value here and must be a set",
+			"param.rego:3: data.params.name is read, and the package declares no parameters",
+		}},
+		{"a package of the library", map[string]string{"x.rego": "package library.mine\n\ndeny contains \"no\" if input.endpoint.free\n"}, []string{"x.rego:1: package library.mine: names below library"}},
+		{"nothing", map[string]string{"x_test.rego": "package x_test\n"}, []string{"holds no .rego file"}},
+		{"no Rego", map[string]string{"x.rego": "package"}, []string{"x.rego:1: rego_parse_error"}},
+	} {
+		dir := t.TempDir()
+		for name, text := range test.files {
+			path := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := CheckDirectory(dir).Err()
+		if (err == nil) != (test.want == nil) {
+			t.Errorf("%s: %v; should have %q", test.name, err, test.want)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v; should have %q", test.name, err, want)
+			}
+		}
+	}
+	if err := CheckDirectory(filepath.Join(t.TempDir(), "absent")).Err(); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("an absent folder: %v", err)
+	}
+}
