@@ -38,6 +38,8 @@ type Call struct {
 	Key  string // the client's API key as sent, without "Bearer "
 	As   string // in place of Key, for an operator's own questions: the id of a key
 	Body []byte // owned by the engine from here on
+	// Timeout is how long the client will wait, X-Request-Timeout; 0: it does not say. It can only shorten [timeouts] total.
+	Timeout time.Duration
 }
 
 // Engine routes. It is safe for concurrent use.
@@ -178,7 +180,8 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 	}
 	e.metrics.Begin()
 	return e.dispatch.Do(ctx, dispatch.Job{
-		Plan: p, Limits: settings.limits(),
+		Plan: p, Limits: settings.limits(p, c.Timeout),
+		Patience: func(m *catalog.Model) dispatch.Patience { return settings.patience(p.Principal.Organisation.ID, m.ID) },
 		Recheck: func(ctx context.Context, permit policy.Permit) (policy.Permit, *account.Principal, error) {
 			return e.recheck(ctx, p, permit)
 		},

@@ -118,6 +118,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	if cat == nil || accounts == nil { // policies cannot be bound to what is not there
 		return nil, problems.Err()
 	}
+	problems = append(problems, src.settings.Dispatch.check(cat, accounts)...)
 	rules := append([]*config.Document{src.main}, src.teams...)
 	policies, ps := policy.Load(ctx, policy.Config{
 		Generation: generation, Documents: rules, Accounts: accounts, Catalog: cat, Honoured: honoured,

@@ -3,9 +3,7 @@ package engine
 import (
 	"time"
 
-	"chaperone/engine/catalog"
 	"chaperone/engine/config"
-	"chaperone/engine/dispatch"
 	"chaperone/engine/scorer"
 	"chaperone/engine/telemetry"
 	"chaperone/engine/wasm"
@@ -72,6 +70,7 @@ type Dispatch struct {
 	HedgeBudget    float64       `toml:"hedge_budget" check:"min=0,max=100"` // percent of requests
 	MaxCost        float64       `toml:"max_cost" check:"min=0"`             // USD a request; 0: no limit
 	Breaker        Breaker       `toml:"breaker"`
+	Overrides      []*Override   `toml:"overrides"`
 }
 
 // Breaker is [dispatch.breaker]; telemetry.Breaker says what each means.
@@ -176,17 +175,6 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 
 func (r *Routing) spread() scorer.Spread {
 	return scorer.Spread{Temperature: r.Temperature, Exploration: r.Exploration}
-}
-
-func (s *Settings) limits() dispatch.Limits {
-	t, d := s.Timeouts, s.Dispatch
-	return dispatch.Limits{
-		FirstByte: t.FirstByte, TTFT: t.TTFT, Answer: t.Answer, Idle: t.Idle, Total: t.Total,
-		EarlyHeaders: t.EarlyHeaders, KeepAlive: t.KeepAlive, Attempts: s.Routing.Attempts, AnswerBytes: s.Routing.MaxAnswerBytes,
-		MaxCost: catalog.Picodollars(d.MaxCost * float64(catalog.Dollar)),
-		OnSlow:  dispatch.OnSlow(d.OnSlow), Backoff: d.Backoff, RetryAfterWait: d.RetryAfterWait, RetryShare: d.RetryBudget / 100,
-		Hedge: d.Hedge, HedgeShare: d.HedgeBudget / 100,
-	}
 }
 
 func (s *Settings) breaker() telemetry.Breaker {

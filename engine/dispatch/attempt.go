@@ -37,6 +37,7 @@ type attempt struct {
 	run     *run
 	option  *option
 	purpose string
+	patient Patience
 	permit  policy.Permit
 	row     *catalog.Row
 	dialect provider.Dialect
@@ -77,7 +78,7 @@ type attempt struct {
 func (r *run) newAttempt(started time.Time, o *option, p policy.Permit, who *account.Principal, cred catalog.Credential, trial *telemetry.Trial) (*attempt, *Fault) {
 	row := p.Row()
 	ctx, cancel := context.WithCancelCause(r.work)
-	a := &attempt{run: r, option: o, permit: p, row: row, cred: cred, trial: trial, cancel: cancel, started: started}
+	a := &attempt{run: r, option: o, patient: r.j.Patience(row.Model), permit: p, row: row, cred: cred, trial: trial, cancel: cancel, started: started}
 	var err error
 	if a.dialect, err = provider.ByName(row.Dialect); err == nil {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

@@ -16,12 +16,16 @@ import (
 	"chaperone/engine/wire"
 )
 
+// Patience is how long one attempt may take. Every duration is positive.
+type Patience struct {
+	FirstByte time.Duration // streaming: from the start of an attempt to the head of its answer
+	TTFT      time.Duration // streaming: from the start of an attempt to its first content; OnSlow says what happens then
+	Answer    time.Duration // not streaming: from the start of an attempt to its whole answer
+	Idle      time.Duration // between two events of a stream
+}
+
 // Limits bound one request in time, attempts and money. Every duration but RetryAfterWait is positive.
 type Limits struct {
-	FirstByte    time.Duration // streaming: from the start of an attempt to the head of its answer
-	TTFT         time.Duration // streaming: from the start of an attempt to its first content; OnSlow says what happens then
-	Answer       time.Duration // not streaming: from the start of an attempt to its whole answer
-	Idle         time.Duration // between two events of a stream
 	Total        time.Duration // the whole request, with every attempt and wait
 	EarlyHeaders time.Duration // streaming: after this long without content the client gets status and headers all the same
 	KeepAlive    time.Duration // a comment is sent when a stream has been silent this long
@@ -38,7 +42,7 @@ type Limits struct {
 	HedgeShare     float64       // of all requests, 0…1: how many hedges there may be
 }
 
-// OnSlow is what happens when an answer has not begun within Limits.TTFT and there is another endpoint to try.
+// OnSlow is what happens when an answer has not begun within Patience.TTFT and there is another endpoint to try.
 type OnSlow string
 
 // The choices.
@@ -52,6 +56,8 @@ const (
 type Job struct {
 	Plan   *route.Plan
 	Limits Limits
+	// Patience is that with attempts at a model: some think for long.
+	Patience func(*catalog.Model) Patience
 	// Recheck is asked before every attempt with the permit of the plan. It returns the permit that the newest snapshot
 	// gives for the same row, or an error: ErrKeyRevoked ends the request, any other skips the row.
 	Recheck func(context.Context, policy.Permit) (policy.Permit, *account.Principal, error)

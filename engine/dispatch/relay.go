@@ -14,7 +14,7 @@ import (
 
 // openWhole gets an answer that is not streamed.
 func (a *attempt) openWhole() *Fault {
-	a.within(a.run.j.Limits.Answer)
+	a.within(a.patient.Answer)
 	resp, f := a.send()
 	if f != nil {
 		return f
@@ -72,7 +72,7 @@ func (a *attempt) openStream() *Fault {
 
 // begin gets the head of a stream.
 func (a *attempt) begin() *Fault {
-	a.within(a.run.j.Limits.FirstByte)
+	a.within(a.patient.FirstByte)
 	resp, f := a.send()
 	if f != nil {
 		return f
@@ -132,7 +132,7 @@ func (a *attempt) relay(s *Stream) *Fault {
 		}
 		a.out = nil
 	}
-	limit := a.run.j.Limits.Idle
+	limit := a.patient.Idle
 	for !a.ended {
 		if a.idle == nil {
 			a.idle = time.AfterFunc(limit, func() { a.cancel(errSilent) })

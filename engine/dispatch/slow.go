@@ -6,15 +6,14 @@ import "time"
 const never = 24 * time.Hour
 
 // watch sets the timer by which a is held to take too long: longer than its endpoint usually does, then longer than
-// Limits.TTFT. An answer in one piece has no first content to be late.
+// Patience.TTFT. An answer in one piece has no first content to be late.
 func (r *run) watch(a *attempt) {
 	wait := never
 	if r.stream != nil && !r.committed {
-		limits := &r.j.Limits
-		a.slowAt = a.started.Add(limits.TTFT)
+		a.slowAt = a.started.Add(a.patient.TTFT)
 		wait = time.Until(a.slowAt)
-		if limits.Hedge {
-			if usual := r.j.HedgeAfter(a.row); usual > 0 && usual < limits.TTFT {
+		if r.j.Limits.Hedge {
+			if usual := r.j.HedgeAfter(a.row); usual > 0 && usual < a.patient.TTFT {
 				a.unusualAt = a.started.Add(usual)
 				wait = time.Until(a.unusualAt)
 			}

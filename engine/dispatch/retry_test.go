@@ -1,0 +1,157 @@
+package dispatch_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chaperone/engine/sim"
+)
+
+// once makes a provider fail its next request like that, and serve all that come after it.
+func (f *fixture) once(t *testing.T, provider int, fault sim.Fault) {
+	t.Helper()
+	good := f.sims[provider].Profile()
+	bad := good
+	fault.Share = 1
+	bad.Faults = []sim.Fault{fault}
+	if err := f.sims[provider].SetProfile(bad); err != nil {
+		t.Fatal(err)
+	}
+	f.sims[provider].OnRequest(func(sim.Record) { // its fate is decided, that of the next is not
+		f.sims[provider].OnRequest(nil)
+		if err := f.sims[provider].SetProfile(good); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAServerErrorIsTriedOnceMoreAtTheSameEndpoint(t *testing.T) {
+	for _, stream := range []bool{true, false} {
+		f := open(t, quick, sim.Profile{}, sim.Profile{})
+		f.once(t, 0, sim.Fault{Kind: sim.Status, Status: 502})
+		a := f.ask(t, stream)
+		if outcomes(a.record) != "p0:server_error p0:ok" || a.record.Attempts[1].Purpose != "retry" || a.record.Outcome.Fallbacks != 0 {
+			t.Errorf("stream %t: %s, %+v", stream, outcomes(a.record), a.record.Attempts)
+		}
+		if gap := f.sims[0].Log()[1].At.Sub(f.sims[0].Log()[0].Ended); gap > time.Second {
+			t.Errorf("the retry came after %v", gap)
+		}
+	}
+}
+
+func TestAnAnnouncedWaitIsWaitedOutWhereNothingElseIsLeft(t *testing.T) {
+	const wait = 150 * time.Millisecond
+	for _, fault := range []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: wait}, {Kind: sim.Status, Status: 503, RetryAfter: wait}} {
+		f := open(t, quick, sim.Profile{})
+		f.once(t, 0, fault)
+		a := f.ask(t, true)
+		if a.err != nil || !a.done || !strings.HasSuffix(outcomes(a.record), " p0:ok") || len(a.record.Attempts) != 2 {
+			t.Fatalf("%d: %s, %+v", fault.Status, outcomes(a.record), a.err)
+		}
+		log := f.sims[0].Log()
+		if gap := log[1].At.Sub(log[0].Ended); gap < wait {
+			t.Errorf("%d: tried again after %v, %v were announced", fault.Status, gap, wait)
+		}
+	}
+}
+
+// Whatever asks, and however often: no request comes before the time that the provider has announced.
+func TestNobodyAsksInsideAnAnnouncedWait(t *testing.T) {
+	const wait = 300 * time.Millisecond
+	f := open(t, quick, sim.Profile{}, sim.Profile{})
+	f.once(t, 0, sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: wait})
+	f.once(t, 1, sim.Fault{Kind: sim.Status, Status: 503, RetryAfter: wait})
+	if a := f.ask(t, false); a.err != nil { // both have announced a wait, which fits into the time of the request
+		t.Fatal(a.err)
+	}
+	f.once(t, 0, sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: wait})
+	f.once(t, 1, sim.Fault{Kind: sim.Status, Status: 503, RetryAfter: wait})
+	f.ask(t, false)
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			if a := f.ask(t, true); a.err != nil {
+				t.Errorf("%s: %v", outcomes(a.record), a.err)
+			}
+		})
+	}
+	wg.Wait()
+	announced := 0
+	for _, p := range f.sims {
+		var until time.Time
+		for _, r := range p.Log() {
+			if r.At.Before(until) {
+				t.Errorf("%s was asked %v too early", p.Name(), until.Sub(r.At))
+			}
+			if r.Status == 429 || r.Status == 503 {
+				until = r.Ended.Add(wait)
+				announced++
+			}
+		}
+	}
+	if announced < 3 {
+		t.Errorf("only %d waits were announced", announced)
+	}
+}
+
+func TestAWaitThatDoesNotFitIsToldToTheClient(t *testing.T) {
+	f := open(t, quick, always(sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: time.Minute}))
+	f.ask(t, true)
+	a := f.ask(t, true)
+	if a.err == nil || a.err.Status != 429 || a.err.RetryAfter < 50*time.Second || len(a.record.Attempts) != 0 {
+		t.Errorf("inside the announced minute: %+v after %q", a.err, outcomes(a.record))
+	}
+}
+
+func TestRetryAfterWaitPrefersWaiting(t *testing.T) {
+	const wait = 150 * time.Millisecond
+	for _, c := range []struct{ settings, want string }{
+		{"", "p0:rate_limited p1:ok"},
+		{"retry_after_wait = \"1s\"\n", "p0:rate_limited p0:ok"},
+		{"retry_after_wait = \"100ms\"\n", "p0:rate_limited p1:ok"},
+	} {
+		f := open(t, quick+c.settings, sim.Profile{}, sim.Profile{})
+		f.once(t, 0, sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: wait})
+		if a := f.ask(t, true); outcomes(a.record) != c.want {
+			t.Errorf("%q: %s, want %s", c.settings, outcomes(a.record), c.want)
+		}
+	}
+}
+
+func TestRetriesAreCappedAsAShareOfTraffic(t *testing.T) {
+	const requests = 200
+	f := open(t, quick+"retry_budget = 10\n[dispatch.breaker]\nfailures = 100000\nattempts = 100000\n", always(sim.Fault{Kind: sim.Status, Status: 500}))
+	began := time.Now()
+	for range requests {
+		f.ask(t, false)
+	}
+	// A tenth of the requests, and the reserve of ten a second with the ten that it begins with.
+	most := int64(requests + requests/10 + 10 + int(time.Since(began).Seconds()*10) + 1)
+	if got := f.sims[0].Counts().Requests; got > most || got <= requests {
+		t.Errorf("%d requests became %d attempts; at most %d are right, and some retries", requests, got, most)
+	}
+}
+
+func TestKnownHeadroomSendsRequestsElsewhereBeforeTheLimit(t *testing.T) {
+	limited := sim.Profile{Limit: sim.Limit{RequestsPerSecond: 0.01, Burst: 3},
+		Credentials: []sim.Credential{{Name: "a", Key: "sk-a"}, {Name: "b", Key: "sk-b"}}}
+	f := open(t, quick, limited, sim.Profile{})
+	for i := range 8 {
+		a := f.ask(t, i%2 == 0)
+		want := "p0:ok"
+		if i >= 6 { // two keys of three requests each
+			want = "p1:ok"
+		}
+		if outcomes(a.record) != want {
+			t.Errorf("request %d: %s, want %s", i+1, outcomes(a.record), want)
+		}
+		if rest := a.record.Candidates[0].Rest; i >= 6 && rest != "no_headroom" {
+			t.Errorf("request %d: the record says %q", i+1, rest)
+		}
+	}
+	if n := f.sims[0].Counts().ByFate[sim.RateLimited]; n != 0 {
+		t.Errorf("the limit was hit %d times", n)
+	}
+}
