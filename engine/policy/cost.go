@@ -104,7 +104,7 @@ func (s *Set) cost(b *binding, now time.Time) BindingCost {
 	for i, r := range s.rows {
 		inputs[i].Endpoint = s.endpoints[i]
 		inputs[i].fillDataPolicy(r, now)
-		inputs[i].fillStats(&Query{}, r)
+		inputs[i].fillStats(nil, nil, r)
 	}
 	c.Classes = countDistinct(row, inputs)
 	for _, r := range row {

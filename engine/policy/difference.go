@@ -214,7 +214,7 @@ func (c *comparer) classes(reads readSet, bindings []*binding, demands bool) [][
 			var in Input
 			in.fillEndpoint(row)
 			in.fillDataPolicy(row, c.now)
-			in.fillStats(&Query{}, row)
+			in.fillStats(nil, nil, row)
 			key += fmt.Sprintf("%q ", reads.appendKey(nil, &in))
 			if demands {
 				terms := row.DataPolicy.At(c.now)

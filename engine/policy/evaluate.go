@@ -51,14 +51,6 @@ type question struct {
 // evaluation is an answer to one of a policy's questions, on the input document that holds what the question reads.
 type evaluation func(context.Context, ast.Value) *outcome
 
-// document is the input as q is to see it: what it reads or, where wide, all of it.
-func (q *question) document(in *Input, wide bool) ast.Value {
-	if wide {
-		return everything.value(in)
-	}
-	return q.reads.value(in)
-}
-
 const answerVar = ast.Var("answer")
 
 // newQuestion prepares a query for the values of rules, each in an array that is empty where the rule is undefined.

@@ -25,7 +25,7 @@ func plainOPA(t *testing.T, module string, q *Query, row *catalog.Row) (reasons 
 	in.fillRequest(q)
 	in.fillEndpoint(row)
 	in.fillDataPolicy(row, q.Now)
-	in.fillStats(q, row)
+	in.fillStats(new(steady), q.Stats, row)
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	rs, err := rego.New(rego.Query("data.org.p.deny"), rego.Module("p.rego", module), rego.ParsedInput(everything.value(&in))).Eval(ctx)

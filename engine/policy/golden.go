@@ -37,7 +37,7 @@ func (s *Set) golden(p *policy, q *question, now time.Time) []Input {
 	if row, _ := q.reads.under("input.endpoint"); len(row) == 0 || len(s.rows) == 0 {
 		base.fillEndpoint(&catalog.Row{})
 		base.fillDataPolicy(&catalog.Row{}, now)
-		base.fillStats(&Query{}, &catalog.Row{})
+		base.fillStats(nil, nil, &catalog.Row{})
 		inputs = []Input{base}
 	} else {
 		seen := map[string]bool{}
@@ -45,7 +45,7 @@ func (s *Set) golden(p *policy, q *question, now time.Time) []Input {
 			in := base
 			in.Endpoint = s.endpoints[i]
 			in.fillDataPolicy(r, now)
-			in.fillStats(&Query{}, r)
+			in.fillStats(nil, nil, r)
 			key := string(row.appendKey(nil, &in))
 			if !seen[key] {
 				seen[key] = true

@@ -1,13 +1,13 @@
 package policy
 
 import (
-	"math"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
+	"chaperone/engine/telemetry"
 )
 
 // Input is what a policy reads. It is total: every field is always present with its type, and what is not known has the
@@ -368,27 +368,6 @@ func supported(parameters map[string]bool) []string {
 }
 
 // fillStats fills live statistics; without a view every figure is the worst.
-func (in *Input) fillStats(q *Query, row *catalog.Row) {
-	s := &in.Endpoint.Stats
-	*s = StatsInput{
-		TTFT: PercentilesInput{worstTTFTMillis, worstTTFTMillis, worstTTFTMillis, worstTTFTMillis},
-	}
-	if q.Stats == nil || row.Index < 0 || row.Index >= len(q.Stats.Rows) {
-		return
-	}
-	r := &q.Stats.Rows[row.Index]
-	s.Samples = quantisedSamples(r.Samples)
-	s.TTFT = PercentilesInput{
-		quantisedTTFT(r.TTFT.P50, r.ExpectedTTFT), quantisedTTFT(r.TTFT.P75, r.ExpectedTTFT),
-		quantisedTTFT(r.TTFT.P90, r.ExpectedTTFT), quantisedTTFT(r.TTFT.P99, r.ExpectedTTFT),
-	}
-	s.TPS = PercentilesInput{
-		quantisedTPS(r.TPS.P50, r.ExpectedTPS), quantisedTPS(r.TPS.P75, r.ExpectedTPS),
-		quantisedTPS(r.TPS.P90, r.ExpectedTPS), quantisedTPS(r.TPS.P99, r.ExpectedTPS),
-	}
-	uptime := r.Uptime
-	if math.IsNaN(uptime) || r.Samples == 0 {
-		uptime = r.Success
-	}
-	s.Uptime = quantisedUptime(uptime)
+func (in *Input) fillStats(s *steady, view *telemetry.View, row *catalog.Row) {
+	in.Endpoint.Stats = *s.at(view, row.Index)
 }

@@ -31,7 +31,7 @@ func TestTheInputIsTotal(t *testing.T) {
 		in.fillRequest(q)
 		in.fillEndpoint(q.Rows[0])
 		in.fillDataPolicy(q.Rows[0], q.Now)
-		in.fillStats(q, q.Rows[0])
+		in.fillStats(new(steady), q.Stats, q.Rows[0])
 		doc := everything.value(&in)
 		for _, leaf := range everything {
 			var path ast.Ref
@@ -104,34 +104,6 @@ func TestAClaimOnlyRaisesTheDataClass(t *testing.T) {
 	}
 }
 
-func TestBucketsRoundToTheWorse(t *testing.T) {
-	r := seeded(t)
-	last := 0.0
-	for v := 1.0; v < 100_000; v *= 1 + r.Float64()/10 {
-		ttft, tps := quantisedTTFT(v, 0), quantisedTPS(v, 0)
-		if ttft < v*0.995 || ttft > v*1.13 || ttft < last {
-			t.Fatalf("ttft %v becomes %v", v, ttft)
-		}
-		if tps > v*1.005 || tps < v/1.13 {
-			t.Fatalf("tps %v becomes %v", v, tps)
-		}
-		if again := quantisedTTFT(ttft, 0); again != ttft && math.Abs(again/ttft-1) > 0.13 {
-			t.Fatalf("ttft %v is not of its own bucket: %v", ttft, again)
-		}
-		last = ttft
-	}
-	for in, want := range map[float64]float64{0.9999: 0.995, 1: 1, 0.5: 0.5, -1: 0, math.NaN(): 0} {
-		if got := quantisedUptime(in); got != want {
-			t.Errorf("uptime %v becomes %v, want %v", in, got, want)
-		}
-	}
-	for in, want := range map[int64]int64{0: 0, 1: 1, 4: 2, 9: 5, 10: 10, 49: 20, 999: 500, 1000: 1000} {
-		if got := quantisedSamples(in); got != want {
-			t.Errorf("%d samples become %d, want %d", in, got, want)
-		}
-	}
-}
-
 func TestWithoutSamplesTheEstimatesStand(t *testing.T) {
 	nan := math.NaN()
 	q := query()
@@ -140,7 +112,7 @@ func TestWithoutSamplesTheEstimatesStand(t *testing.T) {
 		Uptime: nan, ExpectedTTFT: 1000, ExpectedTPS: 100, Success: 0.9,
 	}}}
 	var in Input
-	in.fillStats(q, q.Rows[0])
+	in.fillStats(new(steady), q.Stats, q.Rows[0])
 	if s := in.Endpoint.Stats; s.Samples != 0 || s.TTFT.P90 != 1000 || s.TPS.P50 != 100 || s.Uptime != 0.9 {
 		t.Errorf("%+v", s)
 	}

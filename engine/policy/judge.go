@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"chaperone/engine/catalog"
 )
 
@@ -61,9 +63,10 @@ type trial struct {
 	query     *Query
 	judgement *Judgement
 	docket    *docket
-	plain     bool // nothing is remembered
-	wide      bool // evaluated on the whole input, not on what the policy reads
-	evaluated bool // something was not known yet
+	plain     bool      // nothing is remembered
+	wide      bool      // evaluated on the whole input, not on what the policy reads
+	whole     ast.Value // where wide: the input of the row that is filled
+	evaluated bool      // something was not known yet
 	input     Input
 	key       []byte
 	asked     []asked              // about rows, from the first row that has no ruling yet
@@ -205,12 +208,12 @@ func (t *trial) weigh(r *requestRuling) (transient bool) {
 // once answers a question about the whole request, which has one class.
 func (t *trial) once(q *question, evaluate evaluation) *outcome {
 	if t.plain {
-		return evaluate(t.ctx, q.document(&t.input, t.wide))
+		return evaluate(t.ctx, t.document(q))
 	}
 	answers := t.answers(q, q.memo.assign(t.set, t.query))
 	o := answers.get(0)
 	if o == nil {
-		if o = evaluate(t.ctx, q.document(&t.input, false)); !o.transient {
+		if o = evaluate(t.ctx, t.document(q)); !o.transient {
 			answers.put(0, 1, o)
 		}
 	}
@@ -334,8 +337,19 @@ func (t *trial) fill(row *catalog.Row) {
 	}
 	t.input.fillEndpoint(row)
 	t.input.fillDataPolicy(row, t.query.Now)
-	t.input.fillStats(t.query, row)
-	t.filled = row
+	t.input.fillStats(t.set.stats, t.query.Stats, row)
+	t.filled, t.whole = row, nil
+}
+
+// document is the input as q is to see it.
+func (t *trial) document(q *question) ast.Value {
+	if !t.wide {
+		return q.reads.value(&t.input)
+	}
+	if t.whole == nil {
+		t.whole = everything.value(&t.input)
+	}
+	return t.whole
 }
 
 // judgeRow asks p about the row that the input holds. A policy that has overrun is not asked again in this judgement: a
@@ -344,7 +358,7 @@ func (t *trial) judgeRow(p *policy) *outcome {
 	if o := t.stuck[p]; o != nil {
 		return o
 	}
-	o := p.judgeRow(t.ctx, p.row.document(&t.input, t.wide))
+	o := p.judgeRow(t.ctx, t.document(p.row))
 	if o.transient {
 		if t.stuck == nil {
 			t.stuck = map[*policy]*outcome{}

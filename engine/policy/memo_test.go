@@ -98,6 +98,10 @@ func randomView(r *rand.Rand, rows int) *telemetry.View {
 	if r.IntN(4) == 0 {
 		return nil
 	}
+	return randomViewOf(r, rows)
+}
+
+func randomViewOf(r *rand.Rand, rows int) *telemetry.View {
 	v := &telemetry.View{Rows: make([]telemetry.RowStats, rows)}
 	for i := range v.Rows {
 		ttft, tps := pick(r, 200.0, 1900, 5000), pick(r, 5.0, 50, 200)
@@ -221,13 +225,14 @@ var honoursAll = []string{
 func (s *Set) plainly() *Set {
 	p := s.on(s.rows)
 	p.plain = true
+	p.stats = s.stats // which remembers what was shown last
 	return p
 }
 
 // on is s for other rows, having remembered nothing yet.
 func (s *Set) on(rows []*catalog.Row) *Set {
 	o := &Set{
-		generation: s.generation, digest: s.digest, guard: newGuard(int(s.guard.oneIn), s.guard.log), requirePolicy: s.requirePolicy, honoured: s.honoured,
+		generation: s.generation, digest: s.digest, guard: newGuard(int(s.guard.oneIn), s.guard.log), requirePolicy: s.requirePolicy, honoured: s.honoured, stats: new(steady),
 		everyone: nil, byOrg: map[string][]*binding{}, byTeam: map[team][]*binding{}, byKey: map[string][]*binding{},
 		rows: rows, endpoints: make([]EndpointInput, len(rows)),
 	}

@@ -34,6 +34,7 @@ type Set struct {
 	warnings      config.Problems
 	guard         *guard
 	honoured      map[string]bool
+	stats         *steady
 	plain         bool // nothing is remembered: what tests compare with
 
 	principals []*account.Principal // whoever can ask
@@ -88,6 +89,7 @@ func Load(ctx context.Context, c Config) (*Set, config.Problems) {
 	s := &Set{
 		generation:    c.Generation,
 		requirePolicy: settings.requirePolicy,
+		stats:         new(steady),
 		guard:         newGuard(settings.guardOneIn, c.Log),
 		honoured:      map[string]bool{},
 		byOrg:         map[string][]*binding{},
