@@ -54,7 +54,8 @@ func TestEverySeedSucceedsWithFallbacksAndWithoutDeniedDispatches(t *testing.T) 
 		if s.Failed != 0 || s.DeniedDispatches != 0 || s.Fallbacks == 0 || s.Requests != int64(requests) || s.Succeeded != s.Requests {
 			t.Errorf("seed %d: %+v; %v", seed, s, d.Failures())
 		}
-		if s.Attempts != s.Requests+s.Fallbacks || s.PluginsCalled != s.Requests {
+		// More where the same endpoint was asked again.
+		if s.Attempts < s.Requests+s.Fallbacks || s.PluginsCalled != s.Requests {
 			t.Errorf("seed %d: %d attempts and %d calls of plugins for %d requests and %d fallbacks", seed, s.Attempts, s.PluginsCalled, s.Requests, s.Fallbacks)
 		}
 		if len(s.ByProvider) != 8 {
