@@ -19,7 +19,7 @@ func checkCommand(out *printer) *cobra.Command {
 The exit code is 0 where there is none and 2 where there is one.`,
 		Example: `  chaperone check
   chaperone check --config /etc/chaperone/chaperone.toml --json`,
-		Args: cobra.NoArgs,
+		Args: onlyFlags("--config"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := engine.Check(cmd.Context(), engine.Options{ConfigPath: path})
 			problems := config.Problems{}

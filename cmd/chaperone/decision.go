@@ -176,7 +176,7 @@ func writeWhy(w io.Writer, c *journal.Candidate) {
 		}
 	}
 	for _, d := range c.Warnings {
-		d.Message += " (" + d.Enforcement + " only)"
+		d.Message += " (" + d.Enforcement + ": not excluded for it)"
 		writeReason(w, d)
 	}
 }

@@ -114,7 +114,7 @@ enforcement = "dryrun"
 until       = 2999-01-01
 `)
 	_, table, _ := chaperone(t, "explain", "--config", config, "--org", "open", "--model", demo.LargeModel)
-	if !regexp.MustCompile(`(?m)^\d      overseas#paid +permitted .*\n       residency: it may process in us; the policy allows eu \(dryrun only\)\n`).MatchString(table) {
+	if !regexp.MustCompile(`(?m)^\d      overseas#paid +permitted .*\n       residency: it may process in us; the policy allows eu \(dryrun: not excluded for it\)\n`).MatchString(table) {
 		t.Errorf("the table does not say that overseas would be denied:\n%s", table)
 	}
 }

@@ -41,7 +41,7 @@ organisations, policies and a plugin. It needs no provider key.`,
 		Example: `  chaperone init
   chaperone init --dir /etc/chaperone
   chaperone init --simulated --dir playground`,
-		Args: cobra.NoArgs,
+		Args: onlyFlags("--dir"),
 		RunE: func(*cobra.Command, []string) error {
 			var s start
 			var err error

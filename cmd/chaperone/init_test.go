@@ -138,6 +138,13 @@ func TestInitOverwritesOnlyWithForce(t *testing.T) {
 	}
 }
 
+func TestInitSaysHowAFolderIsNamed(t *testing.T) {
+	code, _, stderr := chaperone(t, "init", "router")
+	if code != exitInput || !strings.Contains(stderr, "chaperone init takes no argument; did you mean --dir router?") {
+		t.Errorf("exited with %d, %q", code, stderr)
+	}
+}
+
 func TestThePlaygroundIsRightAndFitsItsProviders(t *testing.T) {
 	dir, stdout := initialised(t, nil, "--simulated")
 	if !strings.Contains(stdout, "sk-demo-open") || !strings.Contains(stdout, "chaperone sim --config "+filepath.Join(dir, "providers.toml")) {

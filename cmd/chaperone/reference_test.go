@@ -16,10 +16,13 @@ import (
 	"chaperone/engine"
 )
 
-var tableRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.*?) \\|(?: .* \\|)?$")
+var tableRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|(.*)\\|$")
 
-// tableOf are the rows of the tables below a heading of README.md: the text of the first cell → the second cell.
-func tableOf(t *testing.T, heading string) map[string]string {
+// cellsOf is a row without its first cell.
+type cellsOf struct{ second, rest string }
+
+// tableOf are the rows of the tables below a heading of README.md by the text of their first cell.
+func tableOf(t *testing.T, heading string) map[string]cellsOf {
 	t.Helper()
 	src, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -27,12 +30,16 @@ func tableOf(t *testing.T, heading string) map[string]string {
 	}
 	_, text, _ := strings.Cut(string(src), "\n## "+heading+"\n")
 	text, _, _ = strings.Cut(text, "\n## ")
-	rows := map[string]string{}
+	rows := map[string]cellsOf{}
 	for _, m := range tableRow.FindAllStringSubmatch(text, -1) {
 		if _, twice := rows[m[1]]; twice {
 			t.Errorf("README.md has %q twice", m[1])
 		}
-		rows[m[1]] = strings.Trim(m[2], "`")
+		second, rest, _ := strings.Cut(m[2], " | ")
+		if strings.HasPrefix(m[2], " | ") {
+			second, rest = "", m[2][3:]
+		}
+		rows[m[1]] = cellsOf{strings.Trim(second, " `"), rest}
 	}
 	if len(rows) == 0 {
 		t.Fatalf("README.md has no table below %q", heading)
@@ -46,45 +53,68 @@ func TestReadmeHasEverySettingWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close(t.Context())
-	want := map[string]string{}
+	want := map[string]string{} // "*": without a default
 	settings := reflect.ValueOf(*e.Settings())
 	for i := range settings.NumField() {
-		name, field := strings.ToLower(settings.Type().Field(i).Name), settings.Field(i)
-		switch field.Kind() {
-		case reflect.Struct:
-			for j := range field.NumField() {
-				want[name+"."+field.Type().Field(j).Tag.Get("toml")] = written(field.Field(j).Interface())
+		list(want, strings.ToLower(settings.Type().Field(i).Name), settings.Field(i), true)
+	}
+	for _, key := range keysOf(t, "[policy]") {
+		switch key {
+		case "sources", "bindings", "waivers":
+			for _, below := range keysOf(t, "[[policy."+key+"]]") {
+				want["policy."+key+"[]."+below] = "*"
 			}
 		default:
-			want[name] = written(field.Interface())
-		}
-	}
-	delete(want, "scorers")
-	for _, key := range []string{"name", "weight", "plugin", "sha256", "config", "golden", "state", "fuel"} {
-		want["scorers[]."+key] = "*"
-	}
-	for section, table := range map[string]string{"policy": "[policy]", "policy.sources[]": "[[policy.sources]]",
-		"policy.bindings[]": "[[policy.bindings]]"} {
-		for _, key := range keysOf(t, table) {
-			if section == "policy" && (key == "sources" || key == "bindings") {
-				continue
-			}
-			want[section+"."+key] = "*"
+			want["policy."+key] = "*"
 		}
 	}
 
 	got := tableOf(t, "Configuration")
+	found := map[string]bool{}
 	for key, value := range want {
-		if found, ok := got[key]; !ok {
-			t.Errorf("README.md lacks the setting %s, with the default %s", key, value)
-		} else if value != "*" && found != value {
-			t.Errorf("README.md says that %s is %s without being set; it is %s", key, found, value)
+		if row, ok := got[key]; ok {
+			found[key] = true
+			if value != "*" && row.second != value {
+				t.Errorf("README.md says that %s is %s without being set; it is %s", key, row.second, value)
+			}
+			continue
 		}
+		table, last := key[:strings.LastIndex(key, ".")], key[strings.LastIndex(key, ".")+1:] // one row may have a table's keys
+		if row, ok := got[table]; !ok || !strings.Contains(row.rest, "`"+last+"`") {
+			t.Errorf("README.md lacks the setting %s, with the default %s", key, value)
+		}
+		found[table] = true
 	}
 	for key := range got {
-		if _, ok := want[key]; !ok {
+		if !found[key] {
 			t.Errorf("README.md has %s, which is no setting", key)
 		}
+	}
+}
+
+// list puts the keys below a value into want, with what they are.
+func list(want map[string]string, key string, v reflect.Value, known bool) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("toml"), ","); name != "" {
+				list(want, key+"."+name, v.Field(i), known)
+			}
+		}
+		return
+	case reflect.Slice:
+		element := v.Type().Elem()
+		if element.Kind() == reflect.Pointer {
+			element = element.Elem()
+		}
+		if element.Kind() == reflect.Struct {
+			list(want, key+"[]", reflect.New(element).Elem(), false)
+			return
+		}
+	}
+	want[key] = "*"
+	if known {
+		want[key] = written(v.Interface())
 	}
 }
 
@@ -144,7 +174,7 @@ func TestReadmeHasEveryPath(t *testing.T) {
 	}
 	paths := regexp.MustCompile(`/[a-z][a-z0-9/{}]+`).FindAllString(string(text), -1)
 	for _, path := range paths {
-		if !strings.HasSuffix(path, "no/such/path") && listed["GET "+path] == "" && listed["POST "+path] == "" {
+		if !strings.HasSuffix(path, "no/such/path") && listed["GET "+path] == (cellsOf{}) && listed["POST "+path] == (cellsOf{}) {
 			t.Errorf("README.md lacks %s", path)
 		}
 	}

@@ -32,7 +32,7 @@ The addresses go to standard output, the log to standard error.`,
 		Example: `  chaperone serve
   chaperone serve --config /etc/chaperone/chaperone.toml --log-format json
   chaperone serve --listen 127.0.0.1:0 --json`,
-		Args: cobra.NoArgs,
+		Args: onlyFlags("--config"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLog(cmd.ErrOrStderr(), level, format)
 			if err != nil {

@@ -201,6 +201,7 @@ func TestServeSaysWhyItCannotStart(t *testing.T) {
 		{[]string{"--config", config, "--listen", "8080"}, exitInput, []string{`--listen: found "8080"; expected an address and a port`}},
 		{[]string{"--config", config, "--log-level", "loud"}, exitInput, []string{`--log-level: found "loud"`}},
 		{[]string{"--config", config, "--log-format", "xml"}, exitInput, []string{`--log-format: found "xml"`}},
+		{[]string{config}, exitInput, []string{"chaperone serve takes no argument; did you mean --config " + config + "?"}},
 		{[]string{"--config", twice}, exitInput, []string{twice + ":3: server.port: unknown key", twice + ":6: routing.attempts"}},
 		{[]string{"--config", config + ".absent"}, exitInput, []string{"there is no such file; chaperone init writes one"}},
 	} {
