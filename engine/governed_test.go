@@ -297,10 +297,10 @@ func ask(e *engine.Engine, key, body string) (attempts int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	text := resp.Body
 	if resp.Stream != nil {
 		defer resp.Stream.Close()
-		if text, err = io.ReadAll(resp.Stream); err != nil {
+		text, err := io.ReadAll(resp.Stream)
+		if err != nil {
 			return 0, err
 		}
 		if !strings.HasSuffix(string(text), "data: [DONE]\n\n") {
