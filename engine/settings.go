@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"time"
 
 	"chaperone/engine/config"
@@ -153,7 +154,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	if (s.Server.TLSCertificate == "") != (s.Server.TLSKey == "") {
 		all = append(all, doc.Problem("server", "has one of tls_certificate and tls_key; TLS needs both"))
 	}
-	if s.Server.PrivateListen != "" && s.Server.PrivateListen == s.Server.Listen {
+	if l := s.Server.PrivateListen; l != "" && l == s.Server.Listen && !strings.HasSuffix(l, ":0") {
 		all = append(all, doc.Problem("server.private_listen", "is the public address %s; give it another, or \"\" to switch it off", s.Server.Listen))
 	}
 	if s.Statistics.Tick > s.Statistics.Window {
