@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"chaperone/engine/config"
 )
 
 var quantizations = []string{"int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"}
@@ -39,7 +41,7 @@ func (s *skim) closed(want string, fields map[string]func(*skim) bool) bool {
 		switch {
 		case !known:
 			names := slices.Sorted(maps.Keys(fields))
-			return s.fail(o.keyAt, "found the unknown key %q; the nearest known one is %q", o.key[:min(len(o.key), 64)], nearest(string(o.key), names))
+			return s.fail(o.keyAt, "%s", config.UnknownName("key", string(o.key[:min(len(o.key), 64)]), names))
 		case s.null():
 		case !s.ok() || !read(s):
 			return false
