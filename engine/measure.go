@@ -50,6 +50,9 @@ func (e *Engine) refuse(organisation, model string, err *wire.Error, began time.
 func (e *Engine) finish(rec *journal.Record) {
 	o := &rec.Outcome
 	e.metrics.Request(rec.Organisation, o.Model, o.Status, time.Duration(o.DurationMs*float64(time.Millisecond)))
+	if o.Rescued != "" {
+		e.metrics.Rescue(o.Rescued)
+	}
 	for i, a := range rec.Attempts {
 		e.metrics.Attempt(a.ProviderID, a.Outcome)
 		if i > 0 && a.Purpose == journal.ForFallback {

@@ -29,6 +29,7 @@ type Override struct {
 	OnSlow         *string        `toml:"on_slow" check:"oneof=switch|hedge|wait"`
 	RetryAfterWait *time.Duration `toml:"retry_after_wait" check:"min=0s"`
 	Hedge          *bool          `toml:"hedge"`
+	Rescue         *[]string      `toml:"rescue" check:"oneof=continue|splice"`
 }
 
 // check reports names that do not exist.
@@ -81,6 +82,7 @@ func (s *Settings) limits(p *route.Plan, timeout time.Duration) dispatch.Limits 
 		Attempts: s.Routing.Attempts, AnswerBytes: s.Routing.MaxAnswerBytes,
 		OnSlow: dispatch.OnSlow(d.OnSlow), Backoff: d.Backoff, RetryAfterWait: d.RetryAfterWait, RetryShare: d.RetryBudget / 100,
 		Hedge: d.Hedge, HedgeShare: d.HedgeBudget / 100,
+		Rescue: d.Rescue,
 	}
 	dollars, slow := d.MaxCost, d.OnSlow
 	d.matching(p.Principal.Organisation.ID, p.Permits[0].Row().Model.ID, func(o *Override) {
@@ -90,6 +92,7 @@ func (s *Settings) limits(p *route.Plan, timeout time.Duration) dispatch.Limits 
 		override(&slow, o.OnSlow)
 		override(&l.RetryAfterWait, o.RetryAfterWait)
 		override(&l.Hedge, o.Hedge)
+		override(&l.Rescue, o.Rescue)
 	})
 	l.MaxCost, l.OnSlow = catalog.Picodollars(dollars*float64(catalog.Dollar)), dispatch.OnSlow(slow)
 	if timeout > 0 {

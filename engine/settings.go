@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"chaperone/engine/config"
+	"chaperone/engine/journal"
 	"chaperone/engine/scorer"
 	"chaperone/engine/telemetry"
 	"chaperone/engine/wasm"
@@ -69,7 +70,8 @@ type Dispatch struct {
 	RetryBudget    float64       `toml:"retry_budget" check:"min=0,max=100"` // percent of requests
 	Hedge          bool          `toml:"hedge"`
 	HedgeBudget    float64       `toml:"hedge_budget" check:"min=0,max=100"` // percent of requests
-	MaxCost        float64       `toml:"max_cost" check:"min=0"`             // USD a request; 0: no limit
+	Rescue         []string      `toml:"rescue" check:"oneof=continue|splice"`
+	MaxCost        float64       `toml:"max_cost" check:"min=0"` // USD a request; 0: no limit
 	Breaker        Breaker       `toml:"breaker"`
 	Overrides      []*Override   `toml:"overrides"`
 }
@@ -125,6 +127,7 @@ func defaults() *Settings {
 		},
 		Dispatch: Dispatch{
 			OnSlow: "switch", Backoff: 200 * time.Millisecond, RetryBudget: 20, HedgeBudget: 5,
+			Rescue:  []string{journal.ForContinue, journal.ForSplice},
 			Breaker: Breaker{Failures: 5, Rate: 0.5, Attempts: 20, Window: 30 * time.Second, CoolDown: 6 * time.Second},
 		},
 		Statistics: Statistics{Window: 5 * time.Minute, Tick: time.Second},

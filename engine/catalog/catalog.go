@@ -119,4 +119,5 @@ type Row struct {
 	Labels            map[string]string // the group's, under the endpoint's own
 	Expected          Expected
 	Disabled          bool
+	Continues         string // how it is asked to continue a given beginning of its answer, Prefill, Prefix or ContinueFinalMessage; "": it cannot be
 }

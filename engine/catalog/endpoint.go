@@ -26,6 +26,7 @@ type endpointTable struct {
 	MaxOutputTokens     *int64             `toml:"max_output_tokens" check:"min=0"`
 	InputModalities     []string           `toml:"input_modalities"`
 	SupportedParameters []string           `toml:"supported_parameters"`
+	Continues           string             `toml:"continues" check:"oneof=prefill|prefix|continue_final_message"`
 	Price               *priceTable        `toml:"price"`
 	Attributes          map[string]float64 `toml:"attributes"`
 	Labels              map[string]string  `toml:"labels"`
@@ -178,6 +179,7 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		Labels:            maps.Clone(g.Labels),
 		Expected:          Expected{TTFTMillis: t.Expected.TTFTMillis, TPS: t.Expected.TPS},
 		Disabled:          t.Disabled,
+		Continues:         t.Continues,
 	}
 	if t.Variant != "" {
 		row.Tag += "/" + t.Variant

@@ -26,6 +26,14 @@ var Parameters = []string{
 // Tools, response formats and everything that some lack must be stated.
 var DefaultParameters = []string{"frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "stop", "temperature", "top_p"}
 
+// The ways in which an endpoint is asked to continue a given beginning of its answer, which is the last message, of the
+// assistant.
+const (
+	Prefill              = "prefill"                // that is all: Anthropic and most that OpenRouter lists
+	Prefix               = "prefix"                 // with "prefix": true in it: DeepSeek, Mistral
+	ContinueFinalMessage = "continue_final_message" // with "continue_final_message": true beside the messages: vLLM, SGLang
+)
+
 // Modalities are the kinds of input and output; embeddings are only an output.
 var Modalities = []string{"text", "image", "audio", "file", "video", "embeddings"}
 

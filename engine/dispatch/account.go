@@ -98,9 +98,10 @@ func (r *run) finish(err *wire.Error, winner *attempt) {
 	}
 	if winner != nil {
 		o.Provider, o.Model, o.Row = winner.row.Provider.Name, winner.row.Model.ID, winner.row.ID
-		o.FinishReason, o.Usage = winner.finishReason, winner.usage
-		if winner.ttft > 0 {
-			o.TTFTMs = millis(winner.started.Add(winner.ttft).Sub(r.started))
+		o.FinishReason, o.Usage = winner.finishReason, winner.answerUsage()
+		o.TTFTMs = millis(r.ttft)
+		if winner.rescue != nil && err == nil {
+			o.Rescued = winner.rescue.method
 		}
 	}
 	for _, a := range r.record.Attempts {

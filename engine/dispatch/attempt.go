@@ -68,14 +68,17 @@ type attempt struct {
 	finished     int64 // choices that have a finish reason
 	outputBytes  int
 	malformed    int
-	out          []byte // what is ready for the client: the whole answer, or the events up to the commit point
-	ended        bool   // the stream has come to its good end
-	fault        *Fault // why it gave no answer, or no whole one
+	out          []byte  // what is ready for the client: the whole answer, or the events up to the commit point
+	ended        bool    // the stream has come to its good end
+	rescue       *rescue // nil where the attempt is none
+	text         []byte  // of the answer so far, where it may have to be rescued; what was said before it included
+	more         bool    // the answer so far is more than text
+	fault        *Fault  // why it gave no answer, or no whole one
 
 	edits []wire.Edit // of every event: id, model, provider
 }
 
-func (r *run) newAttempt(started time.Time, o *option, p policy.Permit, who *account.Principal, cred catalog.Credential, trial *telemetry.Trial) (*attempt, *Fault) {
+func (r *run) newAttempt(started time.Time, o *option, e *errand, p policy.Permit, who *account.Principal, cred catalog.Credential, trial *telemetry.Trial) (*attempt, *Fault) {
 	row := p.Row()
 	ctx, cancel := context.WithCancelCause(r.work)
 	a := &attempt{run: r, option: o, patient: r.j.Patience(row.Model), permit: p, row: row, cred: cred, trial: trial, cancel: cancel, started: started}
@@ -87,7 +90,12 @@ func (r *run) newAttempt(started time.Time, o *option, p policy.Permit, who *acc
 			TLSHandshakeDone:     func(_ tls.ConnectionState, err error) { a.shaking.Store(err != nil) },
 			GotFirstResponseByte: func() { a.firstByte.Store(true) },
 		})
-		a.request, err = a.dialect.Request(ctx, p, who, r.j.Plan.Request, cred)
+		if a.rescue = e.rescue; a.continues() {
+			a.text = append(a.text, e.rescue.said...)
+			a.request, err = a.dialect.Continue(ctx, p, who, r.j.Plan.Request, cred, e.rescue.said, e.rescue.used)
+		} else {
+			a.request, err = a.dialect.Request(ctx, p, who, r.j.Plan.Request, cred)
+		}
 	}
 	if err != nil {
 		cancel(err)

@@ -38,6 +38,7 @@ type Limits struct {
 	Backoff        time.Duration // the longest wait before a retry at the same endpoint that nobody has announced
 	RetryAfterWait time.Duration // an announced wait up to this long is preferred to another endpoint
 	RetryShare     float64       // of all requests, 0…1: how many retries there may be
+	Rescue         []string      // journal.ForContinue, journal.ForSplice: what is tried, in order, where a stream breaks off
 	Hedge          bool          // start a second endpoint when the first takes longer than it usually does
 	HedgeShare     float64       // of all requests, 0…1: how many hedges there may be
 }

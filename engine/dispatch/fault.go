@@ -68,6 +68,7 @@ var kinds = map[string]kind{
 	"newly_denied":    {OfRouter, false, false, 503, "provider_unavailable", 0, "is no longer permitted"},
 	"too_dear":        {OfRouter, false, false, 402, "payment_required", 0, "could cost more than is left of what this request may cost"},
 	"outpaced":        {OfRouter, false, false, 502, "provider_unavailable", 0, "was given up when another answered first"},
+	"diverged":        {OfRouter, false, false, 502, "provider_unavailable", 0, "answers differently"},
 	"deadline":        {OfRouter, false, false, 504, "timeout", 4, "had not answered when the time for this request was over"},
 	"cancelled":       {OfClient, false, false, 499, "cancelled", 0, "was cancelled by the client"},
 	"not_sent":        {OfRouter, false, false, 500, "server", 0, "could not be asked"},

@@ -311,7 +311,7 @@ func TestFaultsAfterTheCommitPointEndInTheErrorEvent(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.fault.Share = 1
-			f := open(t, quick, sim.Profile{Faults: []sim.Fault{c.fault}}, sim.Profile{})
+			f := open(t, quick+"rescue = []\n", sim.Profile{Faults: []sim.Fault{c.fault}}, sim.Profile{})
 			a := f.ask(t, true)
 			if a.err != nil || a.done || a.broken == "" {
 				t.Errorf("want an in-band error and no end mark, got err %v, done %t, event %q", a.err, a.done, a.broken)

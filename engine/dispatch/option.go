@@ -105,7 +105,7 @@ func (r *run) rest(o *option, now time.Time) telemetry.Rest {
 // suits says whether an option may be tried for e: it is not out, no attempt at its endpoint is under way, and its provider
 // may be shown the body.
 func (r *run) suits(e *errand, o *option) bool {
-	if o.out || e.spent[o] || e.suits != nil && !e.suits(o.permit) {
+	if o.out || e.spent[o.row().ID] || e.suits != nil && !e.suits(o.permit) {
 		return false
 	}
 	for _, a := range r.active {

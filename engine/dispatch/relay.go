@@ -80,7 +80,11 @@ func (a *attempt) begin() *Fault {
 	if resp.Header.Get("Content-Encoding") != "" || !isType(resp, "text/event-stream") {
 		return a.notStream(resp)
 	}
-	a.timer.Stop() // from here on the run decides how long to wait for content
+	if a.rescue == nil {
+		a.timer.Stop() // from here on the run decides how long to wait for content
+	} else {
+		a.timer.Reset(a.patient.TTFT)
+	}
 	a.events = wire.NewEventReader(resp.Body, a.run.j.Limits.AnswerBytes)
 	return nil
 }
@@ -112,6 +116,10 @@ func (a *attempt) step() (provider.Kind, wire.Event, *Fault) {
 			return 0, ev, a.scrubbed(inBand(a.chunk.Err, time.Now()))
 		case kind == provider.Data:
 			a.note()
+			if len(a.run.j.Limits.Rescue) > 0 {
+				text, whole := wire.AppendText(a.text, ev.Data)
+				a.text, a.more = text, a.more || !whole
+			}
 		}
 		return kind, ev, nil
 	}
@@ -185,12 +193,17 @@ func (a *attempt) notStream(resp *http.Response) *Fault {
 // relabel says who really served, and what it cost where data holds the usage. A provider that hides its usage in another
 // place has it put where clients look.
 func (a *attempt) relabel(data []byte) []wire.Edit {
-	u := a.chunk.Usage
-	if !u.Known {
+	if !a.chunk.Usage.Known {
 		return a.edits
 	}
-	edits := append(a.edits[:len(a.edits):len(a.edits)], wire.Edit{Field: "usage.cost", Value: []byte(a.cost().String())})
-	if !a.chunk.Has(data, "usage") {
+	u, cost := a.answerUsage(), a.cost()
+	edits := a.edits[:len(a.edits):len(a.edits)]
+	if a.rescue != nil {
+		cost += a.rescue.cost
+		edits = append(edits, wire.Edit{Field: "usage.rescued", Value: quoted(a.rescue.method)})
+	}
+	edits = append(edits, wire.Edit{Field: "usage.cost", Value: []byte(cost.String())})
+	if a.continues() || !a.chunk.Has(data, "usage") {
 		for _, count := range []struct {
 			field string
 			n     int64
@@ -205,13 +218,14 @@ func (a *attempt) relabel(data []byte) []wire.Edit {
 }
 
 // appendData appends a data event with the labels of this router.
-func (a *attempt) appendData(dst []byte, ev wire.Event) []byte {
+func (a *attempt) appendData(dst []byte, ev wire.Event, more ...wire.Edit) []byte {
 	if len(ev.Name) > 0 {
 		dst = append(append(append(dst, "event: "...), ev.Name...), '\n')
 	}
 	dst = append(dst, "data: "...)
 	start := len(dst)
-	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel(ev.Data)...)
+	edits := a.relabel(ev.Data)
+	dst = a.chunk.AppendEdited(dst, ev.Data, append(edits[:len(edits):len(edits)], more...)...)
 	// Data of several lines was joined with newlines, which in JSON can only stand between tokens.
 	for i := start; i < len(dst); i++ {
 		if dst[i] == '\n' || dst[i] == '\r' {

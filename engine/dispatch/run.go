@@ -47,7 +47,8 @@ type run struct {
 	results   chan *attempt // at their commit point, or with a fault
 	slow      *time.Timer   // of the newest attempt
 	launched  int
-	committed bool // the client has content
+	committed bool          // the client has content
+	ttft      time.Duration // when it got the first
 
 	record *journal.Record
 	faults []failed
@@ -56,9 +57,10 @@ type run struct {
 
 // errand is what attempts are sent for.
 type errand struct {
-	open  func(*attempt) *Fault    // carries one to its commit point
-	suits func(policy.Permit) bool // nil: every permit does
-	spent map[*option]bool         // options that are out for this errand alone
+	open   func(*attempt) *Fault    // carries one to its commit point
+	suits  func(policy.Permit) bool // nil: every permit does
+	spent  map[string]bool          // rows that are out for this errand alone, by id
+	rescue *rescue                  // nil where the whole answer is wanted
 }
 
 // failed is a fault with the row that it happened at.
@@ -109,23 +111,39 @@ func (r *run) streamed() {
 		return
 	}
 	r.committed = true
+	r.ttft = time.Since(r.started)
 	r.stream.commit()
-	a.fault = a.relay(r.stream)
-	r.close(a)
-	switch {
-	case a.fault == nil:
-		// Whoever has read the whole answer finds its record.
-		r.finish(nil, a)
-		if b, ok := r.stream.buffer(); ok {
-			r.stream.emit(append(b, "data: [DONE]\n\n"...))
+	var death *failed
+	for {
+		a.fault = a.relay(r.stream)
+		r.close(a)
+		switch {
+		case a.fault == nil:
+			// Whoever has read the whole answer finds its record.
+			r.finish(nil, a)
+			if b, ok := r.stream.buffer(); ok {
+				r.stream.emit(append(b, "data: [DONE]\n\n"...))
+			}
+			return
+		case a.fault.Scope == OfClient:
+			r.finish(clientGone(), a)
+			return
 		}
-	case a.fault.Scope == OfClient:
-		r.finish(clientGone(), a)
-	default:
 		r.faults = append(r.faults, failed{a.row, a.fault})
-		err := r.said(&r.faults[len(r.faults)-1])
-		r.finish(err, a)
-		r.emitError(err)
+		if death == nil {
+			death = &failed{a.row, a.fault}
+		}
+		next := r.rescue(a)
+		if next == nil {
+			err := r.said(death) // never what a rescue has met
+			if r.ctx.Err() != nil {
+				err = clientGone()
+			}
+			r.finish(err, a)
+			r.emitError(err)
+			return
+		}
+		a = next
 	}
 }
 
@@ -256,14 +274,14 @@ func (r *run) launch(e *errand, c choice) bool {
 	if trial == nil {
 		return false // another request was faster: choose again
 	}
-	a, f := r.newAttempt(started, o, permit, who, cred, trial)
+	a, f := r.newAttempt(started, o, e, permit, who, cred, trial)
 	if f != nil {
 		trial.Released()
 		r.faults = append(r.faults, failed{permit.Row(), f})
 		o.out = true
 		return false
 	}
-	a.purpose = r.purposeOf(o)
+	a.purpose = r.purposeOf(o, e)
 	o.tries++
 	o.stale = false
 	r.launched++
@@ -289,8 +307,10 @@ func inForce(g *catalog.CredentialGroup, c catalog.Credential) (catalog.Credenti
 }
 
 // purposeOf says what the attempt that is about to begin is for, for the record.
-func (r *run) purposeOf(o *option) string {
+func (r *run) purposeOf(o *option, e *errand) string {
 	switch {
+	case e.rescue != nil:
+		return e.rescue.method
 	case len(r.active) > 0:
 		return journal.ForHedge
 	case o.tries > 0:
@@ -314,6 +334,8 @@ func (r *run) learn(e *errand, a *attempt) {
 	switch {
 	case f.Scope == OfClient:
 		r.over = clientGone()
+	case e.rescue != nil && e.rescue.unfit(f):
+		e.spent[a.row.ID] = true
 	case f.Scope == OfRequest:
 		r.over = r.exhausted()
 	case f.Kind == "rate_limited", f.Kind == "overloaded" && f.RetryAfter > 0:

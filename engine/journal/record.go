@@ -100,19 +100,24 @@ const (
 	ForRetry    = "retry"    // the same endpoint and credential once more
 	ForFallback = "fallback" // the next
 	ForHedge    = "hedge"    // another, beside one that was slow
+	ForContinue = "continue" // to go on from where an answer broke off
+	ForSplice   = "splice"   // to give an answer that broke off once more, and have the rest of it
 )
 
 // Outcome is how the whole request ended.
 type Outcome struct {
-	Status       int                 `json:"status"`          // as the client saw it
-	Error        string              `json:"error,omitempty"` // error_type
-	Provider     string              `json:"provider,omitempty"`
-	Model        string              `json:"model,omitempty"`
-	Row          string              `json:"row,omitempty"`
-	FinishReason string              `json:"finish_reason,omitempty"`
-	TTFTMs       float64             `json:"ttft_ms,omitempty"`
-	DurationMs   float64             `json:"duration_ms"`
-	Usage        wire.Usage          `json:"usage"`
-	Cost         catalog.Picodollars `json:"cost_picodollars"` // of the answer and of failed attempts that were billed
-	Fallbacks    int                 `json:"fallbacks"`        // attempts with another endpoint or credential than the one before
+	Status       int     `json:"status"`          // as the client saw it
+	Error        string  `json:"error,omitempty"` // error_type
+	Provider     string  `json:"provider,omitempty"`
+	Model        string  `json:"model,omitempty"`
+	Row          string  `json:"row,omitempty"`
+	FinishReason string  `json:"finish_reason,omitempty"`
+	TTFTMs       float64 `json:"ttft_ms,omitempty"`
+	DurationMs   float64 `json:"duration_ms"`
+	// Rescued is what saved an answer that broke off, continue or splice; NotRescued is why nothing was tried to.
+	Rescued    string              `json:"rescued,omitempty"`
+	NotRescued string              `json:"not_rescued,omitempty"`
+	Usage      wire.Usage          `json:"usage"`
+	Cost       catalog.Picodollars `json:"cost_picodollars"` // of the answer and of failed attempts that were billed
+	Fallbacks  int                 `json:"fallbacks"`        // attempts with another endpoint or credential than the one before
 }

@@ -3,6 +3,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sort"
@@ -22,11 +23,18 @@ type Dialect interface {
 	// Request writes req for the row that p permits. It returns policy.ErrNoPermit unless p is for this principal and
 	// request; no request to a provider is made in any other way.
 	Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error)
+	// Continue writes req like Request, with the beginning of the answer, which the model has to go on from. used is about how
+	// many tokens that has; the limit of the answer is less by so many. It returns ErrCannotContinue where row.Continues is ""
+	// or the limit is reached.
+	Continue(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential, beginning []byte, used int64) (*http.Request, error)
 	// Event reads one event of a stream; it says End where the event is the dialect's end mark. c is overwritten.
 	Event(ev wire.Event, c *wire.Chunk) (Kind, error)
 	// Answer reads a whole answer that was not streamed. c is overwritten.
 	Answer(body []byte, c *wire.Chunk) error
 }
+
+// ErrCannotContinue is returned where an endpoint cannot be asked to continue an answer.
+var ErrCannotContinue = errors.New("the endpoint cannot continue this answer")
 
 // Kind is what an event of a stream is.
 type Kind int

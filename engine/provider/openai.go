@@ -28,7 +28,11 @@ func (openAI) Cannot(*wire.Request) string { return "" }
 // routingFields speak to a router and mean nothing, or an error, to a provider.
 var routingFields = []string{"models", "provider", "route", "preset", "transforms", "plugins", "tags", "session_id", "trace", "usage"}
 
-func (openAI) Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error) {
+func (d openAI) Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error) {
+	return d.request(ctx, p, who, req, cred, nil)
+}
+
+func (openAI) request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential, more []wire.Edit) (*http.Request, error) {
 	if err := p.Check(who, req); err != nil {
 		return nil, err
 	}
@@ -48,6 +52,7 @@ func (openAI) Request(ctx context.Context, p policy.Permit, who *account.Princip
 	if edits, err = oblige(edits, p, req); err != nil {
 		return nil, err
 	}
+	edits = append(edits, more...)
 	body := req.AppendEdited(make([]byte, 0, len(req.Body)+256), edits...)
 	h, err := http.NewRequestWithContext(ctx, http.MethodPost, row.BaseURL+"/chat/completions", bytes.NewReader(body))
 	if err != nil {
@@ -72,23 +77,30 @@ func (openAI) Request(ctx context.Context, p policy.Permit, who *account.Princip
 // outputLimits are the names under which the limit of the answer is sent, newest last.
 var outputLimits = []string{"max_tokens", "max_completion_tokens"}
 
+// outputLimit is the limit of the answer that goes out under that name, and whether one does: the request's own, the
+// permit's where that is less, under the names that the request uses or else under the one that the row is sure to know.
+func outputLimit(p policy.Permit, req *wire.Request, name string) (limit int64, sent bool) {
+	limit = req.MaxOutputTokens
+	obliged := p.Obligations().MaxOutputTokens
+	if obliged > 0 && (limit == 0 || obliged < limit) {
+		limit = obliged
+	}
+	if req.Has(outputLimits[0]) || req.Has(outputLimits[1]) {
+		return limit, req.Has(name)
+	}
+	known := outputLimits[0]
+	if supported := p.Row().Parameters; !supported[known] && supported[outputLimits[1]] {
+		known = outputLimits[1]
+	}
+	return limit, limit > 0 && name == known
+}
+
 // oblige adds the edits that the permit's obligations ask for.
 func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request) ([]wire.Edit, error) {
 	o, row := p.Obligations(), p.Row()
-	if limit := o.MaxOutputTokens; limit > 0 && (req.MaxOutputTokens == 0 || req.MaxOutputTokens > limit) {
-		value := strconv.AppendInt(nil, limit, 10)
-		sent := false
-		for _, name := range outputLimits {
-			if req.Has(name) {
-				edits, sent = append(edits, wire.Edit{Field: name, Value: value}), true
-			}
-		}
-		if !sent {
-			name := outputLimits[0]
-			if !row.Parameters[name] && row.Parameters[outputLimits[1]] {
-				name = outputLimits[1]
-			}
-			edits = append(edits, wire.Edit{Field: name, Value: value})
+	for _, name := range outputLimits {
+		if limit, sent := outputLimit(p, req, name); sent && limit != req.MaxOutputTokens {
+			edits = append(edits, wire.Edit{Field: name, Value: strconv.AppendInt(nil, limit, 10)})
 		}
 	}
 	if o.NoStore && req.Has("store") {

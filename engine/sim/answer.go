@@ -111,6 +111,10 @@ func newGenerator(p *Profile, r *request, index int) *generator {
 		own = p.Name
 	}
 	messages := r.messages()
+	beginning, before, continues := r.continuation()
+	if continues = continues && p.Continues != ""; continues {
+		messages = before
+	}
 	source := func(purpose string) *rand.Rand {
 		return random(p.Seed, purpose, []byte(own), binary.BigEndian.AppendUint64(nil, uint64(index)), messages)
 	}
@@ -133,6 +137,12 @@ func newGenerator(p *Profile, r *request, index int) *generator {
 		g.text = max(1, int(p.OutputTokens.at(source("length").NormFloat64())))
 	case limited:
 		g.text = limit
+	}
+	if continues {
+		g.skip(len(beginning))
+		if p.OutputTokens.P50 == 0 && limited {
+			g.text = limit
+		}
 	}
 	if limited && g.reasoning+g.text >= limit {
 		g.reasoning = min(g.reasoning, limit)
@@ -162,6 +172,15 @@ func (g *generator) next() (delta, bool) {
 		return delta{textDelta, word}, true
 	}
 	return delta{}, false
+}
+
+// skip passes over the first bytes of the text, and the reasoning before it.
+func (g *generator) skip(bytes int) {
+	g.reasoning = 0
+	for bytes > 0 && g.text > 0 {
+		d, _ := g.next()
+		bytes -= len(d.text)
+	}
 }
 
 // left is how many tokens are to come.

@@ -105,6 +105,11 @@ func (p *Provider) decide(x *exchange, place uint64, unread, refused error, cred
 	case len(x.profile.Models) > 0 && !slices.Contains(x.profile.Models, x.request.Model):
 		return UnknownModel, func() bool { return x.refuse(http.StatusNotFound, unknownModel(x.request.Model)) }
 	}
+	if why := x.request.misunderstands(x.profile.Continues); why != "" {
+		return BadRequest, func() bool {
+			return x.refuse(http.StatusBadRequest, apiError{Type: "invalid_request_error", Code: "invalid_request", Message: why})
+		}
+	}
 	if wait, ok := p.limits.take(x.profile.Limit, credential, time.Now(), x.w.Header()); !ok {
 		return RateLimited, func() bool {
 			retryAfter(x.w.Header(), wait)

@@ -36,8 +36,12 @@ type Profile struct {
 	ReasoningTokens int          `toml:"reasoning_tokens"` // sent as reasoning_content before the text
 	// OwnAnswers makes the provider's texts its own. Without it every provider with the same seed answers a request with
 	// the same text, whatever model name and other routing fields it is sent with.
-	OwnAnswers bool    `toml:"own_answers"`
-	Faults     []Fault `toml:"faults"`
+	OwnAnswers bool `toml:"own_answers"`
+	// Continues is how the provider can be asked to continue a beginning of its answer, the last message: "prefill" (that is
+	// all), "prefix" (with "prefix": true in the message), "continue_final_message" (with that field true). A request that asks
+	// in a way that is not the provider's is refused; where it is empty, a last message without such a field is one like others.
+	Continues string  `toml:"continues"`
+	Faults    []Fault `toml:"faults"`
 
 	KeepRequests bool `toml:"keep_requests"` // records hold each request's header and body
 	LogSize      int  `toml:"log_size"`      // latest records that are kept; 100,000 where 0
@@ -116,6 +120,9 @@ func (p *Profile) mistakes() []mistake {
 	}
 	if p.FateBy != "" && !slices.Contains(orders, p.FateBy) {
 		wrong("fate_by", "%s", config.NotOneOf(p.FateBy, orders))
+	}
+	if p.Continues != "" && !slices.Contains(continuations, p.Continues) {
+		wrong("continues", "%s", config.NotOneOf(p.Continues, continuations))
 	}
 	names := map[string]bool{}
 	for i, c := range p.Credentials {

@@ -25,6 +25,8 @@ type request struct {
 	N                   *int            `json:"n"`
 	Tools               []tool          `json:"tools"`
 	ToolChoice          json.RawMessage `json:"tool_choice"`
+
+	ContinueFinalMessage bool `json:"continue_final_message"`
 }
 
 type tool struct {

@@ -29,6 +29,7 @@ type Metrics struct {
 	duration    *prometheus.HistogramVec
 	attempts    *prometheus.CounterVec
 	fallbacks   *prometheus.CounterVec
+	rescues     *prometheus.CounterVec
 	ttft        *prometheus.HistogramVec
 	tokens      *prometheus.CounterVec
 	cost        *prometheus.CounterVec
@@ -52,6 +53,7 @@ func NewMetrics() *Metrics {
 	m.attempts = m.counter("chaperone_attempts_total", "Attempts at providers by outcome.", "provider", "outcome")
 	m.fallbacks = m.counter("chaperone_fallbacks_total", "Times that a request went on to another row; provider is the one that was left.",
 		"provider")
+	m.rescues = m.counter("chaperone_rescues_total", "Answers that broke off and were brought to their end.", "method")
 	m.ttft = m.histogram("chaperone_ttft_seconds", "From an attempt's start to its first content.",
 		[]float64{.05, .1, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60}, "provider")
 	m.tokens = m.counter("chaperone_tokens_total", "Tokens as providers counted them; cached and cache_write are part of prompt, reasoning of completion.",
@@ -136,6 +138,9 @@ func (m *Metrics) Attempt(provider, outcome string) {
 func (m *Metrics) Fallback(provider string) {
 	m.fallbacks.WithLabelValues(m.providers.label(provider)).Inc()
 }
+
+// Rescue counts an answer that broke off and was brought to its end, by continue or splice.
+func (m *Metrics) Rescue(method string) { m.rescues.WithLabelValues(method).Inc() }
 
 // TTFT records how long an attempt took to its first content.
 func (m *Metrics) TTFT(provider string, took time.Duration) {
