@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type Options struct {
 	Env        func(string) (string, bool) // os.LookupEnv where nil
 	Log        *slog.Logger                // slog.Default where nil
 	Now        func() time.Time            // time.Now where nil
+	DecideOnly bool                        // nothing will be dispatched: the journal's folder is left to others
 }
 
 // Call is one request of a client.
@@ -48,11 +50,12 @@ type Engine struct {
 	current  atomic.Pointer[snapshot]
 	reload   sync.Mutex // one Reload at a time
 	wasm     *wasm.Host
+	bundles  *policy.Bundles
 	stats    *telemetry.Store
 	health   *telemetry.Health
 	metrics  *telemetry.Metrics
 	dispatch *dispatch.Dispatcher
-	recent   *journal.Recent
+	journal  *journal.Journal
 }
 
 // Open loads the configuration and everything that it names. The error is config.Problems where the input is at fault.
@@ -74,12 +77,22 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if e.wasm, err = wasm.NewHost(o.CacheDir, o.Log); err != nil {
 		return nil, err
 	}
+	kept := ""
+	if o.CacheDir != "" {
+		kept = filepath.Join(o.CacheDir, "bundles")
+	}
+	e.bundles = policy.NewBundles(kept, o.Log)
 	s, err := e.build(ctx, 1)
 	if err != nil {
 		return nil, errors.Join(err, e.wasm.Close(ctx))
 	}
 	e.dispatch = dispatch.New(s.settings.Timeouts.Connect, s.settings.Timeouts.TLS)
-	e.recent = journal.NewRecent(s.settings.Journal.Keep)
+	if err := e.openJournal(s.settings); err != nil {
+		return nil, errors.Join(err, e.abandon(ctx, s))
+	}
+	if err := e.archive(s); err != nil {
+		return nil, errors.Join(err, e.journal.Close(), e.abandon(ctx, s))
+	}
 	e.health.Configure(s.settings.breaker(), s.catalog)
 	e.current.Store(s)
 	e.metrics.Reload(true, o.Now())
@@ -88,6 +101,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 
 // Check loads everything as Open does, and lets go of it again.
 func Check(ctx context.Context, o Options) error {
+	o.DecideOnly = true
 	e, err := Open(ctx, o)
 	if err != nil {
 		return err
@@ -105,36 +119,29 @@ func (e *Engine) statistics(s *Settings) *telemetry.Store {
 
 // Decide plans a chat completion without dispatching it. Errors are *wire.Error; a refusal is a plan with Refusal set.
 func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
-	p, _, err := e.plan(ctx, c)
+	p, _, seen, err := e.plan(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	e.keep(p)
+	e.keep(journal.Of(p), seen)
 	return p, nil
 }
 
-// plan decides on the newest snapshot, of which only the settings are kept afterwards.
-func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, *wire.Error) {
+// plan decides on the newest snapshot, of which only the settings are kept afterwards, and what the journal wants of it.
+func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, *journal.Seen, *wire.Error) {
 	s := e.acquire()
 	defer s.release()
 	who, refused := e.authenticate(s, c)
 	if refused != nil {
-		return nil, nil, refused
+		return nil, nil, nil, refused
 	}
 	req, refused := wire.SkimChat(c.Body)
 	if refused != nil {
-		return nil, nil, refused
+		return nil, nil, nil, refused
 	}
 	p := s.router.Plan(ctx, who, req, route.NewMoment(e.options.Now()))
 	e.countPlan(s, p)
-	return p, s.settings, nil
-}
-
-// keep keeps the record of a plan that is not dispatched.
-func (e *Engine) keep(p *route.Plan) {
-	if rec := journal.Of(p); rec.Log != policy.LogNone {
-		e.recent.Append(rec)
-	}
+	return p, s.settings, e.seen(s, p), nil
 }
 
 // Authenticate says whether a key may ask anything at all just now. The error is a *wire.Error.
@@ -171,12 +178,15 @@ func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, *wire.Er
 // client goes away; after Do has returned a Stream, closing that does. Errors are *wire.Error.
 func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 	began := time.Now()
-	p, settings, err := e.plan(ctx, c)
+	if err := e.recordable(); err != nil {
+		return nil, e.refuse("", "", err, began)
+	}
+	p, settings, seen, err := e.plan(ctx, c)
 	if err != nil {
 		return nil, e.refuse("", "", err, began)
 	}
 	if p.Refusal != nil {
-		e.keep(p)
+		e.keep(journal.Of(p), seen)
 		return nil, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
 	}
 	e.metrics.Begin()
@@ -189,7 +199,7 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 		Health:     e.health,
 		HedgeAfter: e.usualTTFT,
 		Observe:    e.observe,
-		Finish:     e.finish,
+		Finish:     func(rec *journal.Record) { e.finish(rec, seen) },
 	})
 }
 
@@ -241,6 +251,11 @@ func (e *Engine) Reload(ctx context.Context) error {
 	defer e.reload.Unlock()
 	old := e.current.Load()
 	s, err := e.build(ctx, old.generation+1)
+	if err == nil {
+		if err = e.archive(s); err != nil {
+			s.release()
+		}
+	}
 	e.metrics.Reload(err == nil, e.options.Now())
 	if err != nil {
 		return err
@@ -266,7 +281,13 @@ func (e *Engine) Generation() uint64 { return e.current.Load().generation }
 
 // Close ends the engine; requests in flight should have ended.
 func (e *Engine) Close(ctx context.Context) error {
+	err := e.journal.Close()
+	return errors.Join(err, e.abandon(ctx, e.current.Load()))
+}
+
+// abandon lets go of all but the journal.
+func (e *Engine) abandon(ctx context.Context, s *snapshot) error {
 	e.dispatch.Close()
-	e.current.Load().release()
+	s.release()
 	return e.wasm.Close(ctx)
 }

@@ -122,6 +122,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	rules := append([]*config.Document{src.main}, src.teams...)
 	policies, ps := policy.Load(ctx, policy.Config{
 		Generation: generation, Documents: rules, Accounts: accounts, Catalog: cat, Honoured: honoured,
+		Bundles: e.bundles, Env: e.options.Env, Now: e.options.Now(), Log: e.options.Log,
 	})
 	problems = append(problems, ps...)
 	s := &snapshot{generation: generation, settings: src.settings, catalog: cat, accounts: accounts, policies: policies}
@@ -134,6 +135,10 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	s.files = append(append(src.files, cat.KeyFiles...), policy.Directories(rules)...)
 	for _, p := range s.plugins {
 		s.files = append(s.files, p.path)
+	}
+	s.documents = append(append([]*config.Document{src.main}, src.teams...), src.catalogs...)
+	for _, w := range policies.Warnings(e.options.Now()) {
+		e.options.Log.Warn("policy", slog.String("what", w.String()))
 	}
 	e.metrics.Know(cat, accounts)
 	s.refs.Store(1)

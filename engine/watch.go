@@ -22,6 +22,13 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 	}
 	defer w.Close()
 	e.follow(w)
+	fetched := make(chan struct{}, 1)
+	go e.bundles.Poll(ctx, func() {
+		select {
+		case fetched <- struct{}{}:
+		default:
+		}
+	})
 	quiet := time.NewTimer(time.Hour)
 	quiet.Stop()
 	for {
@@ -35,6 +42,8 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 		case err := <-w.Errors:
 			e.options.Log.Warn("watching the configuration", slog.Any("error", err))
 		case <-hup:
+			e.reloaded(ctx, w)
+		case <-fetched:
 			e.reloaded(ctx, w)
 		case <-quiet.C:
 			e.reloaded(ctx, w)

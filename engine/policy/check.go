@@ -44,8 +44,8 @@ func CheckUnbound(documents []*config.Document) config.Problems {
 		}
 		doc.Decode("policy", &section) // its problems are Load's to report
 		for _, sc := range section.Sources {
-			if info, err := os.Stat(sc.directory()); sc.Path != "" && err == nil && info.IsDir() {
-				problems = append(problems, CheckDirectory(sc.directory())...)
+			if info, err := os.Stat(sc.beside(sc.Path)); sc.Path != "" && err == nil && info.IsDir() {
+				problems = append(problems, CheckDirectory(sc.beside(sc.Path))...)
 			}
 		}
 	}

@@ -1,12 +1,16 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/open-policy-agent/opa/v1/keys"
 
 	"chaperone/engine/account"
 	"chaperone/engine/config"
@@ -26,7 +30,21 @@ type section struct {
 type sourceConfig struct {
 	config.Origin
 	Name string `toml:"name" check:"required"`
-	Path string `toml:"path" check:"required"`
+	// Either a directory or a bundle, relative to the TOML file.
+	Path   string `toml:"path"`
+	Bundle string `toml:"bundle"` // .tar.gz, or an address that is polled
+
+	VerificationKey string `toml:"verification_key"` // PEM file, or a file with the shared secret: bundles must be signed
+	Algorithm       string `toml:"algorithm"`        // of the signature; RS256 where it is not written
+	Scope           string `toml:"scope"`            // that the signature must have
+
+	Poll        *time.Duration `toml:"poll" check:"min=10ms"`
+	MaxAge      *time.Duration `toml:"max_age" check:"min=1s"` // from which on requests are refused
+	TokenEnv    string         `toml:"token_env"`              // variable with the bearer token
+	TokenFile   string         `toml:"token_file"`
+	Certificate string         `toml:"certificate"` // PEM file for mTLS, with key
+	Key         string         `toml:"key"`
+	CA          string         `toml:"ca"` // PEM file; the machine's own where it is not written
 }
 
 type bindingConfig struct {
@@ -118,7 +136,13 @@ func readSettings(docs []*config.Document, accounts *account.Accounts) (*setting
 			}
 		}
 		problems = append(problems, s.limits(&p, included)...)
-		s.sources = append(s.sources, p.Sources...)
+		for _, sc := range p.Sources {
+			found := sc.check(included)
+			problems = append(problems, found...)
+			if len(found) == 0 {
+				s.sources = append(s.sources, sc)
+			}
+		}
 		for _, b := range p.Bindings {
 			sc, found := b.resolve(owner, included, accounts)
 			problems = append(problems, found...)
@@ -242,10 +266,66 @@ func exists(s scope, accounts *account.Accounts) string {
 	return ""
 }
 
-// directory is where a source of that document lies.
-func (s sourceConfig) directory() string {
-	if filepath.IsAbs(s.Path) {
-		return s.Path
+// address says whether the source's bundle is fetched over HTTP.
+func (s sourceConfig) address() bool {
+	return strings.HasPrefix(s.Bundle, "https://") || strings.HasPrefix(s.Bundle, "http://")
+}
+
+// beside is a file or directory that the source names.
+func (s sourceConfig) beside(name string) string {
+	if filepath.IsAbs(name) {
+		return name
 	}
-	return filepath.Join(filepath.Dir(s.Document().Path()), s.Path)
+	return filepath.Join(filepath.Dir(s.Document().Path()), name)
+}
+
+// check holds the source's keys against one another.
+func (s sourceConfig) check(included bool) (problems config.Problems) {
+	switch {
+	case s.Path == "" && s.Bundle == "":
+		problems = append(problems, s.Problem("path", "missing; expected path = \"directory\" or bundle = \"FILE.tar.gz\" or \"https://…\""))
+	case s.Path != "" && s.Bundle != "":
+		problems = append(problems, s.Problem("bundle", "path is set too; a source is either a directory or a bundle"))
+	}
+	if s.address() && included {
+		problems = append(problems, s.Problem("bundle", "found an address; a team's file may only name directories and bundles on disk, write this source in chaperone.toml"))
+	}
+	given := map[string]bool{
+		"poll": s.Poll != nil, "max_age": s.MaxAge != nil, "token_env": s.TokenEnv != "", "token_file": s.TokenFile != "",
+		"certificate": s.Certificate != "", "key": s.Key != "", "ca": s.CA != "",
+	}
+	for _, key := range sortedKeys(given) {
+		if given[key] && !s.address() {
+			problems = append(problems, s.Problem(key, "only a bundle that is fetched has it; leave it out"))
+		}
+	}
+	for key, value := range map[string]string{"verification_key": s.VerificationKey, "algorithm": s.Algorithm, "scope": s.Scope} {
+		switch {
+		case value == "":
+		case s.Bundle == "":
+			problems = append(problems, s.Problem(key, "only bundles are signed; leave it out"))
+		case s.VerificationKey == "":
+			problems = append(problems, s.Problem(key, "there is no verification_key, so nothing would be verified"))
+		}
+	}
+	if s.Algorithm != "" && !keys.IsSupportedAlgorithm(s.Algorithm) {
+		problems = append(problems, s.Problem("algorithm", "found %q; expected RS256, ES256, PS256, HS256 or one of their longer forms", s.Algorithm))
+	}
+	return problems
+}
+
+// verification is what the source demands of its bundles; nil: nothing.
+func (s sourceConfig) verification() (*verification, config.Problems) {
+	if s.VerificationKey == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(s.beside(s.VerificationKey))
+	if err != nil {
+		return nil, config.Problems{s.Problem("verification_key", "found %q: %s; expected a file with a public key", s.VerificationKey, message(err))}
+	}
+	key := strings.TrimSpace(string(text))
+	if key == "" {
+		return nil, config.Problems{s.Problem("verification_key", "found %q, which is empty; expected a public key in PEM", s.VerificationKey)}
+	}
+	return &verification{key: key, algorithm: cmp.Or(s.Algorithm, "RS256"), scope: s.Scope}, nil
 }

@@ -7,7 +7,8 @@ import (
 	"chaperone/engine/config"
 )
 
-// Directories are the folders that the sources of these documents are read from, with all below them: what to watch.
+// Directories are the folders that the sources of these documents are read from, with all below them, and bundles on disk:
+// what to watch.
 func Directories(documents []*config.Document) []string {
 	var found []string
 	for _, doc := range documents {
@@ -16,7 +17,13 @@ func Directories(documents []*config.Document) []string {
 		}
 		doc.Decode("policy", &section) // its problems are Load's to report
 		for _, sc := range section.Sources {
-			filepath.WalkDir(sc.directory(), func(path string, entry fs.DirEntry, err error) error {
+			if sc.Bundle != "" && !sc.address() {
+				found = append(found, sc.beside(sc.Bundle))
+			}
+			if sc.Path == "" {
+				continue
+			}
+			filepath.WalkDir(sc.beside(sc.Path), func(path string, entry fs.DirEntry, err error) error {
 				if err == nil && entry.IsDir() {
 					found = append(found, path)
 				}

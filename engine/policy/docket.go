@@ -14,9 +14,10 @@ import (
 // docket is the bindings that apply to the same principals, and what has been ruled under them together.
 type docket struct {
 	bindings []*binding
-	request  readSet // all that their questions read of a request
-	daily    bool    // the day can change a ruling
-	live     bool    // the statistics can
+	fetched  []*binding // of those, the ones from bundles that may be too old
+	request  readSet    // all that their questions read of a request
+	daily    bool       // the day can change a ruling
+	live     bool       // the statistics can
 
 	mu      sync.Mutex
 	current atomic.Pointer[session]
@@ -96,6 +97,9 @@ func newDocket(layers ...[]*binding) *docket {
 	for _, layer := range layers {
 		for _, b := range layer {
 			d.bindings = append(d.bindings, b)
+			if b.remote != nil && b.remote.maxAge > 0 {
+				d.fetched = append(d.fetched, b)
+			}
 			d.daily = d.daily || b.enforcement != enforceDeny || b.policy.demands || len(b.waivers) > 0
 			if b.policy.demands {
 				reads = append(reads, obligationReads...)

@@ -98,8 +98,8 @@ func (f files) write(t testing.TB) string {
 	return dir
 }
 
-// load loads every .toml of f; problems show paths relative to its directory.
-func (f files) load(t testing.TB, honoured ...string) (*Set, config.Problems) {
+// config is what Load compiles of f.
+func (f files) config(t testing.TB, honoured ...string) Config {
 	t.Helper()
 	dir := f.write(t)
 	c := Config{Generation: 7, Accounts: &account.Accounts{Organisations: map[string]*account.Organisation{
@@ -117,6 +117,14 @@ func (f files) load(t testing.TB, honoured ...string) (*Set, config.Problems) {
 		}
 		c.Documents = append(c.Documents, doc)
 	}
+	return c
+}
+
+// load loads every .toml of f; problems show paths relative to its directory.
+func (f files) load(t testing.TB, honoured ...string) (*Set, config.Problems) {
+	t.Helper()
+	c := f.config(t, honoured...)
+	dir := filepath.Dir(c.Documents[0].Path())
 	set, problems := Load(context.Background(), c)
 	for i := range problems {
 		problems[i].File = strings.TrimPrefix(strings.TrimPrefix(problems[i].File, dir), "/")

@@ -105,6 +105,12 @@ func (t *trial) judge() {
 		t.stop(noPolicy)
 		return
 	}
+	for _, b := range t.docket.fetched {
+		if why := b.remote.stale(q.Now); why != "" {
+			t.judgement.refuse([]Reason{{Binding: b.name, Package: b.pkg, Rule: ruleError, Code: "policy_stale", Message: why, Enforcement: enforceDeny}})
+			return
+		}
+	}
 	t.input.fillRequest(q)
 	var sh *sheet
 	if !t.plain {

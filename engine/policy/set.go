@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ type binding struct {
 	enforcement string
 	until       time.Time
 	waivers     []*waiver
+	remote      *remote // whose bundle the policy is from; nil: from disk
 }
 
 // Config is what Load compiles.
@@ -74,15 +76,37 @@ type Config struct {
 	// Honoured are the obligations, as rules name them, that dispatch carries out. A row for which a policy demands
 	// another one is denied.
 	Honoured []string
-	Now      time.Time    // zero: the clock's
-	Log      *slog.Logger // of what goes wrong while judging; slog.Default where nil
+	// Bundles fetches sources that are addresses. Where it is nil they are fetched for this Load alone.
+	Bundles *Bundles
+	Env     func(string) (string, bool) // os.LookupEnv where nil
+	Now     time.Time                   // zero: the clock's
+	Log     *slog.Logger                // of what goes wrong while judging; slog.Default where nil
 }
 
 // Load compiles every binding, each source alone.
 func Load(ctx context.Context, c Config) (*Set, config.Problems) {
+	if c.Bundles == nil {
+		c.Bundles = NewBundles("", c.Log)
+	}
+	if c.Env == nil {
+		c.Env = os.LookupEnv
+	}
 	settings, problems := readSettings(c.Documents, c.Accounts)
-	sources, found := readSources(settings)
+	sources, used, found := c.readSources(ctx, settings)
 	problems = append(problems, found...)
+	set, found := load(ctx, &c, settings, sources)
+	if problems = append(problems, found...); len(problems) > 0 {
+		for _, r := range used {
+			r.reject(r.bundle, problems)
+		}
+		return nil, problems
+	}
+	c.Bundles.activate(used)
+	return set, nil
+}
+
+func load(ctx context.Context, c *Config, settings *settings, sources []*source) (*Set, config.Problems) {
+	var problems config.Problems
 	owners, found := ownership(sources)
 	problems = append(problems, found...)
 
@@ -200,7 +224,7 @@ func writeDigest(w io.Writer, b *scopedBinding, src *source) {
 // library is read and compiled once: it is part of the program.
 var library = sync.OnceValues(func() (*source, config.Problems) { return readLibrary() })
 
-func readSources(s *settings) ([]*source, config.Problems) {
+func (c *Config) readSources(ctx context.Context, s *settings) (read []*source, used []taken, found config.Problems) {
 	lib, problems := library()
 	sources := []*source{lib}
 	byName := map[string]sourceConfig{}
@@ -214,16 +238,46 @@ func readSources(s *settings) ([]*source, config.Problems) {
 			continue
 		}
 		byName[sc.Name] = sc
-		if sc.Name == "" || sc.Path == "" {
+		if sc.Name == "" {
 			continue // reported by Decode
 		}
-		src, found := readDirectory(sc)
+		src, from, found := c.readSource(ctx, sc)
 		problems = append(problems, found...)
 		if src != nil && len(found) == 0 {
 			sources = append(sources, src)
 		}
+		if from != nil {
+			used = append(used, *from)
+		}
 	}
-	return sources, problems
+	return sources, used, problems
+}
+
+// readSource reads one source, and says what was taken from its server where it has one.
+func (c *Config) readSource(ctx context.Context, sc sourceConfig) (*source, *taken, config.Problems) {
+	if sc.Path != "" {
+		src, problems := readDirectory(sc)
+		return src, nil, problems
+	}
+	v, problems := sc.verification()
+	if len(problems) > 0 {
+		return nil, nil, problems
+	}
+	if !sc.address() {
+		src, problems := readBundleFile(sc, v)
+		return src, nil, problems
+	}
+	r, problems := c.Bundles.remote(sc, v, c.Env)
+	if len(problems) > 0 {
+		return nil, nil, problems
+	}
+	newest, err := r.newest(ctx, c.Bundles)
+	if err != nil {
+		return nil, nil, config.Problems{sc.Problem("bundle", "%s: %v", sc.Bundle, err)}
+	}
+	src := *newest.source
+	src.remote = r
+	return &src, &taken{r, newest}, nil
 }
 
 // owner is where a package is defined.
@@ -351,6 +405,7 @@ func (b *builder) bind(ctx context.Context, sb *scopedBinding, src *source) *bin
 		layer:       sb.layer,
 		enforcement: sb.Enforcement,
 		until:       sb.Until,
+		remote:      src.remote,
 	}
 }
 

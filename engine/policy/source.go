@@ -23,6 +23,7 @@ type source struct {
 	name    string
 	modules map[string]*ast.Module // by file as shown
 	texts   map[string][]byte
+	remote  *remote // that it was fetched from; nil: it is on disk
 }
 
 // readSource reads and parses every module below root; shown is what file names in messages start with. Tests stay out.
@@ -86,7 +87,7 @@ func readLibrary() (*source, config.Problems) {
 }
 
 func readDirectory(sc sourceConfig) (*source, config.Problems) {
-	dir := sc.directory()
+	dir := sc.beside(sc.Path)
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:
