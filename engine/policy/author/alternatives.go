@@ -20,7 +20,7 @@ type vocabulary struct {
 	jurisdictions []string
 	countries     []string
 	certificates  []string
-	retentions    []int
+	retentions    []int // falling
 }
 
 func (w *World) vocabulary() *vocabulary {
@@ -36,6 +36,7 @@ func (w *World) vocabulary() *vocabulary {
 			v.take(b.Params)
 		}
 	}
+	v.words = unique(v.words)
 	for _, row := range w.Config.Catalog.Rows {
 		v.regions = append(v.regions, row.ProcessingRegions...)
 		v.jurisdictions = append(v.jurisdictions, row.Jurisdiction)
@@ -50,10 +51,11 @@ func (w *World) vocabulary() *vocabulary {
 	for _, n := range v.numbers {
 		v.retentions = append(v.retentions, int(n))
 	}
-	v.retentions = append(v.retentions, 0)
 	slices.Sort(v.retentions)
+	v.retentions = slices.Compact(v.retentions)
 	slices.Reverse(v.retentions)
 	slices.Sort(v.numbers)
+	v.numbers = slices.Compact(v.numbers)
 	return v
 }
 
@@ -291,22 +293,18 @@ func (v *vocabulary) figures(s *situation, add adder) {
 		in.stats = &view
 		add(ofTerms, "endpoint.stats."+field, math.Round(from*1000)/1000, to, in)
 	}
-	// Policies see figures in buckets, twenty a decade: what is just at a limit may count as beyond it.
+	// Policies see figures in buckets, twenty a decade, and one that gets better only when it is half a bucket past the edge.
 	for _, n := range slices.Backward(v.numbers) {
-		for _, ms := range []float64{n, math.Floor(math.Pow(10, math.Floor(math.Log10(n)*20)/20))} {
-			if ms > 0 && ms < now.ExpectedTTFT {
-				try("ttft_ms", now.ExpectedTTFT, ms, func(r *telemetry.RowStats, p telemetry.Percentiles) { r.TTFT = p })
-			}
+		if ms := math.Floor(math.Pow(10, (math.Floor(math.Log10(n)*20)-0.5)/20)); ms > 0 && ms < now.ExpectedTTFT {
+			try("ttft_ms", now.ExpectedTTFT, ms, func(r *telemetry.RowStats, p telemetry.Percentiles) { r.TTFT = p })
 		}
 	}
 	for _, n := range v.numbers {
-		for _, tps := range []float64{n, math.Ceil(100*math.Pow(10, math.Ceil(math.Log10(n)*20)/20)) / 100} {
-			if tps > now.ExpectedTPS && !math.IsInf(tps, 0) {
-				try("tps", now.ExpectedTPS, tps, func(r *telemetry.RowStats, p telemetry.Percentiles) { r.TPS = p })
-			}
+		if tps := math.Ceil(100*math.Pow(10, (math.Ceil(math.Log10(n)*20)+0.5)/20)) / 100; tps > now.ExpectedTPS && !math.IsInf(tps, 0) {
+			try("tps", now.ExpectedTPS, tps, func(r *telemetry.RowStats, p telemetry.Percentiles) { r.TPS = p })
 		}
-		if n > now.Success && n < 1 {
-			try("uptime", now.Success, n, func(r *telemetry.RowStats, _ telemetry.Percentiles) { r.Uptime = n })
+		if share := n + 0.0025; share > now.Success && share < 1 {
+			try("uptime", now.Success, share, func(r *telemetry.RowStats, _ telemetry.Percentiles) { r.Uptime = share })
 		}
 	}
 	try("uptime", now.Success, 1, func(r *telemetry.RowStats, _ telemetry.Percentiles) { r.Uptime = 1 })
