@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
@@ -18,9 +19,9 @@ func Policies(ctx context.Context, path string, env func(string) (string, bool))
 }
 
 // CheckPolicies reads policies as Policies does, and those packages too that nobody has bound. The error is
-// config.Problems, everything that is wrong.
-func CheckPolicies(ctx context.Context, path string, env func(string) (string, bool)) error {
-	_, documents, problems := readPolicies(ctx, path, env)
+// config.Problems, everything that is wrong; warnings say what would be better where nothing is.
+func CheckPolicies(ctx context.Context, path string, env func(string) (string, bool)) (warnings config.Problems, err error) {
+	w, documents, problems := readPolicies(ctx, path, env)
 	known := map[config.Problem]bool{}
 	for _, p := range problems {
 		known[p] = true
@@ -30,7 +31,10 @@ func CheckPolicies(ctx context.Context, path string, env func(string) (string, b
 			problems = append(problems, p)
 		}
 	}
-	return problems.Err()
+	if w != nil {
+		warnings = w.Policies.Warnings(time.Now())
+	}
+	return warnings, problems.Err()
 }
 
 func readPolicies(ctx context.Context, path string, env func(string) (string, bool)) (*author.World, []*config.Document, config.Problems) {
@@ -46,7 +50,7 @@ func readPolicies(ctx context.Context, path string, env func(string) (string, bo
 	if cat == nil || accounts == nil { // policies cannot be bound to what is not there
 		return nil, documents, problems
 	}
-	w, found := author.NewWorld(ctx, policy.Config{Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured})
+	w, found := author.NewWorld(ctx, policy.Config{Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured, Env: env})
 	if problems = append(problems, found...); len(problems) > 0 {
 		return nil, documents, problems
 	}

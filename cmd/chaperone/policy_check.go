@@ -19,7 +19,8 @@ func policyCheckCommand(out *printer) *cobra.Command {
 		Short: "Report every mistake of the policies",
 		Long: `Compile the policies of a configuration as serve would, with the catalog, the accounts and the parameters that they are bound
 with, and report every mistake with file and line. Packages that nobody has bound are held to the same rules. With DIR, only the
-.rego files below it are compiled, as one source, without any configuration. Stock opa check --strict passes whatever this
+.rego files below it are compiled, as one source, without any configuration. Warnings say what would make judging cheaper, and
+which exceptions have ended; they are no mistakes. Stock opa check --strict passes whatever this
 passes; the reverse does not hold.`,
 		Example: `  chaperone policy check
   chaperone policy check --config /etc/chaperone/chaperone.toml --json
@@ -27,6 +28,7 @@ passes; the reverse does not hold.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what := path
+			var warnings config.Problems
 			var err error
 			if len(args) == 1 {
 				if cmd.Flags().Changed("config") {
@@ -35,17 +37,18 @@ passes; the reverse does not hold.`,
 				what = args[0]
 				err = policy.CheckDirectory(what).Err()
 			} else {
-				err = engine.CheckPolicies(cmd.Context(), path, os.LookupEnv)
+				warnings, err = engine.CheckPolicies(cmd.Context(), path, os.LookupEnv)
 			}
-			return printProblems(out, what, err)
+			return printProblems(out, what, warnings, err)
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
 	return cmd
 }
 
-// printProblems says that what is right, or what is wrong with it: err, which is config.Problems or a failure.
-func printProblems(out *printer, what string, err error) error {
+// printProblems says that what is right, and what would be better, or what is wrong with it: err, which is config.Problems or
+// a failure.
+func printProblems(out *printer, what string, warnings config.Problems, err error) error {
 	problems := config.Problems{}
 	if err != nil && !errors.As(err, &problems) {
 		return err
@@ -57,8 +60,14 @@ func printProblems(out *printer, what string, err error) error {
 		OK       bool            `json:"ok"`
 		Checked  string          `json:"checked"`
 		Problems config.Problems `json:"problems"`
-	}{len(problems) == 0, what, problems}
-	if err := out.print(v, func(w io.Writer) { row(w, "the policies of "+what+" are right") }); err != nil {
+		Warnings config.Problems `json:"warnings"`
+	}{len(problems) == 0, what, problems, append(config.Problems{}, warnings...)}
+	if err := out.print(v, func(w io.Writer) {
+		row(w, "the policies of "+what+" are right")
+		for _, warning := range warnings {
+			row(w, "warning: "+warning.String())
+		}
+	}); err != nil {
 		return err
 	}
 	if len(problems) > 0 {

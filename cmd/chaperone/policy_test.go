@@ -318,6 +318,7 @@ func TestPolicyCostNamesTheLineThatMakesItWorse(t *testing.T) {
 	inPolicyWorld(t)
 	put(t, "rego/user.rego", "package acme.user\n\ndeny contains \"no\" if {\n\tinput.endpoint.free\n\tinput.claims.user == \"x\"\n}\n")
 	put(t, "chaperone.toml", policyWorld+"[[policy.sources]]\nname = \"own\"\npath = \"rego\"\n[[policy.bindings]]\npackage = \"acme.user\"\nfor = \"everyone\"\n")
+	says(t, 0, "policy check", "are right", "warning: rego/user.rego:5: acme.user for everyone is evaluated again for nearly every request")
 	says(t, 0, "policy cost", "library.training for org:acme", "acme.user for everyone", "unbounded", "input.claims.user (rego/user.rego:5)")
 	says(t, 0, "policy cost --fields", "input.endpoint.data_policy.training (library/training.rego:")
 	v := decoded[struct {
