@@ -3,7 +3,12 @@ package plugins
 
 import _ "embed"
 
-//go:generate go run ./build
+//go:generate go run chaperone/cmd/chaperone plugin build cache-affine
+//go:generate go run chaperone/cmd/chaperone plugin build carbon-aware
+//go:generate go run chaperone/cmd/chaperone plugin build committed-spend
+//go:generate go run chaperone/cmd/chaperone plugin build cost-latency
+//go:generate go run chaperone/cmd/chaperone plugin build thompson
+//go:generate go run chaperone/cmd/chaperone plugin build ttft-target
 
 // CarbonAware is the module of plugins/carbon-aware.
 //

@@ -232,5 +232,5 @@ func findASC(folder string) (string, error) {
 	if link, err := exec.LookPath("asc"); err == nil {
 		return filepath.EvalSymlinks(link)
 	}
-	return "", fmt.Errorf("the AssemblyScript compiler %w: run npm install in %s", ErrToolchain, folder)
+	return "", fmt.Errorf("the AssemblyScript compiler %w: run npm install where the project's package.json is (%s, or above it)", ErrToolchain, folder)
 }

@@ -17,6 +17,7 @@ type language struct {
 	edits   []string          // pairs of what an example says and what a project says; NAME is the project's name
 	ignores string            // .gitignore
 	compile func(ctx context.Context, folder, scratch string) (module string, err error)
+	version func(ctx context.Context, folder string) (string, error)
 }
 
 // languages is by the names that New takes.
@@ -25,26 +26,26 @@ var languages = map[string]language{
 		marks:   "*.go",
 		files:   map[string]string{"go/example": ".", "go/scorer": "scorer"},
 		edits:   []string{`"chaperone/sdk/go/scorer"`, `"chaperone-NAME/scorer"`, "Command example", "Command NAME"},
-		compile: compileGo,
+		compile: compileGo, version: goVersion,
 	},
 	"rust": {
 		marks:   "Cargo.toml",
 		files:   map[string]string{"rust/example": ".", "rust/Cargo.toml": "chaperone/Cargo.toml", "rust/src": "chaperone/src"},
 		edits:   []string{`path = ".."`, `path = "chaperone"`},
-		compile: compileRust,
+		compile: compileRust, version: rustVersion,
 	},
 	"assemblyscript": {
 		marks:   "asconfig.json",
 		files:   map[string]string{"assemblyscript/example": ".", "assemblyscript/chaperone": "chaperone"},
 		edits:   []string{`"../../chaperone`, `"../chaperone`, `"../chaperone/manifest.mjs"`, `"./chaperone/manifest.mjs"`},
 		ignores: "node_modules/\nbuild/\n",
-		compile: compileAssemblyScript,
+		compile: compileAssemblyScript, version: ascVersion,
 	},
 	"c": {
 		marks:   "*.c",
 		files:   map[string]string{"c/example": ".", "c/chaperone.h": "chaperone.h"},
 		edits:   []string{`"../chaperone.h"`, `"chaperone.h"`},
-		compile: compileC,
+		compile: compileC, version: clangVersion,
 	},
 }
 
@@ -72,6 +73,16 @@ func Detect(folder string) (string, error) {
 	}
 	return "", fmt.Errorf("%w: it should have one of %s beside %s, has those of %d languages", ErrProject,
 		strings.Join(marks, ", "), Manifest, len(found))
+}
+
+// Toolchain names the compiler that Build would use in folder, with its version: the same one makes the same bytes of the same
+// source.
+func Toolchain(ctx context.Context, folder string) (string, error) {
+	lang, err := Detect(folder)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", folder, err)
+	}
+	return languages[lang].version(ctx, folder)
 }
 
 // matching is the names in a folder that match a pattern.

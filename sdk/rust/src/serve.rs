@@ -191,6 +191,8 @@ fn panic(panic: &core::panic::PanicInfo) -> ! {
 #[macro_export]
 macro_rules! plugin {
     ($scorer:ty) => {
+        const _: fn() -> $scorer = || <$scorer as $crate::Scorer>::NEW;
+
         #[cfg(target_arch = "wasm32")]
         mod chaperone_exports {
             use super::*;
