@@ -2,12 +2,12 @@ package engine_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,14 +32,9 @@ func TestTheGaugesCountPermittedAndHealthyProviders(t *testing.T) {
 	t.Cleanup(func() { e.Close(context.Background()) })
 	counts := func(when, permitted, healthy string) {
 		t.Helper()
-		rec := httptest.NewRecorder()
-		e.Metrics().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
-		text, err := io.ReadAll(rec.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := scrape(e)
 		for _, want := range []string{"chaperone_permitted_providers" + permitted, "chaperone_healthy_providers" + healthy} {
-			if !strings.Contains(string(text), "\n"+want+"\n") {
+			if !strings.Contains(text, "\n"+want+"\n") {
 				t.Errorf("%s: the metrics lack %s", when, want)
 			}
 		}
@@ -75,4 +70,31 @@ price = { prompt = 1, completion = 1 }
 
 	offset.Store(int64(72 * time.Hour))
 	counts("when the policy has changed its mind", one+"1", one+"1")
+}
+
+// scrape is what the metrics say.
+func scrape(e *engine.Engine) string {
+	rec := httptest.NewRecorder()
+	e.Metrics().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	return rec.Body.String()
+}
+
+func TestTheGaugesAreReadByManyWhileTheConfigurationChanges(t *testing.T) {
+	w := openSmall(t, `deny contains "never" if input.endpoint.free`, "", slog.DiscardHandler, sim.Profile{}, sim.Profile{})
+	var scrapers sync.WaitGroup
+	for range 4 {
+		scrapers.Go(func() {
+			for range 20 {
+				if !strings.Contains(scrape(w.engine), `chaperone_permitted_providers{model="m/one",organisation="acme"} 2`) {
+					t.Error("a scrape lacks the two providers")
+				}
+			}
+		})
+	}
+	for range 10 {
+		if err := w.engine.Reload(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	scrapers.Wait()
 }

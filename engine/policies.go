@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"chaperone/engine/account"
@@ -50,7 +51,10 @@ func readPolicies(ctx context.Context, path string, env func(string) (string, bo
 	if cat == nil || accounts == nil { // policies cannot be bound to what is not there
 		return nil, documents, problems
 	}
-	w, found := author.NewWorld(ctx, policy.Config{Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured, Env: env})
+	w, found := author.NewWorld(ctx, policy.Config{
+		Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured,
+		Env: env, Log: slog.New(slog.DiscardHandler), // what goes wrong is a problem here
+	})
 	if problems = append(problems, found...); len(problems) > 0 {
 		return nil, documents, problems
 	}
