@@ -136,11 +136,11 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	for _, p := range s.plugins {
 		s.files = append(s.files, p.path)
 	}
-	s.documents = append(append([]*config.Document{src.main}, src.teams...), src.catalogs...)
 	for _, w := range policies.Warnings(e.options.Now()) {
 		e.options.Log.Warn("policy", slog.String("what", w.String()))
 	}
 	e.metrics.Know(cat, accounts)
+	s.documents = append(append([]*config.Document{src.main}, src.teams...), src.catalogs...)
 	s.refs.Store(1)
 	s.router = &route.Router{
 		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Health: e.health, Scorers: weighted,

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"chaperone/engine/journal"
-	"chaperone/engine/policy"
 	"chaperone/engine/route"
 	"chaperone/engine/wasm"
 	"chaperone/engine/wire"
@@ -47,7 +46,7 @@ func (e *Engine) refuse(organisation, model string, err *wire.Error, began time.
 }
 
 // finish counts a request that was dispatched, and keeps its record as far as policy lets it be kept.
-func (e *Engine) finish(rec *journal.Record) {
+func (e *Engine) finish(rec *journal.Record, seen *journal.Seen) {
 	o := &rec.Outcome
 	e.metrics.Request(rec.Organisation, o.Model, o.Status, time.Duration(o.DurationMs*float64(time.Millisecond)))
 	if o.Rescued != "" {
@@ -70,7 +69,5 @@ func (e *Engine) finish(rec *journal.Record) {
 	}
 	e.metrics.End()
 	e.teach(rec)
-	if rec.Log != policy.LogNone {
-		e.recent.Append(rec)
-	}
+	e.keep(rec, seen)
 }

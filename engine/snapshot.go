@@ -6,6 +6,8 @@ import (
 
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
+	"chaperone/engine/config"
+	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
 	"chaperone/engine/wasm"
@@ -22,6 +24,8 @@ type snapshot struct {
 	router     *route.Router
 	plugins    []loaded
 	files      []string
+	documents  []*config.Document           // chaperone.toml, teams' files, catalogs
+	seen       atomic.Pointer[journal.Seen] // at the tick that was planned with last: requests of one tick share it
 
 	// refs counts the engine and every request that plans. It is counted, not left to the garbage collector, because an
 	// instance of a plugin holds memory that only Close gives back.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -210,7 +211,7 @@ func (e *Engine) Decision(_ context.Context, key, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := e.recent.Get(id)
+	rec := e.Record(id)
 	if rec == nil || rec.Organisation != who.Organisation.ID {
 		return nil, &wire.Error{Status: http.StatusNotFound, Type: "not_found",
 			Message: fmt.Sprintf("no decision %q of this organisation is kept; a request's id is in its X-Generation-Id header", id)}
@@ -247,4 +248,10 @@ func forClient(rec *journal.Record, detail string) *journal.Record {
 }
 
 // Record is the record of a decision, nil where it is not kept.
-func (e *Engine) Record(id string) *journal.Record { return e.recent.Get(id) }
+func (e *Engine) Record(id string) *journal.Record {
+	rec, err := e.journal.Get(id)
+	if err != nil {
+		e.options.Log.Error("the journal cannot be read", slog.String("decision", id), slog.Any("error", err))
+	}
+	return rec
+}

@@ -162,7 +162,7 @@ func (q *question) decide(ctx context.Context, body []byte, stderr io.Writer) ([
 		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	e, err := engine.Open(ctx, engine.Options{ConfigPath: q.config, Log: log})
+	e, err := engine.Open(ctx, engine.Options{ConfigPath: q.config, Log: log, DecideOnly: true})
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,10 @@ package journal
 import (
 	"math"
 
+	"chaperone/engine/account"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
+	"chaperone/engine/wire"
 )
 
 // Of is the record of a plan before anything was dispatched. It shares nothing with the request's body.
@@ -12,8 +14,12 @@ func Of(p *route.Plan) *Record {
 	r := &Record{
 		ID: p.ID, At: p.At, Generation: p.Snapshot, Seed: p.Seed,
 		Organisation: p.Principal.Organisation.ID, Key: p.Principal.Key.ID, DataClass: p.Principal.DataClass,
-		Policy: p.PolicyDigest, Catalog: p.CatalogDigest,
+		Labels: p.Principal.Labels, Claims: claimsOf(&p.Request.Claims), ValueOfTime: p.Principal.Organisation.ValueOfTime,
+		Policy: p.PolicyDigest, Catalog: p.CatalogDigest, Weights: p.Weights,
 		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Rejections: p.Rejections, Warnings: p.Warnings,
+	}
+	if p.Stats != nil {
+		r.Tick = p.Stats.Tick
 	}
 	if p.Principal.Team != nil {
 		r.Team = p.Principal.Team.ID
@@ -23,7 +29,13 @@ func Of(p *route.Plan) *Record {
 		Model: q.Model, Models: q.Models, Stream: q.Stream, MaxOutputTokens: q.MaxOutputTokens, N: q.N,
 		ToolKinds: q.ToolKinds, ToolCount: q.ToolCount, InputModalities: q.InputModalities,
 		OutputModalities: q.OutputModalities, ResponseFormat: q.ResponseFormat, PromptTokens: q.PromptTokens,
-		Parameters: q.Parameters, BodyBytes: len(q.Body),
+		Parameters: q.Parameters, BodyBytes: len(q.Body), EgressHosts: q.EgressHosts, Store: q.Store, Background: q.Background,
+		PreviousResponse: q.PreviousResponse, FileReferences: q.FileReferences, ReasoningEffort: q.ReasoningEffort,
+		ReasoningTokens: q.ReasoningTokens, Preferences: preferencesOf(&q.Preferences), Preset: q.Preset,
+		DataClass: r.DataClass,
+	}
+	if c := q.Claims.DataClass; c != "" {
+		r.Request.DataClass = account.HigherDataClass(r.DataClass, c)
 	}
 	for name, err := range p.Abstained {
 		if r.Abstained == nil {
@@ -44,16 +56,52 @@ func Of(p *route.Plan) *Record {
 		if c.Place > 0 {
 			out.Utility, out.Share = finite(c.Ranked.Utility), finite(c.Ranked.Share)
 			out.Parts, out.Terms = c.Ranked.Parts, c.Ranked.Terms
+			out.Scores = finiteScores(c.Ranked.Scores)
+			if o := p.Permits[c.Place-1].Obligations(); o != (policy.Obligations{}) {
+				out.Obligations = &o
+				r.Log = lesser(r.Log, o.Log)
+			}
 		}
 		r.Candidates[i] = out
-	}
-	for _, permit := range p.Permits {
-		r.Log = lesser(r.Log, permit.Obligations().Log)
 	}
 	if p.Refusal != nil {
 		r.Outcome = Outcome{Status: p.Refusal.Status, Error: p.Refusal.Type}
 	}
 	return r
+}
+
+// claimsOf is nil where nothing is claimed.
+func claimsOf(c *wire.Claims) *Claims {
+	if c.User == "" && len(c.Metadata) == 0 && len(c.Tags) == 0 && c.DataClass == "" {
+		return nil
+	}
+	claims := Claims(*c) // a pointer to c would keep the whole request
+	return &claims
+}
+
+func preferencesOf(p *wire.Preferences) Preferences {
+	return Preferences{
+		Order: p.Order, Only: p.Only, Ignore: p.Ignore, AllowFallbacks: p.AllowFallbacks, RequireParameters: p.RequireParameters,
+		DataCollection: p.DataCollection, ZDR: p.ZDR, DistillableText: p.DistillableText, Quantizations: p.Quantizations,
+		Sort: p.Sort, Partition: p.Partition, MinThroughput: (*Cutoffs)(p.MinThroughput), MaxLatency: (*Cutoffs)(p.MaxLatency),
+		MaxPrice: (*PriceCeiling)(p.MaxPrice),
+	}
+}
+
+// finiteScores leaves out what JSON cannot say.
+func finiteScores(scores map[string]float64) map[string]float64 {
+	for _, f := range scores {
+		if finite(f) == nil {
+			some := make(map[string]float64, len(scores))
+			for name, f := range scores {
+				if finite(f) != nil {
+					some[name] = f
+				}
+			}
+			return some
+		}
+	}
+	return scores
 }
 
 // finite leaves out what JSON cannot say.

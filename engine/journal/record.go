@@ -21,56 +21,119 @@ type Record struct {
 	Organisation string            `json:"organisation"`
 	Team         string            `json:"team,omitempty"`
 	Key          string            `json:"key"`
-	DataClass    string            `json:"data_class"`
+	DataClass    string            `json:"data_class"`              // the floor that operators set
+	Labels       map[string]string `json:"labels,omitempty"`        // of organisation, team and key
+	Claims       *Claims           `json:"claims,omitempty"`        // nil where the caller said nothing of itself
+	Sealed       *Sealed           `json:"sealed_claims,omitempty"` // claims on disk
 	Request      Request           `json:"request"`
 	Policy       string            `json:"policy_digest"`
 	Catalog      string            `json:"catalog_digest"`
-	PlanMicros   int64             `json:"plan_us"`
-	Scorers      []string          `json:"scorers,omitempty"`
-	Abstained    map[string]string `json:"abstained,omitempty"` // scorer → why
-	Candidates   []Candidate       `json:"candidates"`
-	Rejections   []policy.Reason   `json:"rejections,omitempty"`
-	Warnings     []policy.Reason   `json:"warnings,omitempty"` // of bindings that only warn or run dry
-	Log          policy.LogLevel   `json:"log,omitempty"`      // what the obligations let be recorded; "": as configured
-	Dispatched   bool              `json:"dispatched"`
-	Attempts     []Attempt         `json:"attempts,omitempty"`
-	Outcome      Outcome           `json:"outcome"`
+	// Configuration is the digest of Artefacts; "" where nothing is kept on disk.
+	Configuration string             `json:"configuration_digest,omitempty"`
+	Tick          uint64             `json:"statistics_tick"`
+	ValueOfTime   *float64           `json:"value_of_time,omitempty"` // USD an hour, where the organisation has its own
+	PlanMicros    int64              `json:"plan_us"`
+	Scorers       []string           `json:"scorers,omitempty"`
+	Weights       map[string]float64 `json:"weights,omitempty"`   // of scorers, where policy prefers some
+	Abstained     map[string]string  `json:"abstained,omitempty"` // scorer → why
+	Candidates    []Candidate        `json:"candidates"`
+	Rejections    []policy.Reason    `json:"rejections,omitempty"`
+	Warnings      []policy.Reason    `json:"warnings,omitempty"` // of bindings that only warn or run dry
+	Log           policy.LogLevel    `json:"log,omitempty"`      // what the obligations let be recorded; "": as configured
+	Dispatched    bool               `json:"dispatched"`
+	Attempts      []Attempt          `json:"attempts,omitempty"`
+	Outcome       Outcome            `json:"outcome"`
+}
+
+// Claims is what the caller says of itself.
+type Claims struct {
+	User      string            `json:"user,omitempty"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
+	Tags      []string          `json:"tags,omitempty"`
+	DataClass string            `json:"data_class,omitempty"`
 }
 
 // Request is what routing and policy could read of the request; no content.
 type Request struct {
-	Model            string   `json:"model"`
-	Models           []string `json:"models,omitempty"`
-	Stream           bool     `json:"stream"`
-	MaxOutputTokens  int64    `json:"max_output_tokens,omitempty"`
-	N                int64    `json:"n"`
-	ToolKinds        []string `json:"tool_kinds,omitempty"`
-	ToolCount        int      `json:"tool_count,omitempty"`
-	InputModalities  []string `json:"input_modalities"`
-	OutputModalities []string `json:"output_modalities"`
-	ResponseFormat   string   `json:"response_format"`
-	PromptTokens     int64    `json:"estimated_prompt_tokens"`
-	Parameters       []string `json:"parameters,omitempty"`
-	BodyBytes        int      `json:"body_bytes"`
+	Model            string      `json:"model"`
+	Models           []string    `json:"models,omitempty"`
+	Stream           bool        `json:"stream"`
+	MaxOutputTokens  int64       `json:"max_output_tokens,omitempty"`
+	N                int64       `json:"n"`
+	ToolKinds        []string    `json:"tool_kinds,omitempty"`
+	ToolCount        int         `json:"tool_count,omitempty"`
+	EgressHosts      []string    `json:"egress_hosts,omitempty"`
+	InputModalities  []string    `json:"input_modalities"`
+	OutputModalities []string    `json:"output_modalities"`
+	ResponseFormat   string      `json:"response_format"`
+	Store            bool        `json:"store,omitempty"`
+	Background       bool        `json:"background,omitempty"`
+	PreviousResponse bool        `json:"previous_response,omitempty"`
+	FileReferences   bool        `json:"file_references,omitempty"`
+	ReasoningEffort  string      `json:"reasoning_effort,omitempty"`
+	ReasoningTokens  int64       `json:"reasoning_tokens,omitempty"`
+	Preferences      Preferences `json:"preferences"`
+	Preset           string      `json:"preset,omitempty"`
+	DataClass        string      `json:"data_class"` // in effect: the higher of the floor and the claim
+	PromptTokens     int64       `json:"estimated_prompt_tokens"`
+	Parameters       []string    `json:"parameters,omitempty"`
+	BodyBytes        int         `json:"body_bytes"`
+}
+
+// Preferences is the request's provider object, as wire.Preferences has it.
+type Preferences struct {
+	Order             []string      `json:"order,omitempty"`
+	Only              []string      `json:"only,omitempty"`
+	Ignore            []string      `json:"ignore,omitempty"`
+	AllowFallbacks    bool          `json:"allow_fallbacks"`
+	RequireParameters bool          `json:"require_parameters,omitempty"`
+	DataCollection    string        `json:"data_collection"`
+	ZDR               bool          `json:"zdr,omitempty"`
+	DistillableText   bool          `json:"distillable_text,omitempty"`
+	Quantizations     []string      `json:"quantizations,omitempty"`
+	Sort              string        `json:"sort,omitempty"`
+	Partition         string        `json:"partition"`
+	MinThroughput     *Cutoffs      `json:"min_throughput,omitempty"`
+	MaxLatency        *Cutoffs      `json:"max_latency,omitempty"`
+	MaxPrice          *PriceCeiling `json:"max_price,omitempty"`
+}
+
+// Cutoffs is wire.Cutoffs.
+type Cutoffs struct {
+	P50 float64 `json:"p50"`
+	P75 float64 `json:"p75"`
+	P90 float64 `json:"p90"`
+	P99 float64 `json:"p99"`
+}
+
+// PriceCeiling is wire.PriceCeiling.
+type PriceCeiling struct {
+	Prompt     float64 `json:"prompt"`
+	Completion float64 `json:"completion"`
+	Request    float64 `json:"request"`
+	Image      float64 `json:"image"`
+	Audio      float64 `json:"audio"`
 }
 
 // Candidate is a row that was considered.
 type Candidate struct {
-	Row      string             `json:"row"`
-	Model    string             `json:"model"`
-	Provider string             `json:"provider"`
-	Tag      string             `json:"tag"`
-	Group    string             `json:"credential_group"`
-	Place    int                `json:"place,omitempty"` // 1-based place in the plan; absent where excluded
-	Excluded *route.Exclusion   `json:"excluded,omitempty"`
-	Warnings []policy.Reason    `json:"warnings,omitempty"`
-	Resting  bool               `json:"resting,omitempty"`
-	Rest     string             `json:"rest,omitempty"`    // why
-	RestMs   float64            `json:"rest_ms,omitempty"` // how long yet; absent where nobody knows
-	Utility  *float64           `json:"utility,omitempty"`
-	Share    *float64           `json:"share,omitempty"`
-	Parts    map[string]float64 `json:"parts,omitempty"` // scorer → utility
-	Terms    []scorer.Term      `json:"terms,omitempty"` // in dollars
+	Row         string              `json:"row"`
+	Model       string              `json:"model"`
+	Provider    string              `json:"provider"`
+	Tag         string              `json:"tag"`
+	Group       string              `json:"credential_group"`
+	Place       int                 `json:"place,omitempty"` // 1-based place in the plan; absent where excluded
+	Excluded    *route.Exclusion    `json:"excluded,omitempty"`
+	Warnings    []policy.Reason     `json:"warnings,omitempty"`
+	Obligations *policy.Obligations `json:"obligations,omitempty"`
+	Resting     bool                `json:"resting,omitempty"`
+	Rest        string              `json:"rest,omitempty"`    // why
+	RestMs      float64             `json:"rest_ms,omitempty"` // how long yet; absent where nobody knows
+	Utility     *float64            `json:"utility,omitempty"`
+	Share       *float64            `json:"share,omitempty"`
+	Scores      map[string]float64  `json:"scores,omitempty"` // scorer → as it gave it; absent where that is not finite
+	Parts       map[string]float64  `json:"parts,omitempty"`  // scorer → utility
+	Terms       []scorer.Term       `json:"terms,omitempty"`  // in dollars
 }
 
 // Attempt is one permit carried to one endpoint with one credential.

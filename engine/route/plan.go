@@ -55,6 +55,7 @@ type Plan struct {
 	Snapshot      uint64 // generation
 	PolicyDigest  string
 	CatalogDigest string
+	Stats         *telemetry.View // that policy and scorers read; nil where it did not come to that
 	Permits       []policy.Permit
 	Candidates    []Candidate
 	Refusal       *wire.Error // nil exactly where Permits is not empty

@@ -87,6 +87,7 @@ func (r *Router) fill(ctx context.Context, p *Plan) {
 		}
 	}
 	stats := r.Board.View(p.At)
+	p.Stats = stats
 	r.judge(ctx, p, stats)
 	if len(p.Rejections) > 0 {
 		p.Refusal = rejected(p)

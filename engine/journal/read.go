@@ -1,0 +1,228 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"chaperone/engine/policy"
+)
+
+// Entry is a record as it is read back.
+type Entry struct {
+	Record *Record
+	// Figures are the statistics that its decision read, by row id; nil where it read none.
+	Figures map[string]*Figures
+	Segment uint64
+	Count   uint64 // frames before it
+}
+
+// Records reads the records of dir from a moment on, in the order in which they were written, while a router may be adding to
+// them. Claims are opened where their key is there. An error is about one segment; reading goes on with the next.
+func Records(dir string, since time.Time) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		all, err := segments(dir)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		claims := newClaimKeys(dir)
+		for i := range all {
+			if i+1 < len(all) && endedBefore(&all[i+1], since) {
+				continue
+			}
+			if !all[i].records(claims, i+1 == len(all), since, yield) {
+				return
+			}
+		}
+	}
+}
+
+// endedBefore says of the segment before next that it holds nothing of since and later.
+func endedBefore(next *segment, since time.Time) bool {
+	if since.IsZero() {
+		return false
+	}
+	data, err := next.read()
+	if err != nil {
+		return false
+	}
+	h, _, err := readHeader(next.path, data)
+	return err == nil && h.At.Before(since)
+}
+
+func (s *segment) records(claims *claimKeys, last bool, since time.Time, yield func(*Entry, error) bool) bool {
+	data, err := s.read()
+	if err != nil {
+		return yield(nil, fmt.Errorf("%s: %w", s.path, err))
+	}
+	h, first, err := readHeader(s.path, data)
+	if err != nil {
+		if last {
+			return true // it is being made
+		}
+		return yield(nil, err)
+	}
+	var seen table
+	count := h.Count + 1
+	for at := len(first); at < len(data); count++ {
+		frame, err := nextFrame(data[at:])
+		if err != nil {
+			if last {
+				return true // it is being written
+			}
+			return yield(nil, fmt.Errorf("%s, byte %d: %w", s.path, at, err))
+		}
+		body := frame[frameHead+1:]
+		switch frame[frameHead] {
+		case kindStatistics:
+			err = seen.add(body)
+		case kindDecision:
+			var rec *Record
+			if rec, err = readRecord(claims, body); err == nil && !rec.At.Before(since) {
+				if !yield(&Entry{Record: rec, Figures: seen.ticks[rec.Tick], Segment: s.number, Count: count}, nil) {
+					return false
+				}
+			}
+		}
+		if err != nil && !yield(nil, fmt.Errorf("%s, byte %d: %w", s.path, at, err)) {
+			return false
+		}
+		at += len(frame)
+	}
+	return true
+}
+
+// readRecord opens claims where it can; else they stay sealed.
+func readRecord(claims *claimKeys, body []byte) (*Record, error) {
+	rec := new(Record)
+	if err := json.Unmarshal(body, rec); err != nil {
+		return nil, err
+	}
+	if err := claims.unseal(rec); err != nil && !errors.Is(err, ErrErased) {
+		return nil, err
+	}
+	return rec, nil
+}
+
+// Find is the record of a decision; nil where the journal in dir has none.
+func Find(dir, id string) (*Record, error) {
+	d, ok := parseID(id)
+	if !ok {
+		return nil, nil
+	}
+	all, err := segments(dir)
+	if err != nil {
+		return nil, err
+	}
+	claims := newClaimKeys(dir)
+	for _, s := range slices.Backward(all) {
+		frame, err := s.find(d)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.path, err)
+		}
+		if frame != nil {
+			return readRecord(claims, frame[frameHead+1:])
+		}
+	}
+	return nil, nil
+}
+
+func (s *segment) find(id decision) ([]byte, error) {
+	if s.packed {
+		data, err := os.ReadFile(s.path)
+		if err != nil {
+			return nil, err
+		}
+		return lookUp(data, id)
+	}
+	data, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	for at := 0; at < len(data); {
+		frame, err := nextFrame(data[at:])
+		if err != nil {
+			return nil, nil // the end of what is being written
+		}
+		if found, ok := decisionID(frame); ok && found == id {
+			return frame, nil
+		}
+		at += len(frame)
+	}
+	return nil, nil
+}
+
+// readAt is the record whose frame stands at an offset of a segment.
+func readAt(claims *claimKeys, path string, at int64) (*Record, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var head [frameHead]byte
+	if _, err := f.ReadAt(head[:], at); err != nil {
+		return nil, err
+	}
+	frame := make([]byte, frameHead+min(uint64(head[0])|uint64(head[1])<<8|uint64(head[2])<<16|uint64(head[3])<<24, mostFrame))
+	if _, err := f.ReadAt(frame, at); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if frame, err = nextFrame(frame); err != nil {
+		return nil, fmt.Errorf("%s, byte %d: %w", path, at, err)
+	}
+	return readRecord(claims, frame[frameHead+1:])
+}
+
+// Filter chooses records. Empty fields choose all.
+type Filter struct {
+	Organisation string
+	Model        string // that was asked for or that answered
+	Provider     string // id: that was shown the request, in any attempt
+	DeniedBy     string // package, or package.rule/code, of a rule that denied some row or the whole request
+	Since, Until time.Time
+}
+
+// Match says whether r is chosen.
+func (f *Filter) Match(r *Record) bool {
+	if f.Organisation != "" && r.Organisation != f.Organisation || !f.Since.IsZero() && r.At.Before(f.Since) ||
+		!f.Until.IsZero() && !r.At.Before(f.Until) {
+		return false
+	}
+	if f.Model != "" && r.Request.Model != f.Model && r.Outcome.Model != f.Model && !slices.Contains(r.Request.Models, f.Model) {
+		return false
+	}
+	if f.Provider != "" && !slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return a.ProviderID == f.Provider && a.BodySent != "none" }) {
+		return false
+	}
+	return f.DeniedBy == "" || f.denied(r)
+}
+
+func (f *Filter) denied(r *Record) bool {
+	rule, code, coded := strings.Cut(f.DeniedBy, "/")
+	for _, reasons := range denials(r) {
+		for _, d := range reasons {
+			if (d.Package == rule || d.Package+"."+d.Rule == rule) && (!coded || d.Code == code) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// denials are the reasons that counted: against the request, then row by row.
+func denials(r *Record) [][]policy.Reason {
+	all := [][]policy.Reason{r.Rejections}
+	for i := range r.Candidates {
+		if e := r.Candidates[i].Excluded; e != nil {
+			all = append(all, e.Denials)
+		}
+	}
+	return all
+}

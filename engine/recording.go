@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"chaperone/engine/config"
+	"chaperone/engine/journal"
+	"chaperone/engine/policy"
+	"chaperone/engine/route"
+	"chaperone/engine/wire"
+	"chaperone/policies"
+)
+
+// openJournal opens the journal of the first snapshot's settings, or, for an engine that only decides, one in memory.
+func (e *Engine) openJournal(s *Settings) (err error) {
+	c := s.Journal
+	o := journal.Options{
+		Keep: c.Keep, Fsync: journal.Fsync(c.Fsync), OnFull: journal.OnFull(c.OnFull),
+		SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge, Retention: c.Retention,
+		AnchorURL: c.AnchorURL, AnchorCommand: c.AnchorCommand, DecisionLogURL: c.DecisionLogURL, Log: e.options.Log,
+	}
+	if c.DecisionLogTokenEnv != "" {
+		o.DecisionLogToken, _ = e.options.Env(c.DecisionLogTokenEnv)
+	}
+	if c.Dir != "" && !e.options.DecideOnly {
+		o.Dir = beside(e.options.ConfigPath, c.Dir)
+	}
+	if e.journal, err = journal.Open(o); err == nil && e.journal.OnDisk() {
+		e.metrics.Journal(e.journal.Counts)
+	}
+	return err
+}
+
+// keep keeps a record as far as policy lets it be kept.
+func (e *Engine) keep(rec *journal.Record, seen *journal.Seen) {
+	if rec.Log != policy.LogNone {
+		e.journal.Append(rec, seen)
+	}
+}
+
+// seen is what a plan read of statistics, for the journal; nil where that keeps none.
+func (e *Engine) seen(s *snapshot, p *route.Plan) *journal.Seen {
+	if p.Stats == nil || !e.journal.OnDisk() {
+		return nil
+	}
+	last := s.seen.Load()
+	if last == nil || last.Stats != p.Stats {
+		last = &journal.Seen{Stats: p.Stats, Rows: s.catalog.Rows, Shown: s.policies.Shown(p.Stats)}
+		s.seen.Store(last)
+	}
+	return last
+}
+
+// recordable refuses requests while there is nowhere to record them.
+func (e *Engine) recordable() *wire.Error {
+	if err := e.journal.Ready(); err != nil {
+		return &wire.Error{Status: http.StatusServiceUnavailable, Type: "server",
+			Message: "the router cannot write its journal and serves nothing without a record; ask again later"}
+	}
+	return nil
+}
+
+// archive has the journal keep what decides from now on.
+func (e *Engine) archive(s *snapshot) error {
+	if !e.journal.OnDisk() {
+		return nil
+	}
+	files := map[string][]byte{}
+	for _, doc := range s.documents {
+		text, err := doc.Plain("server", "journal") // neither decides anything, and a webhook's address can be a secret
+		if err != nil {
+			return fmt.Errorf("%s cannot be archived: %w", doc.Path(), err)
+		}
+		files[doc.Path()] = text
+	}
+	if err := archiveRules(files, s.documents); err != nil {
+		return err
+	}
+	for _, p := range s.plugins {
+		module, err := os.ReadFile(p.path)
+		if sum := sha256.Sum256(module); err != nil || hex.EncodeToString(sum[:]) != p.Digest() {
+			return fmt.Errorf("plugin %s cannot be archived: %s has changed since it was loaded; load again", p.Name(), p.path)
+		}
+		files[p.path] = module
+	}
+	return e.journal.Configure(journal.Artefacts{
+		Generation: s.generation, Policy: s.policies.Digest(), Catalog: s.catalog.Digest, Program: program(),
+	}, files)
+}
+
+// archiveRules adds the sources of policies that are on disk, and the library.
+func archiveRules(files map[string][]byte, documents []*config.Document) error {
+	add := func(root fs.FS, name string) error {
+		return fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			text, err := fs.ReadFile(root, path)
+			if strings.HasSuffix(path, ".rego") && !strings.HasSuffix(path, "_test.rego") {
+				files[filepath.Join(name, filepath.FromSlash(path))] = text
+			}
+			return err
+		})
+	}
+	if err := add(policies.FS, "library"); err != nil {
+		return err
+	}
+	for _, path := range policy.Directories(documents) {
+		info, err := os.Stat(path)
+		if err == nil && info.IsDir() {
+			err = add(os.DirFS(path), path)
+		} else if err == nil {
+			files[path], err = os.ReadFile(path) // a bundle
+		}
+		if err != nil {
+			return fmt.Errorf("the policies cannot be archived: %w", err)
+		}
+	}
+	return nil
+}
+
+// program is the version of what runs.
+func program() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v
+}
