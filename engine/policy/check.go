@@ -82,3 +82,16 @@ func (c *compiled) checkUnbound(pkg *ast.Package) config.Problems {
 	return config.Problems{problemAt(pkg.Location, "package %s has none of the rules %s, and no other package uses it, so it decides nothing%s",
 		name, strings.Join(contract, ", "), hint)}
 }
+
+// ParseModule reads one Rego file as Load does. The module is nil where the file is empty, and where there are problems.
+func ParseModule(file string, text []byte) (*ast.Module, config.Problems) {
+	m, err := parse(file, text)
+	if err != nil {
+		return nil, RegoProblems(file, err)
+	}
+	return m, nil
+}
+
+// RegoProblems are OPA's errors with their places, in plain words too where newcomers meet them. Those without a place are
+// of file.
+func RegoProblems(file string, err error) config.Problems { return regoProblems(file, err) }

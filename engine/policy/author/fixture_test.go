@@ -74,7 +74,7 @@ price = { prompt = 0.1, completion = 0.2 }
 `
 
 // world is acme with more, such as bindings.
-func world(t *testing.T, more string) *author.World {
+func world(t testing.TB, more string) *author.World {
 	t.Helper()
 	doc, problems := config.Parse("chaperone.toml", []byte(acme+more))
 	if err := problems.Err(); err != nil {

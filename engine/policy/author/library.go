@@ -11,6 +11,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"chaperone/engine/config"
+	"chaperone/engine/policy"
 )
 
 // Description is what a package's metadata says of it.
@@ -48,11 +49,8 @@ func Describe(files fs.FS, shown string) ([]Description, config.Problems) {
 		if err != nil {
 			return err
 		}
-		m, err := ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true})
-		if err != nil {
-			problems = append(problems, regoProblems(file, err)...)
-			return nil
-		}
+		m, found := policy.ParseModule(file, text)
+		problems = append(problems, found...)
 		if m == nil {
 			return nil
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"chaperone/engine/config"
+	"chaperone/engine/policy"
 )
 
 // testTimeout is how long one Rego test may take.
@@ -70,15 +71,17 @@ func HasTests(modules []string) bool {
 
 // TestRego runs the tests in modules with OPA's own runner. texts are the modules by their files. The problems are those
 // for which nothing could be run.
-func TestRego(ctx context.Context, texts map[string][]byte) ([]RegoResult, *RegoCoverage, config.Problems) {
+func TestRego(ctx context.Context, texts map[string][]byte) (results []RegoResult, reached *RegoCoverage, problems config.Problems) {
+	defer func() {
+		if r := recover(); r != nil {
+			results, reached, problems = nil, nil, config.Problems{{File: "rego", Message: fmt.Sprintf("the Rego compiler failed on these files: %v", r)}}
+		}
+	}()
 	modules := map[string]*ast.Module{}
-	var problems config.Problems
 	for file, text := range texts {
-		m, err := ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true})
-		switch {
-		case err != nil:
-			problems = append(problems, regoProblems(file, err)...)
-		case m != nil: // nil: the file is empty
+		m, found := policy.ParseModule(file, text)
+		problems = append(problems, found...)
+		if m != nil {
 			modules[file] = m
 		}
 	}
@@ -97,9 +100,8 @@ func TestRego(ctx context.Context, texts map[string][]byte) ([]RegoResult, *Rego
 		SetStore(store).SetModules(modules).SetTimeout(testTimeout).CapturePrintOutput(true).EnableTracing(true).
 		SetCoverageQueryTracer(coverage).RunTests(ctx, txn)
 	if err != nil {
-		return nil, nil, regoProblems("rego", err)
+		return nil, nil, policy.RegoProblems("rego", err)
 	}
-	var results []RegoResult
 	for r := range found {
 		results = append(results, regoResult(r))
 	}
@@ -163,21 +165,4 @@ func uncovered(report cover.Report) *RegoCoverage {
 		c.Percent = float64(covered) * 100 / float64(all)
 	}
 	return c
-}
-
-// regoProblems are OPA's errors with their places.
-func regoProblems(file string, err error) config.Problems {
-	errs, ok := err.(ast.Errors)
-	if !ok {
-		return config.Problems{{File: file, Message: err.Error()}}
-	}
-	var problems config.Problems
-	for _, e := range errs {
-		p := config.Problem{File: file, Message: e.Code + ": " + e.Message}
-		if e.Location != nil {
-			p.File, p.Line = e.Location.File, e.Location.Row
-		}
-		problems = append(problems, p)
-	}
-	return problems
 }

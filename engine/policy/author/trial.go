@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/open-policy-agent/opa/v1/ast"
-
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
 	"chaperone/engine/config"
@@ -27,11 +25,11 @@ type Trial struct {
 // NewTrial compiles the module text of file with the others in its folder, as a source that is bound to everyone with
 // these parameters: TOML, such as { max_days = 30 }, "" where there are none.
 func NewTrial(ctx context.Context, w *World, file string, text []byte, params string) (*Trial, config.Problems) {
-	m, err := ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true})
-	if err != nil {
-		return nil, regoProblems(file, err)
-	}
-	if m == nil {
+	m, problems := policy.ParseModule(file, text)
+	switch {
+	case len(problems) > 0:
+		return nil, problems
+	case m == nil:
 		return nil, config.Problems{{File: file, Message: "the file holds no Rego; expected a package and its rules"}}
 	}
 	t := &Trial{World: w, Package: strings.TrimPrefix(m.Package.Path.String(), "data.")}
