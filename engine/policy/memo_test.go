@@ -3,10 +3,14 @@ package policy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,8 +214,6 @@ func withSources(bindings ...string) files {
 	return f
 }
 
-var scopes = []string{"everyone", "org:acme", "team:acme/fraud", "org:other"}
-
 func bindingOf(text, scope string) string {
 	return "[[policy.bindings]]\nfor = \"" + scope + "\"\n" + text + "\n"
 }
@@ -231,11 +233,7 @@ func (s *Set) plainly() *Set {
 
 // on is s for other rows, having remembered nothing yet.
 func (s *Set) on(rows []*catalog.Row) *Set {
-	o := &Set{
-		generation: s.generation, digest: s.digest, guard: newGuard(int(s.guard.oneIn), s.guard.log), requirePolicy: s.requirePolicy, honoured: s.honoured, stats: new(steady),
-		everyone: nil, byOrg: map[string][]*binding{}, byTeam: map[team][]*binding{}, byKey: map[string][]*binding{},
-		rows: rows, endpoints: make([]EndpointInput, len(rows)),
-	}
+	o := s.bare(rows)
 	policies := map[*policy]*policy{}
 	anew := func(bs []*binding) []*binding {
 		out := make([]*binding, len(bs)) // not nil: what a scope without bindings of its own must not be
@@ -258,6 +256,16 @@ func (s *Set) on(rows []*catalog.Row) *Set {
 	}
 	for k, bs := range s.byKey {
 		o.byKey[k] = anew(bs)
+	}
+	return o
+}
+
+// bare is s for other rows, without its bindings.
+func (s *Set) bare(rows []*catalog.Row) *Set {
+	o := &Set{
+		generation: s.generation, digest: s.digest, guard: newGuard(int(s.guard.oneIn), s.guard.log), requirePolicy: s.requirePolicy, honoured: s.honoured, stats: new(steady),
+		byOrg: map[string][]*binding{}, byTeam: map[team][]*binding{}, byKey: map[string][]*binding{},
+		rows: rows, endpoints: make([]EndpointInput, len(rows)),
 	}
 	o.dockets.Store(&map[scopeKey]*docket{})
 	for i, row := range rows {
@@ -296,39 +304,114 @@ func comparable(j *Judgement) any {
 	return []any{fmt.Sprintf("%+v", j.Rejections), fmt.Sprintf("%+v", j.Warnings), fmt.Sprintf("%+v", j.Ignored), fmt.Sprint(j.Weights), vs}
 }
 
-func TestWhatIsRememberedIsWhatWouldBeEvaluated(t *testing.T) {
-	r := seeded(t)
-	cases := 200
-	if testing.Short() {
-		cases = 50
+// variants are bindings of the pool's packages under other parameters.
+var variants = []string{
+	"package = \"library.retention\"\nparams = { max_days = 0 }",
+	"package = \"library.residency\"\nparams = { regions = [\"us\", \"unknown\"] }",
+	"package = \"library.jurisdiction\"\nparams = { jurisdictions = [\"US\"] }",
+	"package = \"library.certifications\"\nparams = { required = [\"soc2\", \"iso27001\"] }",
+	"package = \"library.evidence\"\nparams = { max_days = 400 }",
+	"package = \"library.providers\"\nparams = { allow = [\"alpha\", \"gamma\"] }",
+	"package = \"library.models\"\nparams = { deny = [\"*/large\"] }",
+	"package = \"library.price\"\nparams = { completion = 10 }",
+	"package = \"library.performance\"\nparams = { min_tps = 20 }",
+	"package = \"library.self_hosted\"\nparams = { from = \"internal\" }",
+	"package = \"library.processors\"\nparams = { max = 1 }",
+	"package = \"library.output_limit\"\nparams = { max = 10 }",
+	"package = \"library.quantization\"\nparams = { allow = [\"fp8\"] }",
+	"package = \"library.headquarters\"\nparams = { countries = [\"DE\"] }",
+}
+
+// compiledPool is every binding of the pool and its variants, compiled once.
+func compiledPool(t *testing.T) *Set {
+	t.Helper()
+	var all []string
+	for _, b := range append(slices.Clone(pool), variants...) {
+		all = append(all, bindingOf(b, "everyone"))
 	}
-	for n := range cases {
-		var bindings []string
-		for range 1 + r.IntN(5) {
-			bindings = append(bindings, bindingOf(pick(r, pool...), pick(r, scopes...)))
+	return withSources(all...).mustLoad(t, honoursAll...)
+}
+
+// drawn is a set of some of s's bindings, each in some layer, for other rows.
+func (s *Set) drawn(r *rand.Rand, n int, rows []*catalog.Row) *Set {
+	o := s.bare(rows)
+	for range n {
+		b := *pick(r, s.everyone...)
+		b.policy = b.policy.anew()
+		switch r.IntN(4) {
+		case 0:
+			o.everyone = append(o.everyone, &b)
+		case 1:
+			k := pick(r, "acme", "other")
+			o.byOrg[k] = append(o.byOrg[k], &b)
+		case 2:
+			k := team{pick(r, "acme", "other"), "fraud"}
+			o.byTeam[k] = append(o.byTeam[k], &b)
+		default:
+			o.byKey[principal().Key.ID] = append(o.byKey[principal().Key.ID], &b)
 		}
-		rows := randomRows(r, 12)
-		set := withSources(bindings...).mustLoad(t, honoursAll...).on(rows)
-		plain := set.plainly()
-		views := []*telemetry.View{randomView(r, len(rows)), randomView(r, len(rows))}
-		j := &Judgement{}
-		for range 12 {
-			q := &Query{
-				Principal: randomPrincipal(r), Request: randomRequest(r), Rows: rows, Stats: pick(r, views...),
-				Now: today.Add(time.Duration(r.IntN(72)) * time.Hour),
-			}
-			if r.IntN(3) == 0 {
-				q.Rows = rows[3:9]
-			}
-			set.JudgeInto(context.Background(), q, j)
-			again := set.Judge(context.Background(), q)
-			want := plain.Judge(context.Background(), q)
-			for _, got := range []*Judgement{j, again} {
-				if !reflect.DeepEqual(comparable(got), comparable(want)) {
-					t.Fatalf("case %d with %v\nremembered %+v\nevaluated  %+v", n, bindings, comparable(got), comparable(want))
+	}
+	return o
+}
+
+func sameVerdict(a, b *Verdict) bool {
+	p, q := a.Permit, b.Permit
+	p.conditions, q.conditions = nil, nil
+	return p == q && a.Permit.Obligations() == b.Permit.Obligations() && slices.Equal(a.Denials, b.Denials) && slices.Equal(a.Warnings, b.Warnings)
+}
+
+func sameJudgement(a, b *Judgement) bool {
+	return slices.Equal(a.Rejections, b.Rejections) && slices.Equal(a.Warnings, b.Warnings) && slices.Equal(a.Ignored, b.Ignored) && maps.Equal(a.Weights, b.Weights) &&
+		slices.EqualFunc(a.Verdicts, b.Verdicts, func(v, w Verdict) bool { return sameVerdict(&v, &w) })
+}
+
+// Random policies, parameters, catalogs and requests: what is remembered is what plain OPA says, with reasons and obligations.
+func TestWhatIsRememberedIsWhatWouldBeEvaluated(t *testing.T) {
+	seed := seeded(t).Uint64()
+	all := compiledPool(t)
+	cases := 100_000
+	if testing.Short() || raceEnabled {
+		cases = 4000
+	}
+	const queries = 40 // of one set
+	var sets, done atomic.Int64
+	var group sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for !t.Failed() {
+				n := sets.Add(1)
+				if int(n-1)*queries >= cases {
+					return
+				}
+				r := rand.New(rand.NewPCG(seed, uint64(n)))
+				rows := randomRows(r, 1+r.IntN(6))
+				set := all.drawn(r, 1+r.IntN(4), rows)
+				plain := set.plainly()
+				views := []*telemetry.View{randomView(r, len(rows)), randomView(r, len(rows))}
+				j := &Judgement{}
+				for range queries {
+					done.Add(1)
+					q := &Query{
+						Principal: randomPrincipal(r), Request: randomRequest(r), Rows: rows, Stats: pick(r, views...),
+						Now: today.Add(time.Duration(r.IntN(72)) * time.Hour),
+					}
+					if r.IntN(3) == 0 {
+						q.Rows = rows[len(rows)/2:]
+					}
+					set.JudgeInto(context.Background(), q, j)
+					again := set.Judge(context.Background(), q)
+					want := plain.Judge(context.Background(), q)
+					if !sameJudgement(j, want) || !sameJudgement(again, want) {
+						t.Errorf("set %d\nremembered %+v\nagain      %+v\nevaluated  %+v", n, comparable(j), comparable(again), comparable(want))
+						return
+					}
 				}
 			}
-		}
+		})
+	}
+	group.Wait()
+	if n := done.Load(); !t.Failed() && n < int64(cases) {
+		t.Fatalf("%d cases ran", n)
 	}
 }
 
