@@ -29,7 +29,7 @@ type instance struct {
 	clock  uint64 // what clocks say, Unix nanoseconds
 	random splitMix
 	line   []byte // of standard output and error, until it ends
-	said   string // last line of the log, for the message of a failed start
+	said   []byte // last line of the log, for the message of a failed start
 }
 
 // instanceKey finds the instance in the context that a host function is given.
@@ -45,8 +45,8 @@ func (p *Plugin) newInstance(state []byte) (*instance, error) {
 	in.flush()
 	if err != nil {
 		in.close()
-		if in.said != "" {
-			err = fmt.Errorf("%w; it last said %q", err, in.said)
+		if said := oneLine(in.said); said != "" {
+			err = fmt.Errorf("%w; it last said %q", err, said)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrInit, err)
 	}
@@ -207,17 +207,16 @@ func (in *instance) flush() {
 
 func (in *instance) log(level slog.Level, line []byte) {
 	p := in.plugin
-	text := oneLine(line)
-	if text == "" {
+	if line = bytes.TrimSpace(line); len(line) == 0 {
 		return
 	}
-	in.said = text
+	in.said = append(in.said[:0], line...)
 	if dropped, ok := p.lines.allow(time.Now()); ok {
 		attrs := []any{"plugin", p.name}
 		if dropped > 0 {
 			attrs = append(attrs, "lines_dropped", dropped)
 		}
-		p.log.Log(context.Background(), level, text, attrs...)
+		p.log.Log(context.Background(), level, oneLine(line), attrs...)
 	}
 }
 

@@ -218,13 +218,6 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 			}
 		}
 	}
-	heap := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	cycle(30)
 	goroutines, before := runtime.NumGoroutine(), heap()
 	cycle(300)

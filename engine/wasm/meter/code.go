@@ -47,6 +47,10 @@ func (m *module) readCode(r *binary.Reader) error {
 	return nil
 }
 
+// frame is the fuel for entering a function, beside its region: without it recursion would take stack, which the engine
+// has to move when it grows, for next to nothing.
+const frame = 32
+
 // read finds out what to charge where.
 func (b *body) read(r *binary.Reader) error {
 	m := b.m
@@ -65,7 +69,8 @@ func (b *body) read(r *binary.Reader) error {
 	if err := m.limit("locals", m.locals, m.limits.AllLocals); err != nil {
 		return err
 	}
-	b.charges = append(b.charges[:0], charge{at: r.At, by: noCharge})
+	branches := 0
+	b.charges = append(b.charges[:0], charge{at: r.At, cost: frame, by: noCharge})
 	b.blocks = append(b.blocks[:0], block{region: 0, op: opBlock})
 	for len(b.blocks) > 0 && r.Err() == nil {
 		at := r.At
@@ -76,6 +81,16 @@ func (b *body) read(r *binary.Reader) error {
 		if by != noCharge {
 			b.charges = append(b.charges, charge{at: at, by: by})
 			m.needs[by] = true
+		}
+		switch op {
+		case opBlock, opBr, opBrIf:
+			branches++
+		case opIf:
+			branches += 3
+		case opLoop:
+			branches += 4 // with those of its charge
+		case opBrTable:
+			branches += r.At - at // at least a byte each
 		}
 		switch op {
 		case opLoop:
@@ -96,6 +111,12 @@ func (b *body) read(r *binary.Reader) error {
 		case opEnd:
 			b.blocks = b.blocks[:len(b.blocks)-1]
 		}
+	}
+	// Compilers walk the dominators of every block, and every local in each: a body of nothing but branches takes wazero time
+	// by their square, and a module has room for many such bodies.
+	m.work += branches * (branches + int(locals))
+	if err := m.limit("units of work for a compiler in its branches", m.work, m.limits.Work); err != nil {
+		return err
 	}
 	r.End()
 	return r.Err()
@@ -159,7 +180,7 @@ func (m *module) helperBody(by charger) []byte {
 	case perEntry:
 		out = append(out, 0, opI64Shl)
 	case perPage:
-		out = append(out, 13, opI64Shl)
+		out = append(out, 16, opI64Shl)
 	}
 	out = m.appendTake(out)
 	return append(out, opLocalGet, 0, opEnd)

@@ -2,8 +2,8 @@
 // enough: deterministically, without a goroutine, a timer or a call to the host.
 //
 // The fuel is an i64 global that the rewriter appends. Every function at its entry and every loop at the start of an
-// iteration takes off the number of instructions of its own region, which is its body without the loops in it; a negative
-// counter executes unreachable. So a module is charged for at least as much as it runs, and at most for one pass over a
+// iteration takes off the number of instructions of its own region, which is its body without the loops in it (and a function
+// something for its stack); a negative counter executes unreachable. So a module is charged for at least as much as it runs, and at most for one pass over a
 // region that it leaves early. Instructions on ranges (memory.fill, table.copy, memory.grow …) are charged by length too.
 //
 // The counter lies behind every global of the module, and a module that names a global (or function) that it does not have
@@ -44,6 +44,7 @@ type Limits struct {
 	Nesting       int    // of blocks
 	Locals        int    // of one function, parameters not counted
 	AllLocals     int    // of all functions together
+	Work          int    // of compiling: what grows with the square of a function's branches, see body.read
 	MemoryPages   uint32 // of 64 KiB: what a memory may grow to
 	Tables        int
 	TableElements uint32 // what a table may grow to
@@ -51,8 +52,8 @@ type Limits struct {
 
 // Default is limits that real modules of every common toolchain keep by far.
 var Default = Limits{
-	Bytes: 32 << 20, Functions: 50_000, FunctionBytes: 1 << 20, Nesting: 10_000, Locals: 20_000, AllLocals: 2_000_000,
-	MemoryPages: 65536, Tables: 16, TableElements: 65536,
+	Bytes: 32 << 20, Functions: 50_000, FunctionBytes: 256 << 10, Nesting: 2000, Locals: 2000, AllLocals: 1_000_000,
+	Work: 200_000_000, MemoryPages: 65536, Tables: 16, TableElements: 65536,
 }
 
 // Rewrite returns the module with a counter. The same module gives the same bytes; names and other custom sections are kept,
@@ -102,6 +103,7 @@ type module struct {
 	globals   space
 	bodies    uint32
 	locals    int
+	work      int
 	start     uint32
 	needs     [chargers]bool // helper functions that instructions on ranges call
 

@@ -68,7 +68,7 @@ type charger byte
 const (
 	perWord  charger = iota // of memory: 1 for 8 bytes
 	perEntry                // of a table: 1
-	perPage                 // of memory: 64 KiB / 8
+	perPage                 // of memory: 1 for a byte, since it is cleared, and sometimes all the memory moves
 	chargers
 	noCharge = chargers
 )

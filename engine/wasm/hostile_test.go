@@ -1,0 +1,367 @@
+package wasm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"math"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine/wasm"
+	"chaperone/engine/wasm/binary"
+)
+
+// hostile is a scorer put together byte by byte: what a toolchain would not emit.
+type hostile struct {
+	score  []byte   // body of chaperone_score, (i32) -> (i32); returns 0 where empty
+	extra  [][]byte // further functions, (i32) -> (i32), from index firstExtra on
+	start  []byte   // body of a start function
+	table  uint32   // elements of the table, which may grow to 65,536
+	locals []byte   // declarations of chaperone_score's locals
+	custom []byte   // a section that is appended as it is
+}
+
+// Indices of functions. The imports are random_get, fd_write and log.
+const (
+	randomGet = iota
+	fdWrite
+	logLine
+	initFunction
+	scoreFunction
+	startFunction
+	firstExtra
+)
+
+// code joins instructions; numbers become i32.const.
+func code(parts ...any) []byte {
+	var out []byte
+	for _, p := range parts {
+		switch p := p.(type) {
+		case int:
+			out = binary.AppendSigned(append(out, 0x41), int64(int32(p)))
+		case byte:
+			out = append(out, p)
+		case string:
+			out = append(out, p...)
+		case []byte:
+			out = append(out, p...)
+		}
+	}
+	return out
+}
+
+func call(function int) []byte { return binary.AppendU32([]byte{0x10}, uint32(function)) }
+
+// forever is a loop around instructions.
+func forever(parts ...any) []byte { return code("\x03\x40", code(parts...), "\x0c\x00\x0b") }
+
+const (
+	drop    = "\x1a"
+	end     = "\x0b"
+	growMem = "\x40\x00"
+	fill    = "\xfc\x0b\x00"
+	copyMem = "\xfc\x0a\x00\x00"
+	initMem = "\xfc\x08\x00\x00"
+	nullRef = "\xd0\x70"
+)
+
+func (h hostile) module(t testing.TB) []byte {
+	t.Helper()
+	vector := func(items ...[]byte) []byte {
+		return append(binary.AppendU32(nil, uint32(len(items))), bytes.Join(items, nil)...)
+	}
+	body := func(locals, instructions []byte) []byte {
+		if locals == nil {
+			locals = []byte{0}
+		}
+		b := code(locals, instructions, end)
+		return append(binary.AppendU32(nil, uint32(len(b))), b...)
+	}
+	imported := func(module, name string, kind byte) []byte {
+		return append(binary.AppendName(binary.AppendName(nil, module), name), 0, kind)
+	}
+	exported := func(name string, kind, index byte) []byte { return append(binary.AppendName(nil, name), kind, index) }
+	functions := [][]byte{{0}, {0}, {1}}
+	bodies := [][]byte{body(nil, code(1024)), body(h.locals, code(h.score, 0)), body(nil, h.start)}
+	for _, extra := range h.extra {
+		functions = append(functions, []byte{0})
+		bodies = append(bodies, body(nil, extra))
+	}
+	out := []byte(binary.Preamble)
+	add := func(id byte, content []byte) { out = binary.AppendSection(out, id, content) }
+	add(binary.Type, vector([]byte("\x60\x01\x7f\x01\x7f"), []byte("\x60\x00\x00"), []byte("\x60\x02\x7f\x7f\x01\x7f"),
+		[]byte("\x60\x04\x7f\x7f\x7f\x7f\x01\x7f"), []byte("\x60\x03\x7f\x7f\x7f\x00"), []byte("\x60\x01\x7f\x00")))
+	add(binary.Import, vector(imported("wasi_snapshot_preview1", "random_get", 2), imported("wasi_snapshot_preview1", "fd_write", 3),
+		imported("chaperone", "log", 4)))
+	add(binary.Function, vector(functions...))
+	add(binary.Table, code("\x01\x70\x00", binary.AppendU32(nil, max(h.table, 1))))
+	add(binary.Memory, []byte("\x01\x00\x10"))
+	add(binary.Export, vector(exported("memory", 2, 0), exported("chaperone_init", 0, initFunction), exported("chaperone_score", 0, scoreFunction)))
+	if h.start != nil {
+		add(binary.Start, []byte{startFunction})
+	}
+	add(binary.Element, vector([]byte("\x00\x41\x00\x0b\x01\x04"), []byte("\x01\x00\x04\x04\x04\x04\x04"))) // score itself; a passive one
+	add(binary.DataCount, []byte{1})
+	add(binary.Code, vector(bodies...))
+	add(binary.Data, vector([]byte("\x01\x08passive!")))
+	out = append(out, h.custom...)
+	packed, err := wasm.Pack(out, []byte(plainManifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packed
+}
+
+// many repeats what a function gives for 0…n-1.
+func many(n int, each func(i int) []byte) []byte {
+	var out []byte
+	for i := range n {
+		out = append(out, each(i)...)
+	}
+	return out
+}
+
+func nested(n int, open string, inner []byte) []byte {
+	return code(strings.Repeat(open, n), inner, strings.Repeat(end, n))
+}
+
+type attack struct {
+	module []byte
+	is     error
+	slow   bool
+}
+
+// hostileModules is every attack with the error that it ends in, either when it is loaded or when it is called; nil where
+// the module only looks dangerous.
+func hostileModules(t testing.TB) map[string]attack {
+	out := map[string]attack{}
+	slow := false // to load
+	add := func(name string, is error, h hostile) { out[name] = attack{h.module(t), is, slow} }
+	fuel := func(name string, score []byte, extra ...[]byte) {
+		add(name, wasm.ErrFuel, hostile{score: score, extra: extra})
+	}
+
+	// Loops of every shape.
+	fuel("loop", forever())
+	fuel("loop, conditional", code("\x03\x40", 1, "\x0d\x00", end))
+	fuel("loop, by br_table", code("\x03\x40", 0, "\x0e\x01\x00\x00", end))
+	fuel("loop, from a block in it", forever("\x02\x40\x0c\x01", end))
+	fuel("loop, from an if in it", code("\x03\x40", 1, "\x04\x40\x0c\x01", end, end))
+	fuel("loop, from an else in it", code("\x03\x40", 0, "\x04\x40\x05\x0c\x01", end, end))
+	fuel("loops, the inner ends", forever("\x03\x40", end))
+	fuel("loops, by the outer", code("\x03\x40\x03\x40\x0c\x01", end, end))
+	fuel("loops, a thousand deep", nested(1000, "\x03\x40", code("\x0c", binary.AppendU32(nil, 999))))
+	fuel("loop, with a parameter", code(0, "\x03\x00", 1, "\x6a\x0c\x00", end, drop))
+	fuel("loop, with a result", code("\x03\x7f\x0c\x00", end, drop))
+	fuel("loop, in unreachable code of its own", forever("\x02\x40\x0c\x00\x03\x40\x0c\x00", end, end))
+	fuel("loop, of calls", forever(0, call(firstExtra), drop), code(0))
+	fuel("loop, of divisions", forever("\x42\x7f\x20\x00\xac\x42\x03\x84\x7f", drop))
+	fuel("loop, of square roots", forever("\x20\x00\xb7\x9f\x9f\x9f\x9f", drop))
+	fuel("loop, of references", forever("\xd2\x04", drop))
+	fuel("loop, of a body of 200 KB", forever(bytes.Repeat(code(1, drop), 66_000)))
+
+	// Recursion.
+	add("recursion", wasm.ErrFuel, hostile{score: code(0, call(firstExtra), drop), extra: [][]byte{code("\x20\x00", call(firstExtra), 1, "\x6a")}})
+	add("recursion, mutual", wasm.ErrFuel, hostile{score: code(0, call(firstExtra), drop),
+		extra: [][]byte{code("\x20\x00", call(firstExtra+1), 1, "\x6a"), code("\x20\x00", call(firstExtra), 1, "\x6a")}})
+	add("recursion, indirect", wasm.ErrFuel, hostile{score: code(0, 0, "\x11\x00\x00", drop)})
+	fuel("recursion, exponential", code(60, call(firstExtra), drop),
+		code("\x20\x00\x45\x04\x40", 1, "\x0f", end, "\x20\x00", 1, "\x6b", call(firstExtra), "\x20\x00", 1, "\x6b", call(firstExtra), "\x6a"))
+	fuel("recursion, exponential and chained", code(0, call(firstExtra), drop), chain(60)...)
+
+	// Memory and tables.
+	fuel("memory.grow by 0", forever(0, growMem, drop))
+	fuel("memory.grow by 1", forever(1, growMem, drop))
+	fuel("memory.grow by all", forever(-1, growMem, drop))
+	fuel("memory.fill", forever(0, 255, 1<<20, fill))
+	fuel("memory.fill, nothing", forever(0, 255, 0, fill))
+	fuel("memory.fill, outside", forever(0, 255, -1, fill))
+	fuel("memory.copy", forever(0, 8, 1<<20-8, copyMem))
+	fuel("memory.init", forever(0, 0, 8, initMem))
+	add("memory.init, outside", wasm.ErrTrap, hostile{score: code(0, 0, 9, initMem)})
+	fuel("table.grow", forever(nullRef, 1000, "\xfc\x0f\x00", drop))
+	fuel("table.grow by 0", forever(nullRef, 0, "\xfc\x0f\x00", drop))
+	add("table.fill", wasm.ErrFuel, hostile{score: forever(0, nullRef, 60_000, "\xfc\x11\x00"), table: 60_000})
+	add("table.copy", wasm.ErrFuel, hostile{score: forever(0, 1, 59_000, "\xfc\x0e\x00\x00"), table: 60_000})
+	fuel("table.init", forever(0, 0, 1, "\xfc\x0c\x01\x00"))
+	fuel("table.get and set", forever(0, 0, "\x25\x00\x26\x00"))
+
+	// The host.
+	fuel("random_get", forever(0, 64<<10, call(randomGet), drop))
+	fuel("random_get, too much", forever(0, -1, call(randomGet), drop))
+	vectors := many(64, func(i int) []byte { return code(8*i, 0, "\x36\x02\x00", 8*i, 1<<20, "\x36\x02\x04") })
+	fuel("fd_write, 64 MiB", code(vectors, forever(1, 0, 64, 1024, call(fdWrite), drop)))
+	fuel("fd_write, too many vectors", forever(1, 0, -1, 1024, call(fdWrite), drop))
+	fuel("log", forever(3, 0, 1024, call(logLine)))
+	fuel("log, too much", forever(3, 0, -1, call(logLine)))
+
+	// The start section.
+	add("start, a loop", wasm.ErrFuel, hostile{start: forever()})
+	add("start, recursion", wasm.ErrInit, hostile{start: code(0, call(firstExtra), drop), extra: [][]byte{code("\x20\x00", call(firstExtra), 1, "\x6a")}})
+	add("start, memory.grow", wasm.ErrFuel, hostile{start: forever(1, growMem, drop)})
+
+	// What is to keep the compiler busy.
+	slow = true
+	add("nesting, 1,900 blocks", nil, hostile{score: nested(1900, "\x02\x40", nil)})
+	add("nesting, 1,900 ifs", nil, hostile{score: nestedIfs(1900)})
+	add("nesting, 100,000 blocks", wasm.ErrModule, hostile{score: nested(100_000, "\x02\x40", nil)})
+	add("br_table, 13,000 targets", nil, hostile{score: code("\x02\x40", 0, "\x0e", binary.AppendU32(nil, 13_000), make([]byte, 13_001), end)})
+	add("br_table, 200,000 targets", wasm.ErrModule, hostile{score: code("\x02\x40", 0, "\x0e", binary.AppendU32(nil, 200_000), make([]byte, 200_001), end)})
+	add("br_table, to 1,900 blocks", nil, hostile{score: nested(1900, "\x02\x40", code(0, "\x0e", binary.AppendU32(nil, 1899),
+		many(1900, func(i int) []byte { return binary.AppendU32(nil, uint32(i)) })))})
+	add("functions, 100,000", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code(0)}, 100_000)})
+	add("functions, 40,000", nil, hostile{extra: slices.Repeat([][]byte{code(0)}, 40_000)})
+	add("locals, 2 billion", wasm.ErrModule, hostile{locals: code("\x01", binary.AppendU32(nil, math.MaxInt32), "\x7f")})
+	add("locals, 1,900 in 1,900 blocks", nil, hostile{locals: code("\x01", binary.AppendU32(nil, 1900), "\x7f"),
+		score: many(1900, func(i int) []byte {
+			return code("\x02\x40\x20\x00\x0d\x00", i, "\x21", binary.AppendU32(nil, uint32(i)), end)
+		})})
+	add("locals, 1,900 live in a loop", wasm.ErrFuel, hostile{locals: code("\x01", binary.AppendU32(nil, 1900), "\x7f"),
+		score: forever(many(1900, func(i int) []byte {
+			return code("\x20", binary.AppendU32(nil, uint32(i)), "\x21", binary.AppendU32(nil, uint32(i+1)))
+		}))})
+	add("a body of 300 KB", wasm.ErrModule, hostile{score: bytes.Repeat(code(1, drop), 100_000)})
+	add("a body of 250 KB", nil, hostile{score: bytes.Repeat(code(1, drop), 83_000)})
+	add("a body of 250 KB of calls", wasm.ErrFuel, hostile{score: bytes.Repeat(code(0, call(firstExtra), drop), 50_000), extra: [][]byte{code(bytes.Repeat(code(1, drop), 1000), 0)}})
+	add("a body of 4,500 ifs", nil, hostile{score: bytes.Repeat(code("\x20\x00\x04\x40", end), 4500)})
+	add("a body of 20,000 ifs", wasm.ErrModule, hostile{score: bytes.Repeat(code("\x20\x00\x04\x40", end), 20_000)})
+	add("a body of 3,400 loops", nil, hostile{score: bytes.Repeat(code("\x03\x40", end), 3400)})
+	add("a body of 60,000 loops", wasm.ErrModule, hostile{score: bytes.Repeat(code("\x03\x40", end), 60_000)})
+	add("500 bodies of 900 loops", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code("\x03\x40", end), 900), 0)}, 500)})
+	add("20 bodies of 250 KB", nil, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code(1, drop), 83_000), 0)}, 20)})
+	add("a name section of 2 billion names", nil, hostile{custom: binary.AppendCustom(nil, "name", code("\x01\x06", binary.AppendU32(nil, math.MaxInt32), "\x00"))})
+	return out
+}
+
+// nestedIfs is ifs with elses, each in the last one's else.
+func nestedIfs(n int) []byte {
+	return code(bytes.Repeat(code("\x20\x00\x04\x40\x05"), n), strings.Repeat(end, n))
+}
+
+// chain is functions of which each calls the next one twice.
+func chain(n int) [][]byte {
+	var out [][]byte
+	for i := range n {
+		next := call(firstExtra + i + 1)
+		out = append(out, code("\x20\x00", next, "\x20\x00", next, "\x6a"))
+	}
+	return append(out, code(1))
+}
+
+// TestHostileModulesEndInANamedError runs every attack beside a plugin that does its work, while Go's garbage collector runs,
+// which has to wait for a guest's call to end. Afterwards nothing may be left of them.
+func TestHostileModulesEndInANamedError(t *testing.T) {
+	h, err := wasm.NewHost("", slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	neighbour := load(t, h, wasm.Config{Bytes: fixture(t, "sum"), Pool: 1})
+	b, scores := batch(20), nans(20)
+	latency := func(n int) (all []time.Duration) {
+		for range n {
+			began := time.Now()
+			if err := neighbour.Score(context.Background(), b, scores); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, time.Since(began))
+		}
+		slices.Sort(all)
+		return all
+	}
+	latency(1000)
+	before := latency(2000)[1000]
+	heapBefore, goroutines := heap(), runtime.NumGoroutine()
+
+	all := hostileModules(t)
+	var slowestLoad, slowestCall time.Duration
+	var slowLoad, slowCall string
+	refused := map[error]int{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		c := all[name]
+		if testing.Short() && c.slow {
+			continue
+		}
+		began := time.Now()
+		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: c.module, Pool: 1})
+		if took := time.Since(began); took > slowestLoad {
+			slowestLoad, slowLoad = took, name
+		}
+		if err == nil {
+			collected := make(chan struct{})
+			go func() {
+				defer close(collected)
+				runtime.GC()
+			}()
+			began = time.Now()
+			_, err = p.ScoreTable(context.Background(), table(0, 1, 2), 2)
+			if took := time.Since(began); took > slowestCall {
+				slowestCall, slowCall = took, name
+			}
+			<-collected
+			if err := p.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		if !errors.Is(err, c.is) {
+			t.Errorf("%s: %v, should be %v", name, err, c.is)
+		}
+		refused[c.is]++
+		latency(1) // which fails where the neighbour does
+	}
+	t.Logf("%d modules: %d out of fuel, %d trapped, %d refused, %d did not start, %d only look dangerous", len(all), refused[wasm.ErrFuel],
+		refused[wasm.ErrTrap], refused[wasm.ErrModule], refused[wasm.ErrInit], refused[nil])
+	t.Logf("slowest to load: %s, %v; to call: %s, %v; longest pause of the garbage collector: at most %v", slowLoad, slowestLoad,
+		slowCall, slowestCall, longestPause(t))
+	if slowestLoad > 30*time.Second || slowestCall > 5*time.Second {
+		t.Error("which is too long even for a busy machine")
+	}
+
+	latency(1000)
+	after := latency(2000)[1000]
+	t.Logf("the neighbour takes %v, took %v before", after, before)
+	if after > 10*before+time.Millisecond {
+		t.Error("which is too much more")
+	}
+	if grown := int64(heap()) - int64(heapBefore); grown > 16<<20 {
+		t.Errorf("%d bytes are left of them", grown)
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, there were %d", runtime.NumGoroutine(), goroutines)
+		}
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// longestPause is the upper bound of the longest pause of this process so far.
+func longestPause(t *testing.T) time.Duration {
+	t.Helper()
+	sample := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindFloat64Histogram {
+		t.Fatalf("this Go has no %s", sample[0].Name)
+	}
+	h := sample[0].Value.Float64Histogram()
+	longest := 0.0
+	for i, n := range h.Counts {
+		if n > 0 {
+			longest = h.Buckets[min(i+1, len(h.Buckets)-1)]
+		}
+	}
+	return time.Duration(longest * 1e9)
+}
