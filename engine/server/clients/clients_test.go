@@ -45,6 +45,8 @@ func start(t *testing.T) *router {
 listen = "127.0.0.1:0"
 private_listen = ""
 drain_delay = "0s"
+[timeouts]
+total = "5s" # less than a rate limit announces: such a wait is not waited out
 [routing]
 temperature = 0
 exploration = 0
