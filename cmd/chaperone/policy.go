@@ -76,7 +76,7 @@ type asked struct {
 func (a *asker) ask(cmd *cobra.Command, model string) (*asked, error) {
 	q := &asked{}
 	var err error
-	if q.at, err = moment(a.at); err != nil {
+	if q.at, err = requestTime(a.at); err != nil {
 		return nil, err
 	}
 	if q.world, err = engine.Policies(cmd.Context(), a.config, os.LookupEnv); err != nil {
@@ -113,7 +113,7 @@ func (a *asker) text(cmd *cobra.Command) (string, error) {
 	return string(text), nil
 }
 
-func moment(at string) (time.Time, error) {
+func requestTime(at string) (time.Time, error) {
 	if at == "" {
 		return time.Now(), nil
 	}

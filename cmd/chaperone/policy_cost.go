@@ -29,7 +29,7 @@ warning has one below the table.`,
   chaperone policy cost --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now, err := moment(at)
+			now, err := requestTime(at)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ The exit code is 0 where there is no difference, else 3.`,
   chaperone policy diff old/chaperone.toml chaperone.toml --at 2027-02-01T09:00:00Z --json`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			now, err := moment(at)
+			now, err := requestTime(at)
 			if err != nil {
 				return err
 			}

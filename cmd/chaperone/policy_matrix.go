@@ -33,7 +33,7 @@ not looked at. The gauge chaperone_permitted_providers of a running router looks
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
-			if c.At, err = moment(at); err != nil {
+			if c.At, err = requestTime(at); err != nil {
 				return err
 			}
 			world, err := engine.Policies(cmd.Context(), path, os.LookupEnv)
