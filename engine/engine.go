@@ -216,7 +216,7 @@ func (e *Engine) recheck(ctx context.Context, p *route.Plan, permit policy.Permi
 		return policy.Permit{}, nil, dispatch.ErrKeyRevoked
 	}
 	row := s.catalog.Row(permit.Row().ID)
-	if row == nil || row.Disabled || !row.Group.NoAuth && len(row.Group.Credentials) == 0 {
+	if row == nil || row.Disabled || !row.Group.Usable() {
 		return policy.Permit{}, nil, policy.ErrNoPermit
 	}
 	j := s.policies.Judge(ctx, &policy.Query{

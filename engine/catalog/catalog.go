@@ -47,6 +47,8 @@ type Provider struct {
 	TermsURL       string
 	PrivacyURL     string
 	StatusURL      string
+	Sources        map[string]Source  // by one of Statements
+	Missing        []string           // variables of the base URL that hold nothing: why it still has their names in it
 	Groups         []*CredentialGroup // sorted by name
 }
 
@@ -62,8 +64,11 @@ type CredentialGroup struct {
 	NoAuth      bool     // the provider needs no credential (self-hosted)
 }
 
-// Usable says whether a request can be sent under the group: it has a credential or needs none.
-func (g *CredentialGroup) Usable() bool { return g.NoAuth || len(g.Credentials) > 0 }
+// Usable says whether a request can be sent under the group: the provider's address is known, and it has a credential or
+// needs none.
+func (g *CredentialGroup) Usable() bool {
+	return len(g.Provider.Missing) == 0 && (g.NoAuth || len(g.Credentials) > 0)
+}
 
 // Credential is one provider key. Secret never prints itself.
 type Credential struct {
@@ -115,6 +120,7 @@ type Row struct {
 	Parameters        map[string]bool // request parameters that it supports, OpenRouter's names
 	Prices            Prices          // all zero under a free group
 	Free              bool
+	Sources           map[string]Source // the provider's, under the endpoint's own
 	Attributes        map[string]float64
 	Labels            map[string]string // the group's, under the endpoint's own
 	Expected          Expected

@@ -16,7 +16,8 @@ func digest(c *Catalog) string {
 	}
 	type provider struct {
 		Provider
-		Groups []group
+		Missing *struct{} // hides the embedded field
+		Groups  []group
 	}
 	type model struct {
 		Model

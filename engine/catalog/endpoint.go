@@ -13,25 +13,26 @@ var inputModalities = []string{"text", "image", "audio", "file", "video"}
 
 type endpointTable struct {
 	config.Origin
-	Model               string             `toml:"model" check:"required"`
-	Provider            string             `toml:"provider" check:"required"`
-	Variant             string             `toml:"variant"`
-	UpstreamModel       string             `toml:"upstream_model"`
-	BaseURL             string             `toml:"base_url"`
-	Credentials         []string           `toml:"credentials"`
-	Quantization        string             `toml:"quantization"`
-	ProcessingRegions   []string           `toml:"processing_regions"`
-	Jurisdiction        string             `toml:"jurisdiction"`
-	ContextLength       int64              `toml:"context_length" check:"min=1"`
-	MaxOutputTokens     *int64             `toml:"max_output_tokens" check:"min=0"`
-	InputModalities     []string           `toml:"input_modalities"`
-	SupportedParameters []string           `toml:"supported_parameters"`
-	Continues           string             `toml:"continues" check:"oneof=prefill|prefix|continue_final_message"`
-	Price               *priceTable        `toml:"price"`
-	Attributes          map[string]float64 `toml:"attributes"`
-	Labels              map[string]string  `toml:"labels"`
-	Certifications      []string           `toml:"certifications"`
-	DataPolicy          claims             `toml:"data_policy"`
+	Model               string                  `toml:"model" check:"required"`
+	Provider            string                  `toml:"provider" check:"required"`
+	Variant             string                  `toml:"variant"`
+	UpstreamModel       string                  `toml:"upstream_model"`
+	BaseURL             string                  `toml:"base_url"`
+	Credentials         []string                `toml:"credentials"`
+	Quantization        string                  `toml:"quantization"`
+	ProcessingRegions   []string                `toml:"processing_regions"`
+	Jurisdiction        string                  `toml:"jurisdiction"`
+	ContextLength       int64                   `toml:"context_length" check:"min=1"`
+	MaxOutputTokens     *int64                  `toml:"max_output_tokens" check:"min=0"`
+	InputModalities     []string                `toml:"input_modalities"`
+	SupportedParameters []string                `toml:"supported_parameters"`
+	Continues           string                  `toml:"continues" check:"oneof=prefill|prefix|continue_final_message"`
+	Price               *priceTable             `toml:"price"`
+	Attributes          map[string]float64      `toml:"attributes"`
+	Labels              map[string]string       `toml:"labels"`
+	Certifications      []string                `toml:"certifications"`
+	DataPolicy          claims                  `toml:"data_policy"`
+	Sources             map[string]*sourceTable `toml:"sources"`
 	Expected            struct {
 		TTFTMillis float64 `toml:"ttft_ms" check:"min=0"`
 		TPS        float64 `toml:"tps" check:"min=0"`
@@ -45,6 +46,9 @@ func (l *loader) readEndpoints(doc *config.Document) {
 	var tables []*endpointTable
 	l.add(doc.Decode("endpoints", &tables)...)
 	for _, t := range tables {
+		if l.replaced(t) {
+			continue
+		}
 		l.checkEndpoint(t)
 		model, provider := l.resolve(t)
 		groups := l.groups(t, provider)
@@ -55,14 +59,25 @@ func (l *loader) readEndpoints(doc *config.Document) {
 		for _, g := range groups {
 			row := l.row(t, model, provider, g, prices)
 			if first := l.cat.rows[row.ID]; first != nil {
-				l.add(t.Problem("", "is %s again, as in %s; one of the two needs a variant of its own", row.ID, l.places["row "+row.ID]))
+				l.add(t.Problem("", "is %s again, as in %s; one of the two needs a variant of its own", row.ID, l.places["row "+row.ID].at))
 				continue
 			}
-			l.places["row "+row.ID] = t.String()
+			l.places["row "+row.ID] = placeOf(t.Origin)
 			l.cat.rows[row.ID] = row
 			l.cat.Rows = append(l.cat.Rows, row)
 		}
 	}
+}
+
+// replaced says whether an endpoint gives way to another, and notes where it stands where not. Two entries of one document
+// may be the same endpoint with different groups.
+func (l *loader) replaced(t *endpointTable) bool {
+	name := "endpoint " + t.Model + "@" + t.tag()
+	if first, ok := l.places[name]; ok {
+		return l.givesWay(placeOf(t.Origin), first)
+	}
+	l.places[name] = placeOf(t.Origin)
+	return false
 }
 
 func (l *loader) checkEndpoint(t *endpointTable) {
@@ -159,7 +174,6 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 	row := &Row{
 		Model: m, Provider: p, Group: g,
 		ProcessingRegions: t.regions,
-		Tag:               p.ID,
 		UpstreamModel:     orElse(t.UpstreamModel, m.ID),
 		BaseURL:           orElse(trimSlashes(t.BaseURL), p.BaseURL),
 		Dialect:           p.Dialect,
@@ -175,15 +189,14 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		Parameters:        map[string]bool{},
 		Prices:            prices,
 		Free:              g.Free,
+		Sources:           maps.Clone(p.Sources),
 		Attributes:        t.Attributes,
 		Labels:            maps.Clone(g.Labels),
 		Expected:          Expected{TTFTMillis: t.Expected.TTFTMillis, TPS: t.Expected.TPS},
 		Disabled:          t.Disabled,
 		Continues:         t.Continues,
 	}
-	if t.Variant != "" {
-		row.Tag += "/" + t.Variant
-	}
+	row.Tag = t.tag()
 	row.ID = m.ID + "@" + row.Tag + "#" + g.Name
 	if t.Certifications != nil {
 		row.Certifications = sorted(t.Certifications)
@@ -201,6 +214,7 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		row.Attributes = map[string]float64{}
 	}
 	maps.Copy(row.Labels, t.Labels)
+	maps.Copy(row.Sources, l.readSources(t.Origin, t.Sources))
 	parameters := t.SupportedParameters
 	if parameters == nil {
 		parameters = DefaultParameters
@@ -209,6 +223,14 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		row.Parameters[name] = true
 	}
 	return row
+}
+
+// tag is the provider, with the variant where there is one.
+func (t *endpointTable) tag() string {
+	if t.Variant == "" {
+		return t.Provider
+	}
+	return t.Provider + "/" + t.Variant
 }
 
 func trimSlashes(url string) string { return strings.TrimRight(url, "/") }

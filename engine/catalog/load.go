@@ -16,12 +16,23 @@ import (
 // (os.LookupEnv in production). A section may be spread over documents but each entry has one place. Where there is a
 // problem there is no catalog.
 func Load(docs []*config.Document, env func(string) (string, bool)) (*Catalog, config.Problems) {
+	return LoadOver(nil, docs, env)
+}
+
+// LoadOver reads docs as Load does and adds what base has besides: of a provider, model, alias or endpoint (its model,
+// provider and variant) that both have, the entry in docs takes the place of the other whole.
+func LoadOver(base, docs []*config.Document, env func(string) (string, bool)) (*Catalog, config.Problems) {
 	l := loader{
 		env:       env,
 		cat:       &Catalog{Providers: map[string]*Provider{}, Models: map[string]*Model{}, Aliases: map[string]string{}, rows: map[string]*Row{}},
-		places:    map[string]string{},
+		places:    map[string]place{},
 		providers: map[string]*providerTable{},
+		base:      map[*config.Document]bool{},
 	}
+	for _, doc := range base {
+		l.base[doc] = true
+	}
+	docs = slices.Concat(docs, base) // in this order: the first entry of a name has its place
 	for _, doc := range docs {
 		l.readProviders(doc)
 		l.readModels(doc)
@@ -53,20 +64,36 @@ type loader struct {
 	env       func(string) (string, bool)
 	cat       *Catalog
 	problems  config.Problems
-	places    map[string]string // "provider x" → where it was first written
+	places    map[string]place // "provider x" → where it was first written
 	providers map[string]*providerTable
+	base      map[*config.Document]bool // documents whose entries give way to others
 }
+
+// place is where an entry is written.
+type place struct {
+	doc *config.Document
+	at  string // "file:line"
+}
+
+func placeOf(o config.Origin) place { return place{o.Document(), o.String()} }
 
 func (l *loader) add(ps ...config.Problem) { l.problems = append(l.problems, ps...) }
 
-// once says whether this is the first entry of that name, and otherwise reports both places.
-func (l *loader) once(kind, id, place string, at func(format string, args ...any) config.Problem) bool {
+// once says whether this is the first entry of that name, and otherwise reports both places unless it gives way.
+func (l *loader) once(kind, id string, here place, at func(format string, args ...any) config.Problem) bool {
 	if first, ok := l.places[kind+" "+id]; ok {
-		l.add(at("%s %q is already in %s; one of the two must go", kind, id, first))
+		if !l.givesWay(here, first) {
+			l.add(at("%s %q is already in %s; one of the two must go", kind, id, first.at))
+		}
 		return false
 	}
-	l.places[kind+" "+id] = place
+	l.places[kind+" "+id] = here
 	return true
+}
+
+// givesWay says whether an entry is replaced by an earlier one.
+func (l *loader) givesWay(entry, earlier place) bool {
+	return l.base[entry.doc] && !l.base[earlier.doc]
 }
 
 type modelTable struct {
@@ -94,7 +121,7 @@ func (l *loader) readModels(doc *config.Document) {
 	l.add(doc.Decode("models", &tables)...)
 	for _, id := range slices.Sorted(maps.Keys(tables)) {
 		t := tables[id]
-		if !l.once("model", id, t.String(), func(f string, a ...any) config.Problem { return t.Problem("", f, a...) }) {
+		if !l.once("model", id, placeOf(t.Origin), func(f string, a ...any) config.Problem { return t.Problem("", f, a...) }) {
 			continue
 		}
 		if !modelID.MatchString(id) {
@@ -137,10 +164,14 @@ func (l *loader) readAliases(doc *config.Document) {
 	for _, name := range slices.Sorted(maps.Keys(aliases)) {
 		key, target := config.Dotted("aliases", name), aliases[name]
 		at := func(f string, a ...any) config.Problem { return doc.Problem(key, f, a...) }
-		if !l.once("alias", name, fmt.Sprintf("%s:%d", doc.Path(), doc.Line(key)), at) {
+		here := place{doc, fmt.Sprintf("%s:%d", doc.Path(), doc.Line(key))}
+		if !l.once("alias", name, here, at) {
 			continue
 		}
 		if m, ok := l.cat.Models[name]; ok {
+			if l.givesWay(here, l.places["model "+name]) {
+				continue
+			}
 			l.add(at("hides the model %q; expected a name that no model has", m.ID))
 		}
 		if _, ok := l.cat.Models[target]; !ok && target != "" {

@@ -125,6 +125,10 @@ func TestAFileWithEveryKey(t *testing.T) {
 		Prices: catalog.Prices{
 			Prompt: 130_000, Completion: 400_000, CacheRead: 50_000, CacheWrite: 200_000, Request: 1_000_000_000, Image: 1,
 		},
+		Sources: map[string]catalog.Source{
+			"headquarters": {Evidence: "https://deepinfra.com/about", AsOf: date(2026, 5, 1)},
+			"price":        {Evidence: "https://deepinfra.com/meta-llama", AsOf: date(2026, 6, 1)},
+		},
 		Attributes: map[string]float64{"quality": 71.5}, Labels: map[string]string{"contract": "2026-17", "tier": "a"},
 		Expected: catalog.Expected{TTFTMillis: 350, TPS: 45.5},
 	}

@@ -9,17 +9,18 @@ import (
 
 type providerTable struct {
 	config.Origin
-	Name           string                 `toml:"name"`
-	Dialect        string                 `toml:"dialect" check:"required"`
-	BaseURL        string                 `toml:"base_url" check:"required"`
-	Headquarters   string                 `toml:"headquarters"`
-	Jurisdiction   string                 `toml:"jurisdiction"`
-	Certifications []string               `toml:"certifications"`
-	TermsURL       string                 `toml:"terms_url"`
-	PrivacyURL     string                 `toml:"privacy_url"`
-	StatusURL      string                 `toml:"status_url"`
-	DataPolicy     claims                 `toml:"data_policy"`
-	Credentials    map[string]*groupTable `toml:"credentials"`
+	Name           string                  `toml:"name"`
+	Dialect        string                  `toml:"dialect" check:"required"`
+	BaseURL        string                  `toml:"base_url" check:"required"`
+	Headquarters   string                  `toml:"headquarters"`
+	Jurisdiction   string                  `toml:"jurisdiction"`
+	Certifications []string                `toml:"certifications"`
+	TermsURL       string                  `toml:"terms_url"`
+	PrivacyURL     string                  `toml:"privacy_url"`
+	StatusURL      string                  `toml:"status_url"`
+	Sources        map[string]*sourceTable `toml:"sources"`
+	DataPolicy     claims                  `toml:"data_policy"`
+	Credentials    map[string]*groupTable  `toml:"credentials"`
 
 	groups map[string]*CredentialGroup
 }
@@ -29,12 +30,13 @@ func (l *loader) readProviders(doc *config.Document) {
 	l.add(doc.Decode("providers", &tables)...)
 	for _, id := range slices.Sorted(maps.Keys(tables)) {
 		t := tables[id]
-		if !l.once("provider", id, t.String(), func(f string, a ...any) config.Problem { return t.Problem("", f, a...) }) {
+		if !l.once("provider", id, placeOf(t.Origin), func(f string, a ...any) config.Problem { return t.Problem("", f, a...) }) {
 			continue
 		}
-		l.checkProvider(id, t)
+		address, missing := l.fill(t)
+		l.checkProvider(id, t, address, missing)
 		p := &Provider{
-			ID: id, Name: t.Name, Dialect: t.Dialect, BaseURL: trimSlashes(t.BaseURL),
+			ID: id, Name: t.Name, Dialect: t.Dialect, BaseURL: trimSlashes(address), Missing: missing, Sources: l.readSources(t.Origin, t.Sources),
 			Headquarters: known(t.Headquarters), Jurisdiction: known(t.Jurisdiction), Certifications: sorted(t.Certifications),
 			TermsURL: t.TermsURL, PrivacyURL: t.PrivacyURL, StatusURL: t.StatusURL,
 		}
@@ -54,7 +56,7 @@ func (l *loader) readProviders(doc *config.Document) {
 	}
 }
 
-func (l *loader) checkProvider(id string, t *providerTable) {
+func (l *loader) checkProvider(id string, t *providerTable, address string, missing []string) {
 	if !providerID.MatchString(id) {
 		l.add(t.Problem("", `found %q; a provider's id is of lower-case letters, digits, ".", "_" and "-"`, id))
 	}
@@ -63,8 +65,8 @@ func (l *loader) checkProvider(id string, t *providerTable) {
 	}
 	for _, u := range []struct {
 		key, url string
-	}{{"base_url", t.BaseURL}, {"terms_url", t.TermsURL}, {"privacy_url", t.PrivacyURL}, {"status_url", t.StatusURL}} {
-		if u.url == "" {
+	}{{"base_url", address}, {"terms_url", t.TermsURL}, {"privacy_url", t.PrivacyURL}, {"status_url", t.StatusURL}} {
+		if u.url == "" || u.key == "base_url" && len(missing) > 0 {
 			continue
 		}
 		if err := checkURL(u.url, u.key == "base_url"); err != nil {

@@ -147,6 +147,9 @@ func codesOf(reasons []policy.Reason) []string {
 
 // missing says what to set so that a group has a credential.
 func missing(g *catalog.CredentialGroup) string {
+	if unset := g.Provider.Missing; len(unset) > 0 {
+		return fmt.Sprintf("the address of %s is not known: set %s", g.Provider.ID, strings.Join(unset, " and "))
+	}
 	if len(g.Missing) == 0 {
 		return fmt.Sprintf("the credential group %s of %s has no key; give it key_env or key_file", g.Name, g.Provider.ID)
 	}

@@ -120,7 +120,7 @@ func (r *Router) judge(ctx context.Context, p *Plan, stats *telemetry.View) {
 			c.Excluded = &Exclusion{Stage: StagePolicy, Code: "policy", Message: "the whole request is refused", Denials: j.Rejections}
 		case v.Permit.Check(p.Principal, p.Request) != nil || v.Permit.Row() != c.Row:
 			c.Excluded = &Exclusion{Stage: StagePolicy, Code: excludedBy(v.Denials), Message: denialText(v.Denials), Denials: v.Denials}
-		case !c.Row.Group.NoAuth && len(c.Row.Group.Credentials) == 0:
+		case !c.Row.Group.Usable():
 			c.Excluded = &Exclusion{Stage: StageAccount, Code: "credentials", Message: missing(c.Row.Group)}
 		default:
 			c.permit = v.Permit
