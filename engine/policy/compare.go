@@ -209,13 +209,13 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 	}
 	switch c := collection.Value.(type) {
 	case ast.Set:
-		c.Foreach(func(t *ast.Term) { l.element(element, t) })
+		c.Foreach(func(t *ast.Term) { l.member(element, t) })
 	case *ast.Array:
-		c.Foreach(func(t *ast.Term) { l.element(element, t) })
+		c.Foreach(func(t *ast.Term) { l.member(element, t) })
 	}
 }
 
-func (l *linter) element(element, t *ast.Term) {
+func (l *linter) member(element, t *ast.Term) {
 	if sa, sb := l.shapesOf(element), l.shapesOf(t); sa&sb == 0 {
 		l.problem("%s in {… %s …} compares %s with %s, which can never be equal", element, t, sa, sb)
 		return

@@ -2,53 +2,112 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
-	"slices"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // Adding a binding never adds a row nor loosens an obligation, whoever wrote it.
 func TestAddingALayerNeverAddsARow(t *testing.T) {
-	r := seeded(t)
-	var all []string
-	for _, b := range pool {
-		all = append(all, bindingOf(b, "everyone"))
-	}
-	everything := withSources(all...).mustLoad(t, honoursAll...).everyone
-	steps := 3000
+	seed := seeded(t).Uint64()
+	all := compiledPool(t)
+	sets := 10_000
 	if testing.Short() || raceEnabled {
-		steps = 300
+		sets = 500
 	}
-	for n := range steps {
-		rows := randomRows(r, 8)
-		set := (&Set{generation: 1, guard: newGuard(1, nil), byOrg: map[string][]*binding{}, byTeam: map[team][]*binding{}, byKey: map[string][]*binding{}}).on(rows)
-		set.honoured = map[string]bool{}
-		for _, name := range honoursAll {
-			set.honoured[name] = true
-		}
-		q := &Query{Principal: principal(), Request: randomRequest(r), Rows: rows, Stats: randomView(r, 8), Now: today.Add(time.Duration(r.IntN(48)) * time.Hour)}
-		var before *Judgement
-		for range 1 + r.IntN(5) {
-			layered := set.with(r, pick(r, everything...))
-			after := layered.Judge(context.Background(), q)
-			if before != nil {
-				for i := range rows {
-					was, is := before.Verdicts[i].Permit, after.Verdicts[i].Permit
-					if is.Row() != nil && was.Row() == nil {
-						t.Fatalf("step %d: a layer added %s, which %+v denied", n, rows[i].ID, before.Verdicts[i].Denials)
-					}
-					if is.Row() != nil && looser(is.Obligations(), was.Obligations()) {
-						t.Fatalf("step %d: a layer loosened %+v to %+v", n, was.Obligations(), is.Obligations())
-					}
-				}
-				if len(before.Rejections) > 0 && len(after.Rejections) == 0 {
-					t.Fatalf("step %d: a layer took back %+v", n, before.Rejections)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for n := next.Add(1); int(n) <= sets && !t.Failed(); n = next.Add(1) {
+				r := rand.New(rand.NewPCG(seed, uint64(n)))
+				if why := addLayers(r, all); why != "" {
+					t.Errorf("set %d: %s", n, why)
 				}
 			}
-			set, before = layered, after
+		})
+	}
+	group.Wait()
+}
+
+// addLayers adds bindings of all one by one to a set, and says what became looser.
+func addLayers(r *rand.Rand, all *Set) string {
+	rows := randomRows(r, 4)
+	set := all.bare(rows)
+	q := &Query{Principal: principal(), Request: randomRequest(r), Rows: rows, Stats: randomView(r, 4), Now: today.Add(time.Duration(r.IntN(48)) * time.Hour)}
+	var before *Judgement
+	for range 2 + r.IntN(4) {
+		layered := set.with(r, pick(r, all.everyone...))
+		after := layered.Judge(context.Background(), q)
+		if before != nil {
+			for i := range rows {
+				was, is := before.Verdicts[i].Permit, after.Verdicts[i].Permit
+				if is.Row() != nil && was.Row() == nil {
+					return fmt.Sprintf("a layer added %s, which %+v denied", rows[i].ID, before.Verdicts[i].Denials)
+				}
+				if is.Row() != nil && looser(is.Obligations(), was.Obligations()) {
+					return fmt.Sprintf("a layer loosened %+v to %+v", was.Obligations(), is.Obligations())
+				}
+			}
+			if len(before.Rejections) > 0 && len(after.Rejections) == 0 {
+				return fmt.Sprintf("a layer took back %+v", before.Rejections)
+			}
 		}
+		set, before = layered, after
+	}
+	return ""
+}
+
+// A team's file adds no row either, whatever it binds and excepts, though the operators' rules may be waived.
+func TestATeamsFileNeverAddsARow(t *testing.T) {
+	r := seeded(t)
+	rounds := 200
+	if testing.Short() || raceEnabled {
+		rounds = 60
+	}
+	refused, waived := 0, 0
+	for range rounds {
+		f := withSources(bindingOf(pick(r, pool...), pick(r, "everyone", "org:acme", "team:acme/fraud")), bindingOf("package = \"org.p\"", pick(r, "everyone", "org:acme", "team:acme/fraud")))
+		f["rego/p.rego"] = waivable
+		q := query()
+		q.Request = randomRequest(r)
+		without := f.mustLoad(t, honoursAll...).Judge(context.Background(), q)
+		f["team.toml"] = "organisation = \"acme\"\nteam = \"fraud\"\n[[policy.sources]]\nname = \"theirs\"\npath = \"theirs\"\n"
+		f["theirs/p.rego"] = strings.ReplaceAll(waivable, "org.p", "theirs.p")
+		for _, b := range []string{"package = \"org.p\"", "package = \"theirs.p\"", pick(r, pool...)} {
+			if r.IntN(2) == 0 {
+				f["team.toml"] += "[[policy.bindings]]\n" + b + "\n"
+			}
+		}
+		for range 1 + r.IntN(3) {
+			f["team.toml"] += waiverOf(pick(r, "org.p.deny", "theirs.p.deny", "org.p.deny/retention", "org.mixed.deny"), pick(r, "team:acme/fraud", "team:acme/fraud", "everyone"),
+				pick(r, "acme/large@alpha", "acme/large@american", "acme/large@trainer#paid", "acme/large@silent"), "2027-01-01")
+		}
+		set, problems := f.load(t, honoursAll...)
+		if len(problems) > 0 {
+			refused++
+			continue // the old set stays
+		}
+		with := set.Judge(context.Background(), q)
+		for i := range q.Rows {
+			was, is := without.Verdicts[i].Permit, with.Verdicts[i].Permit
+			if is.Row() != nil && (was.Row() == nil || looser(is.Obligations(), was.Obligations())) {
+				t.Fatalf("a team's file added %s, which %+v denied\n%s\n%s", q.Rows[i].ID, without.Verdicts[i].Denials, f["chaperone.toml"], f["team.toml"])
+			}
+			for _, w := range with.Verdicts[i].Warnings {
+				if w.Waiver != nil {
+					waived++
+				}
+			}
+		}
+	}
+	if refused == rounds || waived == 0 {
+		t.Fatalf("%d of %d files were refused and %d denials waived: the test shows nothing", refused, rounds, waived)
 	}
 }
 
@@ -59,15 +118,15 @@ func (s *Set) with(r *rand.Rand, b *binding) *Set {
 	one.policy = b.policy.anew()
 	switch r.IntN(4) {
 	case 0:
-		more.everyone = append(slices.Clone(s.everyone), &one)
+		more.everyone = append(more.everyone, &one)
 	case 1:
-		more.byOrg = map[string][]*binding{"acme": append(slices.Clone(s.byOrg["acme"]), &one)}
+		more.byOrg["acme"] = append(more.byOrg["acme"], &one)
 	case 2:
 		t := team{"acme", "fraud"}
-		more.byTeam = map[team][]*binding{t: append(slices.Clone(s.byTeam[t]), &one)}
+		more.byTeam[t] = append(more.byTeam[t], &one)
 	default:
 		k := principal().Key.ID
-		more.byKey = map[string][]*binding{k: append(slices.Clone(s.byKey[k]), &one)}
+		more.byKey[k] = append(more.byKey[k], &one)
 	}
 	return more
 }

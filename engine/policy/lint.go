@@ -245,9 +245,30 @@ func (l *linter) ref(ref ast.Ref) {
 	case ref[0].Equal(ast.DefaultRootDocument):
 		l.data(ref)
 	default:
-		if _, isVar := ref[0].Value.(ast.Var); !isVar {
+		v, isVar := ref[0].Value.(ast.Var)
+		if !isVar {
 			l.walk(ref[0]) // f(x)[0], [1, 2][i]
+			return
 		}
+		source, known := l.locals[v]
+		argument := known && source == nil && slices.ContainsFunc(l.node.rule.Head.Args, func(t *ast.Term) bool { return t.Equal(ref[0]) })
+		if f := l.leaf(ref[0]); len(ref) > 1 && (argument || f != nil && f.kind == kindStrings) {
+			l.element(ref, ref[1])
+		}
+	}
+}
+
+// element refuses one fixed element of a list: a shorter list has none, and then a rule silently does not fire.
+func (l *linter) element(list ast.Ref, index *ast.Term) {
+	for range 8 {
+		v, isVar := index.Value.(ast.Var)
+		if !isVar || l.locals[v] == nil {
+			break
+		}
+		index = l.locals[v]
+	}
+	if _, fixed := index.Value.(ast.Number); fixed {
+		l.problem("%s may be absent, where the list is shorter, and then a rule silently does not fire; write `some element in %s`, or `\"value\" in %s`", list, list[:len(list)-1], list[:len(list)-1])
 	}
 }
 
@@ -275,6 +296,9 @@ func (l *linter) input(ref ast.Ref) {
 	case len(rest) > 0 && (f.kind != kindStrings || len(rest) > 1):
 		l.problem("%s: %s is %s and has no fields", ref, f.name, f.kind)
 	default:
+		if len(rest) == 1 {
+			l.element(ref, rest[0])
+		}
 		l.node.reads = append(l.node.reads, place[read]{read{field: f}, l.loc})
 	}
 }

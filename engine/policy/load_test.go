@@ -49,6 +49,8 @@ var mistakes = []struct {
 		[]string{`write object.get(input.endpoint.attributes, "quality", 0)`}},
 	{"an open map under another name", module("deny contains \"x\" if {\n\tl := input.claims.metadata\n\tl.a == \"b\"\n}"),
 		[]string{`rego/p.rego:4: input.claims.metadata is an open map`}},
+	{"one element of a list", module(`deny contains "x" if input.request.models[0] == "a"`),
+		[]string{`rego/p.rego:3: input.request.models[0] may be absent, where the list is shorter, and then a rule silently does not fire; write `}},
 	{"data that does not exist", module(`deny contains "x" if data.org.lists.blocked[input.endpoint.provider]`),
 		[]string{`data.org.lists.blocked[input.endpoint.provider] does not exist; a policy reads the rules of its own source and data.params`}},
 	{"a rule of its own misspelt", module("blocked := {\"a\"}\n\ndeny contains \"x\" if input.endpoint.provider in data.org.p.blokced\n\ndeny contains \"y\" if input.endpoint.provider in blocked"),

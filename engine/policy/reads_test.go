@@ -193,7 +193,7 @@ func holdReads(t *testing.T, r *rand.Rand, set *Set, module string, inputs int) 
 func TestNothingIsReadThatTheReadSetLacks(t *testing.T) {
 	r := seeded(t)
 	holdReads(t, r, compiledPool(t), "", 30)
-	modules := 600
+	modules := 300
 	if testing.Short() || raceEnabled {
 		modules = 60
 	}
