@@ -152,8 +152,12 @@ func (a *attempt) send() (*http.Response, *Fault) {
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what came before an error is all there is to read
-	return nil, a.scrubbed(classify(resp.StatusCode, resp.Header, wire.ScanError(body), time.Now()))
+	var said *wire.UpstreamError
+	if plain, err := decoded(resp); err == nil {
+		body, _ := io.ReadAll(io.LimitReader(plain, errorBodyLimit)) // what came before an error is all there is to read
+		said = wire.ScanError(body)
+	}
+	return nil, a.scrubbed(classify(resp.StatusCode, resp.Header, said, time.Now()))
 }
 
 // broken is the fault of a failed round trip or read.

@@ -29,6 +29,7 @@ type fixture struct {
 	order  []string
 
 	endpoint string            // more lines for every endpoint
+	policy   string            // rules that bind everyone
 	keys     map[string]string // that the router holds; nil: those that the providers accept
 }
 
@@ -81,6 +82,12 @@ upstream_model = "upstream-one"
 price = { prompt = 1, completion = 2 }
 %s
 `, id, strings.ToUpper(id), p.URL(), id, strings.Join(names, ", "), id, f.endpoint)
+	}
+	if f.policy != "" {
+		if err := os.WriteFile(filepath.Join(dir, "own.rego"), []byte("package own\n\n"+f.policy+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("[[policy.sources]]\nname = \"own\"\npath = \".\"\n[[policy.bindings]]\npackage = \"own\"\nfor = \"everyone\"\n")
 	}
 	path := filepath.Join(dir, "chaperone.toml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {

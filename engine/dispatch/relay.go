@@ -20,11 +20,15 @@ func (a *attempt) openWhole() *Fault {
 		return f
 	}
 	limit := a.run.j.Limits.AnswerBytes
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
+	plain, err := decoded(resp)
+	if err != nil {
+		return fault("bad_answer", a.status, "")
+	}
+	body, err := io.ReadAll(io.LimitReader(plain, int64(limit)+1))
 	switch {
 	case err != nil:
 		return a.broken(err, "cut")
-	case len(body) > limit, resp.Header.Get("Content-Encoding") != "", !isType(resp, "application/json"):
+	case len(body) > limit, !isType(resp, "application/json"):
 		return fault("bad_answer", a.status, "")
 	case len(bytes.TrimSpace(body)) == 0:
 		return fault("empty_answer", a.status, "")
@@ -77,15 +81,19 @@ func (a *attempt) begin() *Fault {
 	if f != nil {
 		return f
 	}
-	if resp.Header.Get("Content-Encoding") != "" || !isType(resp, "text/event-stream") {
-		return a.notStream(resp)
+	plain, err := decoded(resp)
+	switch {
+	case err != nil:
+		return fault("bad_answer", a.status, "")
+	case !isType(resp, "text/event-stream"):
+		return a.notStream(plain)
 	}
 	if a.rescue == nil {
 		a.timer.Stop() // from here on the run decides how long to wait for content
 	} else {
 		a.timer.Reset(a.patient.TTFT)
 	}
-	a.events = wire.NewEventReader(resp.Body, a.run.j.Limits.AnswerBytes)
+	a.events = wire.NewEventReader(plain, a.run.j.Limits.AnswerBytes)
 	return nil
 }
 
@@ -179,8 +187,8 @@ func (a *attempt) abandoned() *Fault {
 }
 
 // notStream reads a 200 that is no event stream: an error object more often than not.
-func (a *attempt) notStream(resp *http.Response) *Fault {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what came before an error is all there is to read
+func (a *attempt) notStream(answer io.Reader) *Fault {
+	body, _ := io.ReadAll(io.LimitReader(answer, errorBodyLimit)) // what came before an error is all there is to read
 	if ue := wire.ScanError(body); ue != nil {
 		return a.scrubbed(inBand(ue, time.Now()))
 	}

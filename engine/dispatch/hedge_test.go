@@ -1,0 +1,122 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine/journal"
+	"chaperone/engine/sim"
+)
+
+// takes is a provider that takes so long to its first token.
+func takes(d time.Duration) sim.Profile {
+	return sim.Profile{TTFT: sim.Distribution{P50: float64(d.Milliseconds())}}
+}
+
+// cancelled says how often a provider's client went away, once all is quiet.
+func cancelled(t *testing.T, p *sim.Provider) int64 {
+	t.Helper()
+	if err := p.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return p.Counts().Cancelled
+}
+
+func TestAnEndpointThatTakesLongerThanUsualIsHedged(t *testing.T) {
+	f := open(t, "[statistics]\ntick = \"1ms\"\n[dispatch]\nhedge = true\nhedge_budget = 100\n", takes(20*time.Millisecond), sim.Profile{})
+	for range 30 {
+		f.ask(t, true)
+	}
+	if err := f.sims[0].SetProfile(func() sim.Profile {
+		p := f.sims[0].Profile()
+		p.TTFT.P50 = 20_000
+		return p
+	}()); err != nil {
+		t.Fatal(err)
+	}
+	before := cancelled(t, f.sims[0])
+	a := f.ask(t, true)
+	if a.err != nil || !a.done || outcomes(a.record) != "p0:outpaced p1:ok" || a.record.Attempts[1].Purpose != journal.ForHedge || a.record.Outcome.Provider != "P1" {
+		t.Fatalf("%s, %+v", outcomes(a.record), a.record.Outcome)
+	}
+	if a.record.Attempts[0].BodySent != "all" {
+		t.Errorf("the loser is recorded as %+v", a.record.Attempts[0])
+	}
+	if cancelled(t, f.sims[0]) != before+1 {
+		t.Error("the loser was not cancelled")
+	}
+	if w := f.ask(t, false); outcomes(w.record) == "p0:outpaced p1:ok" {
+		t.Error("an answer in one piece was hedged")
+	}
+}
+
+func TestASlowFirstTokenIsHedgedAndTheFirstMayStillWin(t *testing.T) {
+	const settings = "[timeouts]\nttft = \"50ms\"\n[dispatch]\non_slow = \"hedge\"\nhedge_budget = 100\n"
+	f := open(t, settings, takes(400*time.Millisecond), takes(20*time.Second))
+	a := f.ask(t, true)
+	if !a.done || outcomes(a.record) != "p0:ok p1:outpaced" || a.text != whole(t, f.sims[0]) {
+		t.Errorf("%s", outcomes(a.record))
+	}
+	if cancelled(t, f.sims[1]) != 1 {
+		t.Error("the hedge was not cancelled")
+	}
+	// The hedge fails: the first is waited for, and another is tried beside it.
+	f = open(t, settings, takes(time.Second), always(sim.Fault{Kind: sim.Status, Status: 503}), sim.Profile{})
+	if a = f.ask(t, true); !a.done || outcomes(a.record) != "p0:outpaced p1:overloaded p2:ok" {
+		t.Errorf("%s", outcomes(a.record))
+	}
+}
+
+func TestHedgesStayWithinTheirBudget(t *testing.T) {
+	const requests = 60
+	f := open(t, "[timeouts]\nttft = \"5ms\"\n[dispatch]\non_slow = \"hedge\"\nhedge_budget = 10\n", takes(15*time.Millisecond), sim.Profile{})
+	hedges := 0
+	for range requests {
+		for _, a := range f.ask(t, true).record.Attempts {
+			if a.Purpose == journal.ForHedge {
+				hedges++
+			}
+		}
+	}
+	if hedges == 0 || hedges > requests/10 {
+		t.Errorf("%d hedges of %d requests; a tenth is allowed", hedges, requests)
+	}
+}
+
+// Obligations are kept whatever the settings say.
+func TestObligationsBoundHedgesAndRescues(t *testing.T) {
+	const hedging = "[timeouts]\nttft = \"20ms\"\n[dispatch]\non_slow = \"hedge\"\nhedge_budget = 100\n"
+	slow, dies := takes(200*time.Millisecond), always(sim.Fault{Kind: sim.Cut, AfterTokens: 5})
+	for _, c := range []struct {
+		require, settings string
+		first             sim.Profile
+		want              string
+	}{
+		{"", hedging, slow, "p0:outpaced p1:ok"},
+		{`{"hedge": false}`, hedging, slow, "p0:ok"},
+		{`{"max_processors": 1}`, hedging, slow, "p0:ok"},
+		{`{"max_processors": 2}`, hedging, slow, "p0:outpaced p1:ok"},
+		{"", quick, dies, "p0:cut p1:ok"},
+		{`{"rescue": false}`, quick, dies, "p0:cut"},
+		{`{"max_processors": 1}`, quick, dies, "p0:cut"},
+		{`{"hedge": false}`, quick, dies, "p0:cut p1:ok"},
+	} {
+		t.Run(fmt.Sprint(c.require, c.want), func(t *testing.T) {
+			t.Parallel()
+			f := &fixture{}
+			if c.require != "" {
+				f.policy = "require contains " + c.require
+			}
+			f.open(t, c.settings, c.first, sim.Profile{})
+			a := f.ask(t, true)
+			if outcomes(a.record) != c.want || a.done != !strings.HasSuffix(c.want, "cut") {
+				t.Errorf("%s, done %t; want %s", outcomes(a.record), a.done, c.want)
+			}
+			if seen := f.sims[1].Counts().Requests > 0; seen != strings.Contains(c.want, "p1") {
+				t.Errorf("the second provider was asked: %t", seen)
+			}
+		})
+	}
+}
