@@ -30,6 +30,7 @@ type fixture struct {
 
 	endpoint string            // more lines for every endpoint
 	policy   string            // rules that bind everyone
+	price    string            // of every endpoint; "": 1 and 2 USD a million
 	keys     map[string]string // that the router holds; nil: those that the providers accept
 }
 
@@ -43,6 +44,9 @@ func open(t *testing.T, settings string, profiles ...sim.Profile) *fixture {
 
 func (f *fixture) open(t *testing.T, settings string, profiles ...sim.Profile) *fixture {
 	t.Helper()
+	if f.price == "" {
+		f.price = "{ prompt = 1, completion = 2 }"
+	}
 	keys := map[string]string{}
 	dir := t.TempDir()
 	var b strings.Builder
@@ -79,9 +83,9 @@ keys = [%s]
 model = "m/one"
 provider = %q
 upstream_model = "upstream-one"
-price = { prompt = 1, completion = 2 }
+price = %s
 %s
-`, id, strings.ToUpper(id), p.URL(), id, strings.Join(names, ", "), id, f.endpoint)
+`, id, strings.ToUpper(id), p.URL(), id, strings.Join(names, ", "), id, f.price, f.endpoint)
 	}
 	if f.policy != "" {
 		if err := os.WriteFile(filepath.Join(dir, "own.rego"), []byte("package own\n\n"+f.policy+"\n"), 0o600); err != nil {

@@ -30,6 +30,7 @@ func (a *attempt) continues() bool { return a.rescue != nil && a.rescue.method =
 // rescue gets an attempt that goes on where one broke off; nil where there is none. It is of the same model, at a row that
 // its permit lets be used for this.
 func (r *run) rescue(dead *attempt) *attempt {
+	r.reap() // a loser of the race that dead has won must not come in as a rescuer
 	// What has failed in the middle of an answer is left alone for the rest of the request.
 	r.drop(func(row *catalog.Row) bool { return row.ID == dead.row.ID })
 	if why := r.beyondRescue(dead); why != "" {

@@ -1,0 +1,173 @@
+package dispatch_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chaperone/engine"
+	"chaperone/engine/catalog"
+	"chaperone/engine/journal"
+	"chaperone/engine/sim"
+	"chaperone/engine/wire"
+)
+
+// anything draws a fault of any kind.
+func anything(r *rand.Rand) sim.Fault {
+	after := r.IntN(8)
+	all := []sim.Fault{
+		{Kind: sim.Reset}, {Kind: sim.Close}, {Kind: sim.Silent}, {Kind: sim.Empty}, {Kind: sim.ErrorBody}, {Kind: sim.ContentType}, {Kind: sim.HTML},
+		{Kind: sim.Redirect}, {Kind: sim.ContextLength}, {Kind: sim.ContentPolicy}, {Kind: sim.UnsupportedParameter}, {Kind: sim.NoDone},
+		{Kind: sim.Status, Status: []int{400, 401, 402, 403, 404, 408, 418, 429, 500, 502, 503, 504, 522, 529}[r.IntN(14)], RetryAfter: time.Duration(r.IntN(3)) * 30 * time.Millisecond},
+		{Kind: sim.Slow, Delay: time.Duration(1+r.IntN(200)) * time.Millisecond}, {Kind: sim.Stall, AfterTokens: after}, {Kind: sim.Cut, AfterTokens: after},
+		{Kind: sim.Truncate, AfterTokens: after}, {Kind: sim.Malformed, AfterTokens: after}, {Kind: sim.ErrorEvent, AfterTokens: after},
+		{Kind: sim.ErrorEvent, AfterTokens: after, Status: 429},
+	}
+	f := all[r.IntN(len(all))]
+	f.Share = []float64{0.2, 0.5, 1}[r.IntN(3)]
+	return f
+}
+
+// Whatever goes wrong and whatever is configured: attempts, time and money stay within the budget of the request, an answer
+// that a client takes for whole is whole, what providers saw is what the record says, and nothing is left running.
+func TestNoFaultExceedsTheBudget(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	worlds, requests := 40, 60
+	if testing.Short() {
+		worlds = 8
+	}
+	kinds := map[string]int{}
+	for range worlds {
+		const slack = 2 * time.Second // for a busy machine; the limits are what is tested, not the scheduler
+		total := time.Duration(200+r.IntN(600)) * time.Millisecond
+		attempts := 1 + r.IntN(6)
+		dollars := []float64{0, 0.00005, 0.0001, 0.0005}[r.IntN(4)]
+		settings := fmt.Sprintf("[timeouts]\nfirst_byte = \"120ms\"\nttft = \"%dms\"\nanswer = \"150ms\"\nidle = \"100ms\"\ntotal = \"%v\"\nearly_headers = \"%dms\"\n"+
+			"[routing]\nattempts = %d\n[dispatch]\non_slow = %q\nhedge = %t\nhedge_budget = 100\nbackoff = \"10ms\"\nretry_after_wait = \"%dms\"\nmax_cost = %.6f\n[dispatch.breaker]\ncool_down = \"50ms\"\n",
+			10+r.IntN(100), total, 20+r.IntN(300), attempts, []string{"switch", "hedge", "wait"}[r.IntN(3)], r.IntN(2) == 0, r.IntN(60), dollars)
+		var profiles []sim.Profile
+		for range 2 + r.IntN(4) {
+			// A token costs 2 millionths of a dollar; the prompt is free, since its tokens can only be estimated beforehand.
+			p := sim.Profile{Seed: 1, Continues: "prefill", OutputTokens: sim.Distribution{P50: 16}}
+			if r.IntN(4) > 0 {
+				p.Faults = append(p.Faults, anything(r))
+			}
+			profiles = append(profiles, p)
+		}
+		f := (&fixture{endpoint: "continues = \"prefill\"", price: "{ prompt = 0, completion = 2 }"}).open(t, settings, profiles...)
+		order, _ := json.Marshal(f.order)
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for i := range requests {
+			stream := r.IntN(3) > 0
+			wg.Go(func() {
+				// The text has 16 tokens whoever gives it, so one that has been continued is the same.
+				body := fmt.Sprintf(`{"model":"m/one","stream":%t,"max_tokens":24,"provider":{"order":%s},"messages":[{"role":"user","content":"question %d"}]}`, stream, order, i)
+				began := time.Now()
+				resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
+				a := answer{}
+				var e *wire.Error
+				switch {
+				case errors.As(err, &e):
+					a.id = e.DecisionID
+				case resp.Stream != nil:
+					a.id = resp.Plan.ID
+					a.body, _ = io.ReadAll(resp.Stream)
+					a.read(t)
+				default:
+					a.id, a.done = resp.Plan.ID, true
+					var whole struct {
+						Choices []struct{ Message struct{ Content string } }
+					}
+					if err := json.Unmarshal(resp.Body, &whole); err != nil {
+						t.Error(err)
+					}
+					a.text = whole.Choices[0].Message.Content
+				}
+				took := time.Since(began)
+				rec := f.engine.Record(a.id)
+				right, _ := sim.Answer(sim.Profile{Seed: 1, OutputTokens: sim.Distribution{P50: 16}}, []byte(body))
+				mu.Lock()
+				defer mu.Unlock()
+				for _, x := range rec.Attempts {
+					kinds[x.Purpose]++
+				}
+				if rec.Outcome.Rescued != "" {
+					kinds["rescued by "+rec.Outcome.Rescued]++
+				}
+				problem := func(format string, args ...any) {
+					t.Errorf("seed %d: %s: %s\n%s", seed, fmt.Sprintf(format, args...), outcomes(rec), settings)
+				}
+				if len(rec.Attempts) > attempts {
+					problem("%d attempts, %d are allowed", len(rec.Attempts), attempts)
+				}
+				if took > total+slack {
+					problem("took %v, %v are allowed", took, total)
+				}
+				if limit := catalog.Picodollars(dollars * float64(catalog.Dollar)); limit > 0 && rec.Outcome.Cost > limit {
+					problem("cost %v, %v are allowed", rec.Outcome.Cost, limit)
+				}
+				if a.done != (rec.Outcome.Status == 200) {
+					problem("the client has an end: %t; the record says %d", a.done, rec.Outcome.Status)
+				}
+				if a.done && a.text != right.Choices[0].Text {
+					problem("taken for whole: %q, but it is %q", a.text, right.Choices[0].Text)
+				}
+				if !strings.HasPrefix(right.Choices[0].Text, a.text) {
+					problem("the client has %q, which is no part of %q", a.text, right.Choices[0].Text)
+				}
+			})
+		}
+		wg.Wait()
+		var asked int64
+		for _, p := range f.sims {
+			if err := p.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			asked += p.Counts().Requests
+		}
+		if most := int64(requests * attempts); asked > most {
+			t.Errorf("seed %d: providers were asked %d times; %d is the most", seed, asked, most)
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("attempts and rescues by kind: %v", kinds)
+	for _, kind := range []string{journal.ForAnswer, journal.ForRetry, journal.ForFallback, journal.ForHedge, journal.ForContinue} {
+		if kinds[kind] == 0 && !testing.Short() {
+			t.Errorf("the worlds are too tame: no attempt was made as %s", kind)
+		}
+	}
+}
+
+func TestNothingIsLeftRunning(t *testing.T) {
+	f := open(t, "[timeouts]\nttft = \"10ms\"\n[dispatch]\non_slow = \"hedge\"\nhedge_budget = 100\n", takes(30*time.Millisecond), takes(50*time.Millisecond))
+	f.ask(t, true)
+	for _, p := range f.sims {
+		p.Settle(t.Context())
+	}
+	before := runtime.NumGoroutine()
+	for i := range 40 {
+		f.ask(t, i%2 == 0)
+	}
+	for _, p := range f.sims {
+		p.Settle(t.Context())
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > before+16 { // kept connections have two each
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, there were %d", runtime.NumGoroutine(), before)
+		}
+		runtime.Gosched()
+	}
+}
