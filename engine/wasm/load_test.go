@@ -220,9 +220,9 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	}
 	cycle(30)
 	goroutines, before := runtime.NumGoroutine(), heap()
-	cycle(300)
+	cycle(1000)
 	if grown := int64(heap()) - int64(before); grown > 2<<20 {
-		t.Errorf("300 reloads left %d bytes", grown)
+		t.Errorf("1,000 reloads left %d bytes", grown)
 	}
 	if err := h.Close(context.Background()); err != nil {
 		t.Error(err)
