@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/compile"
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/tester"
 
@@ -85,19 +86,19 @@ func TestEveryExampleOfTheReadmeLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := block.FindAllStringSubmatch(string(readme), -1)
-	var own string
-	for _, b := range blocks {
-		if b[1] == "rego" {
-			own = b[2]
-		}
-	}
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "rego"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "rego", "vision.rego"), []byte(own), 0o644); err != nil {
-		t.Fatal(err)
+	for i, b := range blocks {
+		if b[1] != "rego" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, "rego", fmt.Sprintf("own%d.rego", i)), []byte(b[2]), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
+	writeBundle(t, filepath.Join(dir, "rego"), filepath.Join(dir, "central.tar.gz"))
 	shown := map[string]bool{}
 	for i, b := range blocks {
 		if b[1] != "toml" {
@@ -122,6 +123,44 @@ func TestEveryExampleOfTheReadmeLoads(t *testing.T) {
 	for _, file := range modules {
 		if name := strings.TrimSuffix(file, ".rego"); !strings.HasSuffix(name, "_test") && !shown[name] {
 			t.Errorf("no example in README.md binds library.%s", name)
+		}
+	}
+}
+
+// writeBundle is what `opa build -b from -o to` does.
+func writeBundle(t *testing.T, from, to string) {
+	t.Helper()
+	var out bytes.Buffer
+	if err := compile.New().WithAsBundle(true).WithPaths(from).WithOutput(&out).WithRegoVersion(ast.RegoV1).Build(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var mistake = regexp.MustCompile("(?m)^\\| `((?:default|deny|violation|allow|reject|require|prefer).*?)` \\| (.*) \\|$")
+
+// Every row of the tables of mistakes is refused, in the words that the table says.
+func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := mistake.FindAllStringSubmatch(string(readme[bytes.Index(readme, []byte("### What is refused")):]), -1)
+	if len(rows) < 40 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, row := range rows {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, problems := load(filepath.Join(dir, "chaperone.toml"), "[[policy.sources]]\nname = \"own\"\npath = \".\"\n[[policy.bindings]]\npackage = \"org.p\"\nfor = \"everyone\"\n")
+		for _, want := range strings.Split(row[2], " | ") {
+			if !strings.Contains(problems.Error(), want) {
+				t.Errorf("%s\nis not refused with %q:\n%v", row[1], want, problems)
+			}
 		}
 	}
 }
@@ -165,6 +204,6 @@ func load(path, text string) (*policy.Set, config.Problems) {
 		Accounts: &account.Accounts{Organisations: map[string]*account.Organisation{
 			"acme": {ID: "acme", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
 		}},
-		Catalog: &catalog.Catalog{},
+		Catalog: &catalog.Catalog{Rows: []*catalog.Row{{ID: "acme/large@alpha#paid"}}},
 	})
 }

@@ -107,6 +107,7 @@ type settings struct {
 	requirePolicy bool
 	timeout       time.Duration
 	guardOneIn    int
+	incomplete    bool // some source could not be read
 	sources       []sourceConfig
 	bindings      []scopedBinding
 	waivers       []scopedWaiver
@@ -141,6 +142,8 @@ func readSettings(docs []*config.Document, accounts *account.Accounts) (*setting
 			problems = append(problems, found...)
 			if len(found) == 0 {
 				s.sources = append(s.sources, sc)
+			} else {
+				s.incomplete = true
 			}
 		}
 		for _, b := range p.Bindings {

@@ -94,6 +94,7 @@ func Load(ctx context.Context, c Config) (*Set, config.Problems) {
 	settings, problems := readSettings(c.Documents, c.Accounts)
 	sources, used, found := c.readSources(ctx, settings)
 	problems = append(problems, found...)
+	settings.incomplete = settings.incomplete || len(found) > 0
 	set, found := load(ctx, &c, settings, sources)
 	if problems = append(problems, found...); len(problems) > 0 {
 		for _, r := range used {
@@ -143,7 +144,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 	fmt.Fprintf(digest, "require_policy %t\n", settings.requirePolicy)
 	for i := range settings.bindings {
 		b := &settings.bindings[i]
-		src, found := b.find(owners, sources)
+		src, found := b.find(owners, sources, settings.incomplete)
 		problems = append(problems, found...)
 		if src == nil {
 			continue
@@ -310,12 +311,13 @@ func ownership(sources []*source) (map[string]owner, config.Problems) {
 	return owners, problems
 }
 
-// find is the source of the binding's package; nil, and why, where there is none.
-func (b *scopedBinding) find(owners map[string]owner, sources []*source) (*source, config.Problems) {
+// find is the source of the binding's package; nil, and why, where there is none. Where a source is missing, because it could
+// not be read, a package may be missing for that reason.
+func (b *scopedBinding) find(owners map[string]owner, sources []*source, incomplete bool) (*source, config.Problems) {
 	if b.Package == "" {
 		return nil, nil // reported by Decode
 	}
-	if b.Source != "" && !slices.ContainsFunc(sources, func(s *source) bool { return s.name == b.Source }) {
+	if b.Source != "" && !incomplete && !slices.ContainsFunc(sources, func(s *source) bool { return s.name == b.Source }) {
 		names := make([]string, len(sources))
 		for i, s := range sources {
 			names[i] = s.name
@@ -323,6 +325,9 @@ func (b *scopedBinding) find(owners map[string]owner, sources []*source) (*sourc
 		return nil, config.Problems{b.Problem("source", "%s", config.UnknownName("source", b.Source, names))}
 	}
 	o, ok := owners["data."+b.Package]
+	if !ok && incomplete {
+		return nil, nil
+	}
 	if !ok {
 		var among []string
 		for pkg := range owners {

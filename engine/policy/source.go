@@ -121,38 +121,3 @@ func regoProblems(file string, err error) config.Problems {
 	}
 	return problems
 }
-
-// plainWords follow OPA's own words for the errors that newcomers meet most.
-var plainWords = []struct{ in, say string }{
-	{" is unsafe", "nothing gives it a value: it is misspelt, not imported, or only used under not or in a comparison"},
-	{"`if` keyword is required", "write `deny contains reason if { … }`"},
-	{"`contains` keyword is required", "write `deny contains reason if { … }`"},
-	{"match error", "the two sides have different types, so they can never be equal"},
-	{"conflicts", "a rule is either `name contains x` or `name := x` throughout, and has one default"},
-	{"rego_recursion_error", "a rule may not depend on itself, however indirectly"},
-	{"undefined function", "no builtin and no function of this source has that name"},
-	{"unused", "remove it or write _ in its place"},
-	{"multiple default rules", "keep one"},
-}
-
-func plainly(e *ast.Error) string {
-	var b strings.Builder
-	b.WriteString(strings.TrimSpace(e.Message))
-	if e.Details != nil {
-		for _, line := range e.Details.Lines() {
-			if line = strings.TrimSpace(line); line != "" {
-				b.WriteString("; ")
-				b.WriteString(line)
-			}
-		}
-	}
-	for _, w := range plainWords {
-		if strings.Contains(e.Message, w.in) || e.Code == w.in {
-			b.WriteString(" (")
-			b.WriteString(w.say)
-			b.WriteString(")")
-			break
-		}
-	}
-	return b.String()
-}
