@@ -294,7 +294,7 @@ func (v *verifier) finish(all []segment) {
 		}
 	}
 	shown, err := os.ReadFile(filepath.Join(v.dir, "signing.pub"))
-	if err != nil || strings.TrimSpace(string(shown)) != v.key {
+	if err != nil || string(shown) != v.key+"\n" {
 		v.problem("signing.pub", 0, "is not the key %s that the journal is signed with", v.key)
 	}
 	v.torn()

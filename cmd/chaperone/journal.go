@@ -1,0 +1,265 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"chaperone/engine/journal"
+)
+
+func journalCommand(out *printer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "journal",
+		Short: "Verify, show, search and export the record of every request",
+		Long: `The journal is what journal.dir of the configuration names: a record a request, chained and signed. These commands read it
+while a router writes it; they need its folder and nothing else.`,
+	}
+	cmd.AddCommand(journalVerifyCommand(out), journalShowCommand(out), journalQueryCommand(out), journalExportCommand(out), journalEraseCommand(out))
+	return cmd
+}
+
+// journalDir is the flag that every one of them needs.
+func journalDir(cmd *cobra.Command) *string {
+	dir := cmd.Flags().String("dir", "", "folder of the journal")
+	cmd.MarkFlagRequired("dir")
+	return dir
+}
+
+func journalVerifyCommand(out *printer) *cobra.Command {
+	var path, key string
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Find what was altered, removed, put in, exchanged or cut off",
+		Long: `Read the whole journal and check every frame, the chain, every signature and every archived artefact.
+
+What is signed with a key that lies beside the journal proves nothing against whoever can read that key. Name checkpoints that
+were kept elsewhere with --checkpoints: the journal has to agree with each of them and reach the last.
+
+The exit code is 1 where something is wrong.`,
+		Example: `  chaperone journal verify --dir journal
+  chaperone journal verify --dir journal --checkpoints anchored.jsonl`,
+		Args: cobra.NoArgs,
+	}
+	dir := journalDir(cmd)
+	cmd.Flags().StringVar(&path, "checkpoints", "", "file of checkpoints as anchoring handed them out, JSON one after the other")
+	cmd.Flags().StringVar(&key, "key", "", "public key that has signed, in hexadecimal, as known from elsewhere")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		trust := journal.Trust{Key: key}
+		if path != "" {
+			f, err := os.Open(path)
+			if err != nil {
+				return inputErrorf("--checkpoints: %v", err)
+			}
+			defer f.Close()
+			if trust.Checkpoints, err = journal.ReadCheckpoints(f); err != nil {
+				return inputErrorf("--checkpoints: %s: %v", path, err)
+			}
+		}
+		report, err := journal.Verify(*dir, trust)
+		if err != nil {
+			return noJournal(*dir, err)
+		}
+		if err := out.print(report, func(w io.Writer) { writeVerification(w, report, path != "") }); err != nil {
+			return err
+		}
+		if n := len(report.Problems); n > 0 {
+			return fmt.Errorf("the journal does not hold: %d finding(s)", n)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func writeVerification(w io.Writer, r *journal.Report, anchored bool) {
+	row(w, "replica", r.Replica)
+	row(w, "key", r.Key)
+	row(w, "segments", r.Segments)
+	row(w, "records", r.Records)
+	row(w, "checkpoints", r.Checkpoints)
+	if c := r.LastCheckpoint; c != nil {
+		row(w, "last checkpoint", c.At.Format(time.RFC3339))
+	}
+	row(w, "records behind it", r.Unprotected)
+	if anchored {
+		row(w, "confirmed from outside", r.Confirmed)
+	}
+	for _, n := range r.Notices {
+		fmt.Fprintf(w, "\nnote: %s\n", n)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "\nWRONG: %s\n", p)
+	}
+	if len(r.Problems) == 0 {
+		fmt.Fprintln(w, "\nthe journal holds")
+	}
+}
+
+// noJournal says what is wrong with a folder.
+func noJournal(dir string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return inputErrorf("--dir: there is no folder %s; expected that of journal.dir", dir)
+	}
+	return err
+}
+
+func journalShowCommand(out *printer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "show DECISION",
+		Short:   "Show one record: what was considered, why others were not chosen, and what became of it",
+		Example: `  chaperone journal show gen-0123456789abcdef01234567 --dir journal`,
+		Args:    cobra.ExactArgs(1),
+	}
+	dir := journalDir(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		rec, err := journal.Find(*dir, args[0])
+		if err != nil {
+			return noJournal(*dir, err)
+		}
+		if rec == nil {
+			return inputErrorf("%s: the journal in %s has no such decision; an answer's id is in its X-Generation-Id header", args[0], *dir)
+		}
+		if out.json {
+			return json.NewEncoder(out.w).Encode(rec)
+		}
+		writeDecision(out.w, rec)
+		return nil
+	}
+	return cmd
+}
+
+// choice are the flags that choose records.
+type choice struct {
+	dir          *string
+	filter       journal.Filter
+	since, until string
+}
+
+func addChoice(cmd *cobra.Command) *choice {
+	c := &choice{dir: journalDir(cmd)}
+	f := cmd.Flags()
+	f.StringVar(&c.filter.Organisation, "org", "", "organisation that asked")
+	f.StringVar(&c.filter.Model, "model", "", "model that was asked for or has answered")
+	f.StringVar(&c.filter.Provider, "provider", "", "id of a provider that was shown the request")
+	f.StringVar(&c.filter.DeniedBy, "denied-by", "", "package, PACKAGE.RULE or PACKAGE.RULE/CODE that denied some endpoint or the request")
+	f.StringVar(&c.since, "since", "", "from then on: 2026-11-01, 2026-11-01T12:00:00Z, or a time ago such as 24h")
+	f.StringVar(&c.until, "until", "", "before then, likewise")
+	return c
+}
+
+// each calls visit with every record that is chosen. Segments that cannot be read are told at the end.
+func (c *choice) each(visit func(*journal.Record) error) error {
+	var err error
+	if c.filter.Since, err = instant("--since", c.since); err != nil {
+		return err
+	}
+	if c.filter.Until, err = instant("--until", c.until); err != nil {
+		return err
+	}
+	var unread []error
+	for e, err := range journal.Records(*c.dir, c.filter.Since) {
+		if err != nil {
+			unread = append(unread, noJournal(*c.dir, err))
+			continue
+		}
+		if c.filter.Match(e.Record) {
+			if err := visit(e.Record); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(unread...)
+}
+
+func instant(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return time.Now().Add(-ago), nil
+	}
+	for _, form := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, inputErrorf("%s: found %q; expected a day, 2026-11-01, a moment, 2026-11-01T12:00:00Z, or a time ago, 24h", flag, text)
+}
+
+func journalQueryCommand(out *printer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "query",
+		Short: "List requests, the latest last",
+		Example: `  chaperone journal query --dir journal --org acme --since 24h
+  chaperone journal query --dir journal --provider openai --denied-by library.training`,
+		Args: cobra.NoArgs,
+	}
+	c := addChoice(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		records := []*journal.Record{}
+		err := c.each(func(r *journal.Record) error {
+			records = append(records, r)
+			return nil
+		})
+		return errors.Join(err, out.print(map[string]any{"records": records}, func(w io.Writer) {
+			row(w, "AT", "DECISION", "ORGANISATION", "MODEL", "STATUS", "PROVIDER", "ATTEMPTS", "TOKENS", "COST")
+			for _, r := range records {
+				row(w, r.At.UTC().Format(time.RFC3339), r.ID, r.Organisation, r.Request.Model, r.Outcome.Status, r.Outcome.Provider, len(r.Attempts),
+					fmt.Sprintf("%d+%d", r.Outcome.Usage.PromptTokens, r.Outcome.Usage.CompletionTokens), fmt.Sprintf("$%.6f", r.Outcome.Cost.USD()))
+			}
+		}))
+	}
+	return cmd
+}
+
+func journalExportCommand(out *printer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "export",
+		Short:   "Write records as JSON, one a line",
+		Long:    "Write records as JSON, one a line, with what callers said of themselves in the clear as far as the keys to it are there.",
+		Example: `  chaperone journal export --dir journal --org acme --since 2026-11-01 > acme.jsonl`,
+		Args:    cobra.NoArgs,
+	}
+	c := addChoice(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		e := json.NewEncoder(out.w)
+		return c.each(func(r *journal.Record) error { return e.Encode(r) })
+	}
+	return cmd
+}
+
+func journalEraseCommand(out *printer) *cobra.Command {
+	var organisation, month string
+	cmd := &cobra.Command{
+		Use:   "erase",
+		Short: "Make what an organisation's callers said of themselves in a month unreadable for ever",
+		Long: `Destroy the key under which user, metadata and tags of a month's requests are sealed. The records stay, and so does their
+proof. Copies of the key, in backups, have to be destroyed as well.`,
+		Example: `  chaperone journal erase --dir journal --org acme --month 2026-11`,
+		Args:    cobra.NoArgs,
+	}
+	dir := journalDir(cmd)
+	cmd.Flags().StringVar(&organisation, "org", "", "organisation")
+	cmd.Flags().StringVar(&month, "month", "", "month in UTC, such as 2026-11")
+	cmd.MarkFlagRequired("org")
+	cmd.MarkFlagRequired("month")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		err := journal.Erase(*dir, organisation, month)
+		if errors.Is(err, fs.ErrNotExist) {
+			return inputErrorf("the journal in %s has no key for %s in %s: nothing was sealed, or it is erased already", *dir, organisation, month)
+		}
+		if err != nil {
+			return err
+		}
+		return out.print(map[string]string{"erased": organisation, "month": month}, func(w io.Writer) {
+			fmt.Fprintf(w, "what callers of %s said of themselves in %s cannot be read any more\n", organisation, month)
+		})
+	}
+	return cmd
+}

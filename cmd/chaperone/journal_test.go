@@ -1,0 +1,126 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// journalled asks a router for two decisions and returns the folder of its journal, once it has stopped, and their ids.
+func journalled(t *testing.T) (dir string, ids []string) {
+	t.Helper()
+	config := write(t, "chaperone.toml", fmt.Sprintf(`[server]
+listen = "127.0.0.1:0"
+private_listen = ""
+drain_delay = "0s"
+[journal]
+dir = "journal"
+[organisations.acme]
+[[keys]]
+organisation = "acme"
+sha256 = "%x"
+[[policy.bindings]]
+package = "library.training"
+for = "everyone"
+[models."m/one"]
+name = "One"
+context_length = 32000
+[providers.p]
+name = "P"
+dialect = "openai"
+base_url = "http://127.0.0.1:1"
+[providers.p.credentials.own]
+auth = "none"
+[[endpoints]]
+model = "m/one"
+provider = "p"
+upstream_model = "x"
+price = { prompt = 1, completion = 1 }
+`, sha256.Sum256([]byte("sk-acme"))))
+	url, stop := serving(t, &lines{}, config)
+	for range 2 {
+		req, err := http.NewRequest(http.MethodPost, url+"/v1/route",
+			strings.NewReader(`{"model":"m/one","user":"somebody","messages":[{"role":"user","content":"canary prompt"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer sk-acme")
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rec struct{ ID string }
+		if err := json.Unmarshal(text, &rec); err != nil || rec.ID == "" {
+			t.Fatalf("%v: %s", err, text)
+		}
+		ids = append(ids, rec.ID)
+	}
+	if code := stop(); code != exitDone {
+		t.Fatalf("serve exited with %d", code)
+	}
+	return filepath.Join(filepath.Dir(config), "journal"), ids
+}
+
+func TestJournalCommands(t *testing.T) {
+	dir, ids := journalled(t)
+	expect := func(code int, want string, args ...string) string {
+		t.Helper()
+		got, stdout, stderr := chaperone(t, append([]string{"journal"}, append(args, "--dir", dir)...)...)
+		if got != code || !strings.Contains(stdout+stderr, want) {
+			t.Errorf("journal %s: exit code %d, not %d, or no %q in:\n%s%s", strings.Join(args, " "), got, code, want, stdout, stderr)
+		}
+		return stdout
+	}
+	expect(exitDone, "the journal holds", "verify")
+	expect(exitDone, "library.training for everyone", "show", ids[0])
+	expect(exitInput, "no such decision", "show", "gen-000000000000000000000000")
+	expect(exitDone, ids[1], "query", "--org", "acme", "--since", "1h", "--denied-by", "library.training")
+	if out := expect(exitDone, "", "query", "--org", "other"); strings.Contains(out, "gen-") {
+		t.Errorf("another organisation's query shows %s", out)
+	}
+	expect(exitInput, "--since", "query", "--since", "yesterday")
+	exported := expect(exitDone, `"user":"somebody"`, "export")
+	if n := strings.Count(exported, "\n"); n != len(ids) {
+		t.Errorf("%d lines are exported, not %d", n, len(ids))
+	}
+	var rec struct{ At string }
+	if err := json.Unmarshal([]byte(exported[:strings.IndexByte(exported, '\n')]), &rec); err != nil {
+		t.Fatal(err)
+	}
+	expect(exitInput, "no key", "erase", "--org", "other", "--month", rec.At[:7])
+	expect(exitDone, "cannot be read any more", "erase", "--org", "acme", "--month", rec.At[:7])
+	if out := expect(exitDone, "sealed_claims", "export"); strings.Contains(out, "somebody") {
+		t.Error("claims are exported after they were erased")
+	}
+	expect(exitDone, "the journal holds", "verify")
+	if strings.Contains(exported, "canary prompt") {
+		t.Error("the journal holds a prompt")
+	}
+	segment, err := filepath.Glob(filepath.Join(dir, "*.segment"))
+	if err != nil || len(segment) != 1 {
+		t.Fatal(segment, err)
+	}
+	text, err := os.ReadFile(segment[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	if err := os.WriteFile(segment[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(exitFailed, "WRONG", "verify")
+	dir = filepath.Join(dir, "nowhere")
+	expect(exitInput, "no folder", "verify")
+}

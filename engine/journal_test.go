@@ -1,0 +1,126 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"chaperone/engine"
+	"chaperone/engine/journal"
+	"chaperone/engine/sim"
+)
+
+// reopen opens the same configuration with more of it at its end.
+func (w *small) reopen(t *testing.T, more string) {
+	t.Helper()
+	path := filepath.Join(w.dir, "chaperone.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "chaperone.toml", string(text)+more)
+	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.engine = e
+}
+
+const canary = "kanarienvogel"
+
+func TestTheJournalHoldsTheDecisionAndNoContent(t *testing.T) {
+	w := openSmall(t, `deny contains "not this one" if input.endpoint.provider == "p2"`, "", slog.DiscardHandler,
+		sim.Profile{Down: true}, sim.Profile{}, sim.Profile{})
+	w.reopen(t, "\n# a comment may say anything: "+canary+"\n[journal]\ndir = \"journal\"\n")
+	body := fmt.Sprintf(`{"model":"m/one","user":"u-%s","messages":[{"role":"user","content":"%s"}]}`, canary, canary)
+	resp, err := w.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.engine.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(w.dir, "journal")
+	rec, err := journal.Find(dir, resp.Plan.ID)
+	if err != nil || rec == nil {
+		t.Fatal(rec, err)
+	}
+	if len(rec.Candidates) != 3 || rec.Outcome.Status != 200 || rec.Tick == 0 || rec.Claims == nil || rec.Claims.User != "u-"+canary {
+		t.Errorf("%+v", rec)
+	}
+	for _, c := range rec.Candidates {
+		if denied := c.Excluded != nil && len(c.Excluded.Denials) == 1; denied != (c.Provider == "p2") {
+			t.Errorf("%s: %+v", c.Row, c.Excluded)
+		}
+	}
+	for e, err := range journal.Records(dir, time.Time{}) {
+		if err != nil || len(e.Figures) != 3 {
+			t.Errorf("the statistics are of %d rows: %v", len(e.Figures), err)
+		}
+	}
+	if list, err := journal.Artefact(dir, rec.Configuration); err != nil || !bytes.Contains(list, []byte("own.rego")) || !bytes.Contains(list, []byte(rec.Policy)) {
+		t.Errorf("what decided is not archived: %s, %v", list, err)
+	}
+	report, err := journal.Verify(dir, journal.Trust{})
+	if err != nil || len(report.Problems) > 0 || report.Records != 1 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte(canary)) {
+			t.Errorf("%s holds content", path)
+		}
+		return nil
+	})
+}
+
+func TestADecisionIsFoundAfterARestart(t *testing.T) {
+	w := openSmall(t, "deny contains \"no\" if false", "", slog.DiscardHandler, sim.Profile{})
+	w.reopen(t, "\n[journal]\ndir = \"journal\"\n")
+	resp, err := w.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.engine.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen(t, "")
+	defer w.engine.Close(context.Background())
+	if _, err := w.engine.Decision(t.Context(), "sk-acme", resp.Plan.ID); err != nil {
+		t.Error(err)
+	}
+	if err := engine.Check(t.Context(), engine.Options{ConfigPath: filepath.Join(w.dir, "chaperone.toml")}); err != nil {
+		t.Errorf("a check needs the journal that a router has: %v", err)
+	}
+}
+
+func TestAJournalThatCannotBeMadeIsToldAtTheStart(t *testing.T) {
+	w := openSmall(t, "deny contains \"no\" if false", "", slog.DiscardHandler, sim.Profile{})
+	w.write(t, "journal", "a file where the folder should be")
+	path := filepath.Join(w.dir, "chaperone.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "chaperone.toml", string(text)+"\n[journal]\ndir = \"journal\"\n")
+	before := runtime.NumGoroutine()
+	if _, err := engine.Open(t.Context(), engine.Options{ConfigPath: path}); err == nil {
+		t.Fatal("it opened")
+	}
+	if after := runtime.NumGoroutine(); after > before+5 {
+		t.Errorf("%d goroutines are left of %d", after, before)
+	}
+}
