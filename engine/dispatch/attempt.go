@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/bits"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -65,7 +66,7 @@ type attempt struct {
 	chunk        wire.Chunk
 	usage        wire.Usage
 	finishReason string
-	finished     int64 // choices that have a finish reason
+	finished     uint64 // choices that have a finish reason, as wire.Chunk has them
 	outputBytes  int
 	malformed    int
 	out          []byte  // what is ready for the client: the whole answer, or the events up to the commit point
@@ -185,11 +186,29 @@ func (a *attempt) broken(err error, otherwise string) *Fault {
 	return fault(otherwise, a.status, "")
 }
 
-// scrubbed takes every secret of the row's credentials out of a provider's words.
+// leastSecret is how much of a secret, from its start, is still one.
+const leastSecret = 8
+
+// scrubbed takes every secret of the row's credentials out of a provider's words, whole or cut short.
 func (a *attempt) scrubbed(f *Fault) *Fault {
 	for _, c := range a.row.Group.Credentials {
-		if secret := c.Secret.Reveal(); secret != "" {
-			f.Message = strings.ReplaceAll(f.Message, secret, "[redacted]")
+		secret := c.Secret.Reveal()
+		if len(secret) < leastSecret {
+			if secret != "" {
+				f.Message = strings.ReplaceAll(f.Message, secret, "[redacted]")
+			}
+			continue
+		}
+		for {
+			at := strings.Index(f.Message, secret[:leastSecret])
+			if at < 0 {
+				break
+			}
+			end := at + leastSecret
+			for end < len(f.Message) && end-at < len(secret) && f.Message[end] == secret[end-at] {
+				end++
+			}
+			f.Message = f.Message[:at] + "[redacted]" + f.Message[end:]
 		}
 	}
 	return f
@@ -202,13 +221,15 @@ func (a *attempt) note() {
 	}
 	if a.chunk.FinishReason != "" {
 		a.finishReason = a.chunk.FinishReason
-		a.finished++
+		a.finished |= a.chunk.Finished
 	}
 	a.outputBytes += a.chunk.OutputBytes
 }
 
 // complete says whether every choice has its finish reason.
-func (a *attempt) complete() bool { return a.finished >= max(a.run.j.Plan.Request.N, 1) }
+func (a *attempt) complete() bool {
+	return bits.OnesCount64(a.finished) >= int(min(max(a.run.j.Plan.Request.N, 1), 64))
+}
 
 // outputTokens is what the provider counted, or an estimate where it said nothing.
 func (a *attempt) outputTokens() int64 {

@@ -36,6 +36,8 @@ func (a *attempt) openWhole() *Fault {
 		return fault("bad_answer", a.status, "")
 	case a.chunk.Err != nil:
 		return a.scrubbed(inBand(a.chunk.Err, time.Now()))
+	case a.chunk.FinishReason == "error":
+		return fault("server_error", a.status, "")
 	case !a.chunk.Commits:
 		return fault("empty_answer", a.status, "")
 	}
@@ -106,8 +108,8 @@ func (a *attempt) step() (provider.Kind, wire.Event, *Fault) {
 	for {
 		ev, err := a.events.Next()
 		if err != nil {
-			if a.complete() && a.run.work.Err() == nil {
-				return a.end(ev) // no end mark, but every finish reason: nothing is missing but perhaps the usage
+			if err == io.EOF && a.complete() && a.run.work.Err() == nil {
+				return a.end(ev) // no end mark, but every finish reason and a clean end: nothing is missing but perhaps the usage
 			}
 			return 0, ev, a.broken(err, "cut")
 		}
@@ -118,8 +120,12 @@ func (a *attempt) step() (provider.Kind, wire.Event, *Fault) {
 				return 0, ev, fault("bad_answer", a.status, "")
 			}
 			continue
+		case kind == provider.End && a.finished == 0 && a.outputBytes > 0:
+			return 0, ev, fault("cut", a.status, "") // an end mark in the middle of the text
 		case kind == provider.End:
 			return a.end(ev)
+		case kind == provider.Data && a.chunk.FinishReason == "error" && a.chunk.Err == nil:
+			return 0, ev, fault("server_error", a.status, "")
 		case kind == provider.Data && a.chunk.Err != nil:
 			return 0, ev, a.scrubbed(inBand(a.chunk.Err, time.Now()))
 		case kind == provider.Data:

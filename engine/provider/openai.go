@@ -26,7 +26,8 @@ func (openAI) Name() string { return "openai" }
 func (openAI) Cannot(*wire.Request) string { return "" }
 
 // routingFields speak to a router and mean nothing, or an error, to a provider.
-var routingFields = []string{"models", "provider", "route", "preset", "transforms", "plugins", "tags", "session_id", "trace", "usage"}
+// max_output_tokens is the Responses API's name of the limit: a provider would ignore it here, and with it what policy judged.
+var routingFields = []string{"max_output_tokens", "models", "provider", "route", "preset", "transforms", "plugins", "tags", "session_id", "trace", "usage"}
 
 func (d openAI) Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error) {
 	return d.request(ctx, p, who, req, cred, nil)
@@ -99,7 +100,7 @@ func outputLimit(p policy.Permit, req *wire.Request, name string) (limit int64, 
 func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request) ([]wire.Edit, error) {
 	o, row := p.Obligations(), p.Row()
 	for _, name := range outputLimits {
-		if limit, sent := outputLimit(p, req, name); sent && limit != req.MaxOutputTokens {
+		if limit, sent := outputLimit(p, req, name); sent && (limit != req.MaxOutputTokens || !req.Has(name)) {
 			edits = append(edits, wire.Edit{Field: name, Value: strconv.AppendInt(nil, limit, 10)})
 		}
 	}
@@ -125,7 +126,11 @@ func (openAI) Event(ev wire.Event, c *wire.Chunk) (Kind, error) {
 	if bytes.Equal(bytes.TrimSpace(ev.Data), doneMark) {
 		return End, nil
 	}
-	return Data, wire.ScanChunk(ev.Data, c)
+	err := wire.ScanChunk(ev.Data, c)
+	if err == nil && c.Err == nil && (string(ev.Name) == "error" || !c.HasChoices && !c.Usage.Known) {
+		c.Err = wire.ScanError(ev.Data) // an error in another form than OpenAI's
+	}
+	return Data, err
 }
 
 func (openAI) Answer(body []byte, c *wire.Chunk) error { return wire.ScanCompletion(body, c) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"chaperone/engine/catalog"
 	"chaperone/engine/telemetry"
@@ -11,16 +12,22 @@ import (
 )
 
 // exclude is the first reason, of those that are nobody's policy, for which row cannot serve req; nil where there is none.
-func (r *Router) exclude(req *wire.Request, prefs *wire.Preferences, row *catalog.Row) *Exclusion {
+func (r *Router) exclude(req *wire.Request, prefs *wire.Preferences, row *catalog.Row, now time.Time) *Exclusion {
 	if e := r.incapable(req, row); e != nil {
 		e.Stage = StageCapability
 		return e
 	}
-	if e := unwanted(req, prefs, row); e != nil {
+	if e := unwanted(req, prefs, row, now); e != nil {
 		e.Stage = StagePreference
 		return e
 	}
 	return nil
+}
+
+// Suits says whether a row is capable of a request and what its preferences ask for: what a row must still be where a reload
+// has changed it.
+func (r *Router) Suits(req *wire.Request, row *catalog.Row, now time.Time) bool {
+	return r.exclude(req, &req.Preferences, row, now) == nil
 }
 
 func (r *Router) incapable(req *wire.Request, row *catalog.Row) *Exclusion {
@@ -61,7 +68,7 @@ func (r *Router) incapable(req *wire.Request, row *catalog.Row) *Exclusion {
 	return nil
 }
 
-func unwanted(req *wire.Request, prefs *wire.Preferences, row *catalog.Row) *Exclusion {
+func unwanted(req *wire.Request, prefs *wire.Preferences, row *catalog.Row, now time.Time) *Exclusion {
 	out := func(code, format string, args ...any) *Exclusion {
 		return &Exclusion{Code: code, Message: fmt.Sprintf(format, args...)}
 	}
@@ -74,7 +81,7 @@ func unwanted(req *wire.Request, prefs *wire.Preferences, row *catalog.Row) *Exc
 	if len(prefs.Quantizations) > 0 && !quantizationIn(prefs.Quantizations, row.Quantization) {
 		return out("quantization", "has quantization %s, which is not in provider.quantizations", row.Quantization)
 	}
-	data := row.DataPolicy
+	data := row.DataPolicy.At(now)
 	if prefs.DataCollection == "deny" && (data.Training != catalog.No || data.RetainsPrompts != catalog.No) {
 		return out("data_policy:training", "may collect user data (training: %s, retains prompts: %s), and provider.data_collection is \"deny\"",
 			data.Training, data.RetainsPrompts)

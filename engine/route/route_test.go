@@ -230,7 +230,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown model", ask("meta/lama", ""), 400, "not_found",
 			`"meta/lama" is not a model of this router; the nearest that this key may use: meta/llama`},
 		{"unknown model, nothing near", ask("zzzzzzzzzzzz", ""), 400, "not_found",
-			`"zzzzzzzzzzzz" is not a model of this router; this key may use meta/llama, meta/vision, other/llama-guard (GET /v1/models lists all)`},
+			`"zzzzzzzzzzzz" is not a model of this router; this key may use meta/llama, meta/vision (GET /v1/models lists all)`},
 		{"a catalog suffix that does not exist", ask("meta/llama:free", ""), 400, "not_found",
 			`"meta/llama:free" is not a model of this router; the nearest that this key may use: meta/llama`},
 		{"rejected", ask("meta/llama", `"n":2`), 403, "permission_denied", "a policy refuses this request: two answers are one too many [own, "},

@@ -83,7 +83,7 @@ func (r *Router) fill(ctx context.Context, p *Plan) {
 	p.Candidates = make([]Candidate, 0, total)
 	for rank, m := range models {
 		for _, row := range m.Rows {
-			p.Candidates = append(p.Candidates, Candidate{Row: row, model: rank, Excluded: r.exclude(p.Request, &prefs, row)})
+			p.Candidates = append(p.Candidates, Candidate{Row: row, model: rank, Excluded: r.exclude(p.Request, &prefs, row, p.At)})
 		}
 	}
 	stats := r.Board.View(p.At)

@@ -34,7 +34,7 @@ func (r *Router) Usable(ctx context.Context, who *account.Principal, now time.Ti
 	for _, m := range r.Catalog.Models {
 		u := UsableModel{Model: m}
 		for _, e := range r.Endpoints(ctx, who, m, now) {
-			if len(e.Denials) == 0 && !e.Row.Disabled {
+			if len(e.Denials) == 0 && !e.Row.Disabled && e.Row.Group.Usable() {
 				u.Endpoints = append(u.Endpoints, e)
 			}
 		}

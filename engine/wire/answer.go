@@ -24,6 +24,7 @@ type Usage struct {
 type Chunk struct {
 	Commits      bool   // holds text, reasoning, refusal, tool-call or audio output that is not empty
 	FinishReason string // "" where none; the last one found
+	Finished     uint64 // bit i: choice i has its finish reason; choices above 62 share the last bit
 	Usage        Usage
 	Err          *UpstreamError // an error object in place of an answer
 	OutputBytes  int            // bytes of generated text in it (content, reasoning, refusal, arguments), to estimate tokens
@@ -132,14 +133,17 @@ func (a *answer) choices() {
 			continue
 		}
 		o := a.object()
+		index, finished := 0, false
 		for a.member(&o) {
 			switch string(o.key) {
+			case "index":
+				index = a.choiceIndex()
 			case "delta", "message":
 				a.output()
 			case "text":
 				a.generated()
 			case "finish_reason":
-				a.finishReason()
+				finished = a.finishReason() || finished
 			case "usage":
 				a.usage(usageOfChoice)
 			case "error":
@@ -148,25 +152,43 @@ func (a *answer) choices() {
 				a.skip()
 			}
 		}
+		if finished {
+			a.c.Finished |= 1 << min(index, 63)
+		}
 	}
 }
 
-func (a *answer) finishReason() {
+// choiceIndex is 0 where what stands there is no index.
+func (a *answer) choiceIndex() int {
+	if c := a.peek(); c < '0' || c > '9' {
+		a.skip()
+		return 0
+	}
+	raw, _ := a.number()
+	n, err := strconv.ParseUint(string(raw), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+func (a *answer) finishReason() (found bool) {
 	if a.peek() != '"' {
 		a.skip()
-		return
+		return false
 	}
 	t, ok := a.text()
 	if !ok || t.size == 0 {
-		return
+		return false
 	}
 	for _, known := range []string{"stop", "length", "tool_calls", "content_filter", "function_call", "error"} {
 		if t.is(known) {
 			a.c.FinishReason = known
-			return
+			return true
 		}
 	}
 	a.c.FinishReason = string(t.decoded())
+	return true
 }
 
 // commit notes n bytes of output.
