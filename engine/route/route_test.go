@@ -64,6 +64,24 @@ base_url = "http://127.0.0.1:1/v1"
 [providers.keyless.credentials.paid]
 key_env = "NOT_SET"
 
+[providers.overdue]
+name = "Overdue"
+dialect = "openai"
+base_url = "http://127.0.0.1:1/v1"
+[providers.overdue.data_policy]
+training = "no"
+retains_prompts = "no"
+retention_days = 0
+zdr = "yes"
+review_by = 2025-06-01
+[providers.overdue.credentials.paid]
+auth = "none"
+
+[[endpoints]]
+model = "meta/vision"
+provider = "overdue"
+upstream_model = "v"
+price = { prompt = 9, completion = 9 }
 [[endpoints]]
 model = "meta/llama"
 provider = "cheap"
@@ -162,6 +180,7 @@ const (
 	cheap   = "meta/llama@cheap#free"
 	careful = "meta/llama@careful/fast#paid"
 	vision  = "meta/vision@careful#paid"
+	overdue = "meta/vision@overdue#paid"
 )
 
 func TestPlans(t *testing.T) {
@@ -172,12 +191,12 @@ func TestPlans(t *testing.T) {
 	}{
 		{"all rows, by generalised cost", ask("meta/llama", `"max_tokens":10`), cheap + " " + careful, nil},
 		{"an alias of the catalog", ask("gpt-4o", ""), cheap + " " + careful, nil},
-		{"an alias of the organisation", ask("ours", ""), vision, nil},
+		{"an alias of the organisation", ask("ours", ""), vision + " " + overdue, nil},
 		{"a name without its author", ask("llama", ""), cheap + " " + careful, nil},
 		{"fallback models come after", ask("meta/vision", `"models":["meta/llama"],"provider":{"only":["careful"]}`), vision + " " + careful,
 			map[string]string{cheap: "preference/allowed_providers"}},
 		{"partition none makes one list", ask("meta/vision", `"models":["meta/llama"],"provider":{"sort":{"by":"price","partition":"none"}}`),
-			cheap + " " + vision + " " + careful, nil},
+			cheap + " " + vision + " " + careful + " " + overdue, nil},
 		{"the price suffix", ask("meta/llama:floor", ""), cheap + " " + careful, nil},
 		{"the throughput suffix", ask("meta/llama:nitro", ""), careful + " " + cheap, nil},
 		{"an explicit sort beats a suffix", ask("meta/llama:nitro", `"provider":{"sort":"price"}`), cheap + " " + careful, nil},
@@ -193,6 +212,9 @@ func TestPlans(t *testing.T) {
 		{"quantization family", ask("meta/llama", `"provider":{"quantizations":["fp4"]}`), cheap, map[string]string{careful: "preference/quantization"}},
 		{"data collection", ask("meta/llama", `"provider":{"data_collection":"deny"}`), careful, map[string]string{cheap: "preference/data_policy:training"}},
 		{"zero retention", ask("meta/llama", `"provider":{"zdr":true}`), careful, map[string]string{cheap: "preference/data_policy:zdr"}},
+		{"claims whose review is overdue count for nothing", ask("meta/vision", `"provider":{"data_collection":"deny"}`), vision,
+			map[string]string{overdue: "preference/data_policy:training"}},
+		{"nor does zero retention", ask("meta/vision", `"provider":{"zdr":true}`), vision, map[string]string{overdue: "preference/data_policy:zdr"}},
 		{"a price ceiling is inclusive", ask("meta/llama", `"provider":{"max_price":{"prompt":1,"completion":"1"}}`), cheap, map[string]string{careful: "preference/max_price"}},
 		{"require parameters", ask("meta/llama", `"seed":7,"provider":{"require_parameters":true}`), careful, map[string]string{cheap: "preference/require_parameters"}},
 		{"soft cutoffs without data move nothing", ask("meta/llama", `"provider":{"preferred_min_throughput":5000}`), cheap + " " + careful, nil},

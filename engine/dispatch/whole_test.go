@@ -1,0 +1,106 @@
+package dispatch_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"chaperone/engine"
+)
+
+// said is a router in front of one provider that says exactly what it is told.
+func said(t *testing.T, key string, handler http.HandlerFunc) *engine.Engine {
+	t.Helper()
+	p := httptest.NewServer(handler)
+	t.Cleanup(p.Close)
+	path := filepath.Join(t.TempDir(), "chaperone.toml")
+	text := fmt.Sprintf("[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n[providers.p]\nname = \"P\"\ndialect = \"openai\"\nbase_url = %q\n[providers.p.credentials.own]\nkey_env = \"KEY\"\n[[endpoints]]\nmodel = \"m/one\"\nprovider = \"p\"\nupstream_model = \"x\"\nprice = { prompt = 1, completion = 1 }\n",
+		sha256.Sum256([]byte("sk-acme")), p.URL)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Env: func(string) (string, bool) { return key, true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close(t.Context()) })
+	return e
+}
+
+func TestAStreamThatIsNotWholeHasNoEndMark(t *testing.T) {
+	const (
+		hello = `data: {"choices":[{"index":0,"delta":{"content":"Hello wor"},"finish_reason":null}]}` + "\n\n"
+		stop  = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
+	)
+	for _, c := range []struct {
+		name, n, body string
+		cut           bool // the connection breaks off behind body
+		whole         bool
+	}{
+		{"whole", "1", hello + stop + "data: [DONE]\n\n", false, true},
+		{"a finish reason and a clean end", "1", hello + stop, false, true},
+		{"a finish reason, then half an event", "1", hello + stop + `data: {"choi`, true, false},
+		{"a finish reason, then a broken connection", "1", hello + stop, true, false},
+		{"a finish reason with every chunk, then a broken connection", "1", strings.Replace(hello, "null", `"stop"`, 1), true, false},
+		{"one of two choices, said twice", "2", hello + strings.Replace(hello, `"index":0`, `"index":1`, 1) + stop + stop, false, false},
+		{"both of two choices", "2", hello + stop + strings.Replace(stop, `"index":0`, `"index":1`, 1), false, true},
+		{"an end mark in the middle of the text", "1", hello + "data: [DONE]\n\n", false, false},
+		{"an error event in another form, then an end mark", "1",
+			hello + "event: error\ndata: {\"message\":\"engine died\",\"type\":\"server_error\",\"code\":500}\n\ndata: [DONE]\n\n", false, false},
+		{"an error as finish reason", "1", hello + strings.Replace(stop, `"stop"`, `"error"`, 1) + "data: [DONE]\n\n", false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := said(t, "sk-upstream", func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				io.WriteString(w, c.body)
+				http.NewResponseController(w).Flush()
+				if c.cut {
+					panic(http.ErrAbortHandler)
+				}
+			})
+			resp, err := e.Do(t.Context(), engine.Call{Key: "sk-acme",
+				Body: fmt.Appendf(nil, `{"model":"m/one","stream":true,"n":%s,"messages":[{"role":"user","content":"hi"}]}`, c.n)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(resp.Stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done, failed := strings.HasSuffix(string(text), "data: [DONE]\n\n"), strings.Contains(string(text), `"error":{`)
+			if done != c.whole || failed == c.whole {
+				t.Errorf("end mark %t, error event %t, and the answer is whole: %t\n%s", done, failed, c.whole, text)
+			}
+			if got := e.Record(resp.Plan.ID).Outcome.Status == http.StatusOK; got != c.whole {
+				t.Errorf("the record calls it whole: %t", got)
+			}
+		})
+	}
+}
+
+func TestPartsOfASecretReachNobody(t *testing.T) {
+	const key = "SECRET-KEY-AAAAAAAAAAAAAAAA-BBBB"
+	for name, message := range map[string]string{
+		"whole":     "bad key " + key + ", twice " + key,
+		"cut short": strings.Repeat("x", 4096-len(key)+3) + key,
+		"a prefix":  "the key that begins with " + key[:12] + " is wrong",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := said(t, key, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprintf(w, `{"error":{"message":%q,"type":"invalid_request_error"}}`, message)
+			})
+			_, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`)})
+			if err == nil || strings.Contains(err.Error(), key[:8]) || !strings.Contains(err.Error(), "[redacted]") {
+				t.Errorf("the client is told %v", err)
+			}
+		})
+	}
+}
