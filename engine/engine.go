@@ -28,6 +28,7 @@ import (
 // Options is how an engine is opened.
 type Options struct {
 	ConfigPath string
+	Config     []byte                      // the configuration itself, in place of the file; ConfigPath is then its name in messages
 	CacheDir   string                      // private folder for compiled plugins; "" keeps them in memory
 	Env        func(string) (string, bool) // os.LookupEnv where nil
 	Log        *slog.Logger                // slog.Default where nil
@@ -216,7 +217,7 @@ func (e *Engine) recheck(ctx context.Context, p *route.Plan, permit policy.Permi
 		return policy.Permit{}, nil, dispatch.ErrKeyRevoked
 	}
 	row := s.catalog.Row(permit.Row().ID)
-	if row == nil || row.Disabled || !row.Group.Usable() {
+	if row == nil || !row.Group.Usable() || !s.router.Suits(p.Request, row, now) {
 		return policy.Permit{}, nil, policy.ErrNoPermit
 	}
 	j := s.policies.Judge(ctx, &policy.Query{

@@ -37,7 +37,13 @@ func read(path string) (*sources, config.Problems) {
 	if doc == nil {
 		return nil, problems
 	}
-	src := &sources{main: doc, files: []string{path}}
+	return readFrom(path, doc, []string{path})
+}
+
+// readFrom parses every file that the configuration names; files are those that it stands in.
+func readFrom(path string, doc *config.Document, files []string) (*sources, config.Problems) {
+	var problems config.Problems
+	src := &sources{main: doc, files: files}
 	problems = append(problems, doc.Only(sections...)...)
 	settings, more := readSettings(doc)
 	problems = append(problems, more...)
@@ -74,6 +80,27 @@ func read(path string) (*sources, config.Problems) {
 	return src, problems
 }
 
+// read parses the configuration of the options.
+func (e *Engine) read() (*sources, config.Problems) {
+	if e.options.Config == nil {
+		return read(e.options.ConfigPath)
+	}
+	doc, problems := config.Parse(e.options.ConfigPath, e.options.Config)
+	if doc == nil {
+		return nil, problems
+	}
+	return readFrom(e.options.ConfigPath, doc, nil)
+}
+
+// catalog loads the catalog that the sources make together.
+func (s *sources) catalog(env func(string) (string, bool)) (*catalog.Catalog, config.Problems) {
+	var base []*config.Document
+	if s.settings.ShippedCatalog {
+		base = catalog.Shipped()
+	}
+	return catalog.LoadOver(base, append([]*config.Document{s.main}, s.catalogs...), env)
+}
+
 func parse(path string) (*config.Document, config.Problems) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -107,11 +134,11 @@ func beside(file, path string) string {
 
 // build makes a snapshot of everything that path names. On problems what was built is closed again.
 func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error) {
-	src, problems := read(e.options.ConfigPath)
+	src, problems := e.read()
 	if src == nil {
 		return nil, problems.Err()
 	}
-	cat, ps := catalog.Load(append([]*config.Document{src.main}, src.catalogs...), e.options.Env)
+	cat, ps := src.catalog(e.options.Env)
 	problems = append(problems, ps...)
 	accounts, ps := account.Load([]*config.Document{src.main}, cat)
 	problems = append(problems, ps...)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"chaperone/engine/account"
-	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 	"chaperone/engine/policy"
 	"chaperone/engine/policy/author"
@@ -44,7 +43,7 @@ func readPolicies(ctx context.Context, path string, env func(string) (string, bo
 		return nil, nil, problems
 	}
 	documents := append([]*config.Document{src.main}, src.teams...)
-	cat, found := catalog.Load(append([]*config.Document{src.main}, src.catalogs...), env)
+	cat, found := src.catalog(env)
 	problems = append(problems, found...)
 	accounts, found := account.Load([]*config.Document{src.main}, cat)
 	problems = append(problems, found...)

@@ -13,15 +13,17 @@ import (
 
 // Settings is chaperone.toml without what other packages read of it.
 type Settings struct {
-	Include    []string
-	Catalog    []string
-	Server     Server
-	Timeouts   Timeouts
-	Routing    Routing
-	Dispatch   Dispatch
-	Statistics Statistics
-	Journal    Journal
-	Scorers    []Scorer
+	Include []string
+	Catalog []string
+	// ShippedCatalog lays the catalog files over the one that ships with Chaperone.
+	ShippedCatalog bool
+	Server         Server
+	Timeouts       Timeouts
+	Routing        Routing
+	Dispatch       Dispatch
+	Statistics     Statistics
+	Journal        Journal
+	Scorers        []Scorer
 }
 
 // Server is [server].
@@ -147,7 +149,7 @@ func defaults() *Settings {
 }
 
 // sections are the top-level keys of chaperone.toml, whoever reads them.
-var sections = []string{"include", "catalog", "server", "timeouts", "routing", "dispatch", "statistics", "journal", "scorers", "policy",
+var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "statistics", "journal", "scorers", "policy",
 	"organisations", "keys", "providers", "models", "endpoints", "aliases"}
 
 // teamSections are those of an included file: it speaks for one team and can only tighten.
@@ -160,7 +162,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	s := defaults()
 	var all config.Problems
 	for name, into := range map[string]any{
-		"include": &s.Include, "catalog": &s.Catalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch,
+		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch,
 		"statistics": &s.Statistics, "journal": &s.Journal, "scorers": &s.Scorers,
 	} {
 		all = append(all, doc.Decode(name, into)...)

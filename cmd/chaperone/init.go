@@ -33,8 +33,9 @@ func initCommand(out *printer) *cobra.Command {
 		Short: "Write a commented configuration to start from",
 		Long: `Write a commented configuration, a catalog, a first policy of your own and a client key, which is printed once.
 
-Provider keys are looked for in the environment: ` + strings.Join(keyVariables(), ", ") + `.
-Providers with a key are in the catalog, the others are there as comments. A key's value is neither printed nor written.
+The configuration uses the catalog that ships: every provider of it can be used whose key is in the environment when the
+router starts. The variables: ` + strings.Join(keyVariables(), ", ") + `.
+A key's value is neither printed nor written.
 
 With --simulated it writes a playground in place of that: the demo's eight simulated providers with fixed ports, two
 organisations, policies and a plugin. It needs no provider key.`,
@@ -65,14 +66,6 @@ organisations, policies and a plugin. It needs no provider key.`,
 	return cmd
 }
 
-func keyVariables() []string {
-	var names []string
-	for _, p := range startProviders {
-		names = append(names, p.keyEnv)
-	}
-	return names
-}
-
 // start is what init writes and says.
 type start struct {
 	files     map[string][]byte // by path below the folder
@@ -83,9 +76,9 @@ type start struct {
 }
 
 type foundProvider struct {
-	ID     string `json:"id"`
-	KeyEnv string `json:"key_env"`
-	Found  bool   `json:"found"` // the variable holds something
+	ID        string   `json:"id"`
+	Variables []string `json:"variables"` // that it can be reached with
+	Found     bool     `json:"found"`     // enough of them hold something
 }
 
 // router starts a configuration for real providers.
@@ -94,15 +87,8 @@ func router(now time.Time) (start, error) {
 		config := configFlag(dir)
 		return []string{"chaperone check" + config, "chaperone serve" + config}
 	}}
-	hasKey := func(variable string) bool { return strings.TrimSpace(os.Getenv(variable)) != "" }
-	for _, p := range startProviders {
-		s.Providers = append(s.Providers, foundProvider{p.id, p.keyEnv, hasKey(p.keyEnv)})
-	}
-	values := struct {
-		Today, NextYear   string
-		Models, Providers []string
-	}{Today: now.Format(time.DateOnly), NextYear: now.AddDate(1, 0, 0).Format(time.DateOnly)}
-	values.Models, values.Providers = catalogSections(hasKey)
+	s.Providers = startProviders()
+	values := struct{ Today, NextYear string }{now.Format(time.DateOnly), now.AddDate(1, 0, 0).Format(time.DateOnly)}
 	t, err := template.ParseFS(starter, "starter/*.tmpl")
 	if err != nil {
 		return s, err
@@ -213,14 +199,14 @@ func (s *start) print(out *printer, dir string) error {
 			if p.Found {
 				found = append(found, p.ID)
 			} else {
-				missing = append(missing, p.KeyEnv)
+				missing = append(missing, p.ID)
 			}
 		}
 		if len(found) > 0 {
 			fmt.Fprintf(w, "\nproviders with a key: %s\n", strings.Join(found, ", "))
 		}
 		if len(missing) > 0 {
-			fmt.Fprintf(w, "\nno key in %s: these are in the catalog as comments\n", strings.Join(missing, ", "))
+			fmt.Fprintf(w, "\nproviders without one: %s; chaperone init --help names the variables\n", strings.Join(missing, ", "))
 		}
 		fmt.Fprintln(w, "\nkeys of clients:")
 		for _, organisation := range slices.Sorted(maps.Keys(s.Keys)) {

@@ -40,44 +40,47 @@ func TestWhatInitWritesIsRightWhateverKeysThereAre(t *testing.T) {
 	every := map[string]string{}
 	for _, name := range keyVariables() {
 		every[name] = "sk-secret-" + strings.ToLower(name)
+		if strings.HasSuffix(name, "_BASE_URL") {
+			every[name] = "http://127.0.0.1:1/v1"
+		}
 	}
-	cases := []map[string]string{nil, every}
-	for name, key := range every {
-		cases = append(cases, map[string]string{name: key})
-	}
-	for _, keys := range cases {
+	for _, keys := range []map[string]string{nil, every, {"OPENAI_API_KEY": "sk-secret-1"}, {"AZURE_OPENAI_API_KEY": "sk-secret-2"}} {
 		dir, stdout := initialised(t, keys)
 		config := filepath.Join(dir, "chaperone.toml")
 		if code, _, stderr := chaperone(t, "check", "--config", config); code != exitDone {
 			t.Errorf("with %d keys: check exited with %d: %s", len(keys), code, stderr)
 		}
-		catalog := content(t, dir, "catalog.toml")
-		for _, p := range startProviders {
-			active := strings.Contains(catalog, "\n[providers."+p.id+"]\n")
-			if _, there := keys[p.keyEnv]; active != there {
-				t.Errorf("with %v: the entry of %s is active: %t", keys, p.id, active)
-			}
-		}
-		for _, text := range []string{stdout, catalog, content(t, config)} {
+		for _, text := range []string{stdout, content(t, dir, "catalog.toml"), content(t, config)} {
 			if strings.Contains(text, "sk-secret") {
 				t.Errorf("a provider's key is shown:\n%s", text)
 			}
 		}
+		_, openai := keys["OPENAI_API_KEY"]
+		if strings.Contains(stdout, "providers with a key: openai\n") != (openai && len(keys) == 1) {
+			t.Errorf("with %v it says %s", keys, stdout)
+		}
 	}
 }
 
-func TestTheCommentedProvidersAreRightToo(t *testing.T) {
-	every := map[string]string{}
-	for _, name := range keyVariables() {
-		every[name] = "key"
+func TestTheCommentedEntriesAreRightToo(t *testing.T) {
+	dir, _ := initialised(t, map[string]string{"GROQ_API_KEY": "sk-groq"})
+	path := filepath.Join(dir, "catalog.toml")
+	text := content(t, path)
+	start, end := strings.Index(text, "# [providers.groq]"), strings.Index(text, "# A machine of your own")
+	if start < 0 || end < start {
+		t.Fatalf("there is no example of an entry in %s", text)
 	}
-	none, _ := initialised(t, nil)
-	all, _ := initialised(t, every)
-	commented, active := content(t, none, "catalog.toml"), content(t, all, "catalog.toml")
-	_, sections, _ := strings.Cut(commented, "`ollama pull llama3.2` gets it\n")
-	_, want, _ := strings.Cut(active, "`ollama pull llama3.2` gets it\n")
-	if got := regexp.MustCompile(`(?m)^# ?`).ReplaceAllString(sections, ""); got != want || want == "" {
-		t.Errorf("without its marks the comment is\n%s\nshould be\n%s", got, want)
+	example := regexp.MustCompile(`(?m)^# ?(.*[=\]].*|)$`).ReplaceAllString(text[start:end], "$1")
+	if err := os.WriteFile(path, []byte(text[:start]+example+text[end:]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := engine.Catalog(filepath.Join(dir, "chaperone.toml"), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := c.Row("openai/gpt-oss-120b@groq#contract"); r == nil || r.DataPolicy.Training != "no" || c.Row("qwen/qwen3-32b@groq#contract") == nil ||
+		!c.Row("qwen/qwen3-32b@groq#contract").Disabled {
+		t.Errorf("the example changes nothing:\n%s", example)
 	}
 }
 
@@ -133,7 +136,7 @@ func TestInitOverwritesOnlyWithForce(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &printed); err != nil || code != exitDone {
 		t.Fatalf("exited with %d, %q (%v)", code, stdout, err)
 	}
-	if len(printed.Files) != 3 || len(printed.Providers) != len(startProviders) || content(t, config) == before || strings.Count(content(t, config), "[[keys]]") != 1 {
+	if len(printed.Files) != 3 || len(printed.Providers) != len(startProviders()) || content(t, config) == before || strings.Count(content(t, config), "[[keys]]") != 1 {
 		t.Errorf("printed %+v and wrote %s", printed, content(t, config))
 	}
 }

@@ -387,7 +387,10 @@ func (w *walker) moveAddresses() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		text := strings.ReplaceAll(string(src), "https://api.openai.com/v1", w.answered.URL())
+		text := string(src)
+		if filepath.Base(filepath.Dir(name)) == "router" && filepath.Base(name) == "catalog.toml" {
+			text += fmt.Sprintf("\n[providers.openai]\ndialect = \"openai\"\nbase_url = %q\ncredentials.paid = { key_env = \"OPENAI_API_KEY\" }\n", w.answered.URL())
+		}
 		text = strings.Replace(text, "[server]\n# listen         =", "[server]\nlisten         =", 1)
 		text = strings.Replace(text, "# private_listen =", "private_listen =", 1)
 		text = strings.Replace(text, `# drain_delay    = "2s"`, `drain_delay    = "0s"`, 1)

@@ -56,7 +56,7 @@ func TestReadmeHasEverySettingWithItsDefault(t *testing.T) {
 	want := map[string]string{} // "*": without a default
 	settings := reflect.ValueOf(*e.Settings())
 	for i := range settings.NumField() {
-		list(want, strings.ToLower(settings.Type().Field(i).Name), settings.Field(i), true)
+		list(want, snake(settings.Type().Field(i).Name), settings.Field(i), true)
 	}
 	for _, key := range keysOf(t, "[policy]") {
 		switch key {
@@ -90,6 +90,11 @@ func TestReadmeHasEverySettingWithItsDefault(t *testing.T) {
 			t.Errorf("README.md has %s, which is no setting", key)
 		}
 	}
+}
+
+// snake is the key of a field of Settings.
+func snake(field string) string {
+	return strings.ToLower(regexp.MustCompile(`([a-z])([A-Z])`).ReplaceAllString(field, "${1}_${2}"))
 }
 
 // list puts the keys below a value into want, with what they are.

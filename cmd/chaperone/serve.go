@@ -28,7 +28,10 @@ func serveCommand(out *printer) *cobra.Command {
 A changed configuration, catalog, policy or plugin is taken up by itself, and on SIGHUP. One with a mistake is refused with a
 message in the log, and what was in force stays in force. The settings of [server] are those of the start.
 
-The addresses go to standard output, the log to standard error.`,
+The addresses go to standard output, the log to standard error.
+
+Where there is no chaperone.toml and --config names none, the router serves every provider of the shipped catalog whose key
+is in the environment, to whoever has the client key that it makes and prints; the key ends with the router.`,
 		Example: `  chaperone serve
   chaperone serve --config /etc/chaperone/chaperone.toml --log-format json
   chaperone serve --listen 127.0.0.1:0 --json`,
@@ -42,11 +45,19 @@ The addresses go to standard output, the log to standard error.`,
 				return inputErrorf("--listen: found %q; expected an address and a port, such as 127.0.0.1:8080", listen)
 			}
 			ctx := cmd.Context()
-			e, err := engine.Open(ctx, engine.Options{ConfigPath: path, Log: log})
+			options := engine.Options{ConfigPath: path, Log: log}
+			var without *unconfigured
+			if !cmd.Flags().Changed("config") && absent(path) {
+				if without, err = configure(); err != nil {
+					return err
+				}
+				options.ConfigPath, options.Config = without.name, without.text
+			}
+			e, err := engine.Open(ctx, options)
 			if err != nil {
 				return err
 			}
-			err = serve(ctx, e, path, listen, log, out)
+			err = serve(ctx, e, options.ConfigPath, without, listen, log, out)
 			return errors.Join(err, e.Close(context.WithoutCancel(ctx)))
 		},
 	}
@@ -76,7 +87,7 @@ func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
 }
 
 // serve runs the listeners until ctx ends, and then drains them.
-func serve(ctx context.Context, e *engine.Engine, path, listen string, log *slog.Logger, out *printer) error {
+func serve(ctx context.Context, e *engine.Engine, path string, without *unconfigured, listen string, log *slog.Logger, out *printer) error {
 	settings := e.Settings().Server
 	if listen != "" {
 		settings.Listen = listen
@@ -98,7 +109,7 @@ func serve(ctx context.Context, e *engine.Engine, path, listen string, log *slog
 			log.Error("the configuration is not watched; restart to change it", slog.Any("error", err))
 		}
 	}()
-	if err := out.print(announce(s, path, settings.TLSCertificate != "")); err != nil {
+	if err := out.print(announce(s, path, without, settings.TLSCertificate != "")); err != nil {
 		return errors.Join(err, s.Shutdown(ctx))
 	}
 	<-ctx.Done()
@@ -134,12 +145,13 @@ func cannotListen(err error, private string) error {
 }
 
 // announce is what is printed of a running server.
-func announce(s *server.Server, path string, tls bool) (any, func(io.Writer)) {
+func announce(s *server.Server, path string, without *unconfigured, tls bool) (any, func(io.Writer)) {
 	v := struct {
 		URL        string `json:"url"`
 		PrivateURL string `json:"private_url"` // metrics, profiles and health; "" where there is none
 		Config     string `json:"config"`
-	}{URL: "http://" + s.Addr().String(), Config: path}
+		*unconfigured
+	}{URL: "http://" + s.Addr().String(), Config: path, unconfigured: without}
 	if tls {
 		v.URL = "https://" + s.Addr().String()
 	}
@@ -152,5 +164,8 @@ func announce(s *server.Server, path string, tls bool) (any, func(io.Writer)) {
 			line += ", metrics on " + v.PrivateURL + "/metrics"
 		}
 		fmt.Fprintln(w, line)
+		if without != nil {
+			without.print(w)
+		}
 	}
 }

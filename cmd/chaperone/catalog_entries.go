@@ -1,0 +1,71 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"chaperone/engine/catalog"
+)
+
+func entriesOf(c *catalog.Catalog) entries {
+	e := entries{Providers: []providerEntry{}, Models: []modelEntry{}, Endpoints: []endpointEntry{}, Aliases: c.Aliases}
+	for _, id := range slices.Sorted(maps.Keys(c.Providers)) {
+		p := c.Providers[id]
+		shown := providerEntry{ID: p.ID, Name: p.Name, Dialect: p.Dialect, BaseURL: p.BaseURL, Headquarters: p.Headquarters, Jurisdiction: p.Jurisdiction,
+			Certifications: p.Certifications, TermsURL: p.TermsURL, PrivacyURL: p.PrivacyURL, StatusURL: p.StatusURL, Sources: sourcesOf(p.Sources),
+			Credentials: map[string]policyEntry{}}
+		for _, g := range p.Groups {
+			shown.Credentials[g.Name] = policyOf(g.DataPolicy)
+		}
+		e.Providers = append(e.Providers, shown)
+	}
+	for _, id := range c.ModelIDs() {
+		m := c.Models[id]
+		e.Models = append(e.Models, modelEntry{ID: m.ID, Name: m.Name, Created: dateOf(m.Created), ContextLength: m.ContextLength,
+			MaxOutputTokens: m.MaxOutputTokens, InputModalities: m.InputModalities, OutputModalities: m.OutputModalities})
+	}
+	for _, r := range c.Rows {
+		e.Endpoints = append(e.Endpoints, endpointEntry{ID: r.ID, UpstreamModel: r.UpstreamModel, Quantization: r.Quantization,
+			ProcessingRegions: regionsOf(r), ContextLength: r.ContextLength, MaxOutputTokens: r.MaxOutputTokens,
+			Parameters: slices.Sorted(maps.Keys(r.Parameters)), Price: priceOf(r.Prices), Free: r.Free, Disabled: r.Disabled,
+			DataPolicy: policyOf(r.DataPolicy), Sources: sourcesOf(r.Sources)})
+	}
+	return e
+}
+
+// regionsOf says global for a row that may process anywhere, or of which that is not known.
+func regionsOf(r *catalog.Row) []string {
+	if len(r.ProcessingRegions) == len(catalog.Regions) {
+		return []string{"global"}
+	}
+	return r.ProcessingRegions
+}
+
+func priceOf(p catalog.Prices) map[string]string {
+	return map[string]string{
+		"prompt": (p.Prompt * 1_000_000).String(), "completion": (p.Completion * 1_000_000).String(),
+		"cache_read": (p.CacheRead * 1_000_000).String(), "cache_write": (p.CacheWrite * 1_000_000).String(),
+		"request": p.Request.String(), "image": p.Image.String(),
+	}
+}
+
+func policyOf(d catalog.DataPolicy) policyEntry {
+	return policyEntry{Training: d.Training, RetainsPrompts: d.RetainsPrompts, RetentionDays: d.RetentionDays, ZDR: d.ZDR, ZDROption: d.ZDROption,
+		Publishes: d.Publishes, sourceEntry: sourceEntry{d.Evidence, dateOf(d.AsOf), dateOf(d.ReviewBy)}}
+}
+
+func sourcesOf(sources map[string]catalog.Source) map[string]sourceEntry {
+	shown := map[string]sourceEntry{}
+	for name, s := range sources {
+		shown[name] = sourceEntry{s.Evidence, dateOf(s.AsOf), dateOf(s.ReviewBy)}
+	}
+	return shown
+}
+
+func dateOf(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.DateOnly)
+}
