@@ -86,11 +86,16 @@ func each(t *testing.T, f func(t *testing.T, name string)) {
 	}
 }
 
+// quick leaves the plugin in Go out of short runs.
+func quick(t *testing.T, name string) {
+	if testing.Short() && name == "carbon-aware" {
+		t.Skip("Go's modules take seconds to build and to load")
+	}
+}
+
 func TestCommittedModulesPassEveryCheck(t *testing.T) {
 	each(t, func(t *testing.T, name string) {
-		if testing.Short() && name == "carbon-aware" {
-			t.Skip("Go's modules take seconds to compile")
-		}
+		quick(t, name)
 		c := workbench.Conformance{Plugin: wasm.Config{Bytes: module(t, name), Limits: patient}, Golden: golden(t, name), Seed: 1}
 		for _, o := range workbench.Check(t.Context(), host(t), c) {
 			if o.Verdict == workbench.Failed {
@@ -110,9 +115,7 @@ func TestModulesAreWhatTheirSourceBuilds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if testing.Short() && lang == "go" {
-			t.Skip("Go's compiler takes seconds")
-		}
+		quick(t, name)
 		built, err := project.Build(t.Context(), name)
 		if errors.Is(err, project.ErrToolchain) && os.Getenv("CHAPERONE_TEST_REQUIRE") == "" {
 			t.Skip(err)
@@ -140,6 +143,7 @@ func TestModulesAreWhatTheirSourceBuilds(t *testing.T) {
 // TestReadmesShowWhatTheSampleScores holds each README's table to what its module makes of rows.json.
 func TestReadmesShowWhatTheSampleScores(t *testing.T) {
 	each(t, func(t *testing.T, name string) {
+		quick(t, name)
 		table, err := workbench.ParseTable(read(t, filepath.Join(name, "rows.json")))
 		if err != nil {
 			t.Fatal(err)
@@ -189,6 +193,9 @@ func TestConfigurationsThatAreNotUnderstoodAreRefusedWithTheReason(t *testing.T)
 		{"thompson", map[string]any{"half_life_hours": 0}, "half_life_hours should be greater than 0"},
 		{"thompson", map[string]any{"prior_attempts": 0.5}, "prior_attempts should be 1 or greater"},
 	} {
+		if testing.Short() && c.plugin == "carbon-aware" {
+			continue
+		}
 		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: module(t, c.plugin), Configuration: c.configuration, Pool: 1, Limits: patient})
 		if err == nil {
 			t.Errorf("%s: %v was accepted", c.plugin, c.configuration)
