@@ -5,13 +5,21 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"chaperone/engine/config"
+	"chaperone/engine/policy"
 )
 
-// settle is how long files must have been quiet before they are read: an editor writes in several steps.
-const settle = 150 * time.Millisecond
+// settle is how long files must have been quiet before they are read: an editor writes in several steps. patience is how
+// long that is waited for at most: a file that is written all the time must not keep the others from being read.
+const (
+	settle   = 150 * time.Millisecond
+	patience = 2 * time.Second
+)
 
 // Watch reloads whenever a file of the configuration changes and whenever hup receives, until ctx ends. Every outcome is
 // logged; a reload that fails leaves everything as it was.
@@ -21,7 +29,7 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 		return err
 	}
 	defer w.Close()
-	e.follow(w)
+	files := e.follow(w, nil)
 	fetched := make(chan struct{}, 1)
 	go e.bundles.Poll(ctx, func() {
 		select {
@@ -31,43 +39,84 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 	})
 	quiet := time.NewTimer(time.Hour)
 	quiet.Stop()
+	var since time.Time // of the first change that has not been read; zero: none
+	reload := func() {
+		since = time.Time{}
+		quiet.Stop()
+		files = e.follow(w, e.reloaded(ctx))
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case ev := <-w.Events:
-			if ev.Op != fsnotify.Chmod { // reading a file touches nothing else on some systems
-				quiet.Reset(settle)
+			if !concerns(ev, files) {
+				continue
 			}
+			now := time.Now()
+			if since.IsZero() {
+				since = now
+			}
+			quiet.Reset(max(0, min(settle, patience-now.Sub(since))))
 		case err := <-w.Errors:
 			e.options.Log.Warn("watching the configuration", slog.Any("error", err))
 		case <-hup:
-			e.reloaded(ctx, w)
+			reload()
 		case <-fetched:
-			e.reloaded(ctx, w)
+			reload()
 		case <-quiet.C:
-			e.reloaded(ctx, w)
+			reload()
 		}
 	}
 }
 
-func (e *Engine) reloaded(ctx context.Context, w *fsnotify.Watcher) {
+// written are the extensions of what a configuration is made of, beside files that it names itself.
+var written = []string{".toml", ".rego", ".wasm", ".gz"}
+
+// concerns says whether an event may have changed the configuration. A log that is written beside it does not.
+func concerns(ev fsnotify.Event, files []string) bool {
+	if ev.Op == fsnotify.Chmod { // reading a file touches nothing else on some systems
+		return false
+	}
+	if slices.Contains(written, filepath.Ext(ev.Name)) || slices.Contains(files, filepath.Clean(ev.Name)) {
+		return true
+	}
+	info, err := os.Stat(ev.Name)
+	return err == nil && info.IsDir() && ev.Has(fsnotify.Create) // it may hold rules
+}
+
+// reloaded reloads and returns the files of a configuration that was refused, nil where it was not.
+func (e *Engine) reloaded(ctx context.Context) []string {
 	if err := e.Reload(ctx); err != nil {
 		e.options.Log.Error("the new configuration is refused; the old one stays in force", slog.String("why", err.Error()))
-		return
+		src, _ := read(e.options.ConfigPath) // its problems have just been told
+		if src == nil {
+			return nil
+		}
+		return append(src.files, policy.Directories(append([]*config.Document{src.main}, src.teams...))...)
 	}
 	e.options.Log.Info("configuration reloaded", slog.Uint64("generation", e.Generation()))
-	e.follow(w)
+	return nil
 }
 
-// follow watches the folders of all files: a file that is replaced by renaming another over it is not seen otherwise.
-func (e *Engine) follow(w *fsnotify.Watcher) {
-	for _, f := range e.Files() {
-		if info, err := os.Stat(f); err != nil || !info.IsDir() {
-			f = filepath.Dir(f)
+// follow watches the folders of all files, those in force and those of a refused configuration, and returns the files. A
+// folder stands in for each: a file that is replaced by renaming another over it is not seen otherwise. Where a folder is not
+// there, the nearest above it is watched for its return.
+func (e *Engine) follow(w *fsnotify.Watcher, refused []string) []string {
+	var files []string
+	for _, f := range append(slices.Clone(e.Files()), refused...) {
+		f = filepath.Clean(f)
+		files = append(files, f)
+		folder := f
+		for {
+			if info, err := os.Stat(folder); err == nil && info.IsDir() || folder == filepath.Dir(folder) {
+				break
+			}
+			folder = filepath.Dir(folder)
 		}
-		if err := w.Add(f); err != nil {
-			e.options.Log.Warn("cannot watch for changes; SIGHUP reloads", slog.String("folder", f), slog.Any("error", err))
+		if err := w.Add(folder); err != nil {
+			e.options.Log.Warn("cannot watch for changes; SIGHUP reloads", slog.String("folder", folder), slog.Any("error", err))
 		}
 	}
+	return files
 }

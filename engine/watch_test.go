@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +73,41 @@ deny contains "nobody" if input.request.n > 5
 	}
 	if _, err := ask(w.engine, "sk-acme", stream); err != nil || w.engine.Generation() != 3 {
 		t.Errorf("the old configuration does not stay in force: generation %d, %v", w.engine.Generation(), err)
+	}
+	// What a broken reload saw is watched too: the rules vanish, come back empty-handed, and come back.
+	if err := os.RemoveAll(filepath.Join(w.dir, "rego")); err != nil {
+		t.Fatal(err)
+	}
+	log.next(t, "the new configuration is refused")
+	if err := os.Mkdir(filepath.Join(w.dir, "rego"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	log.next(t, "the new configuration is refused")
+	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.stream\n")
+	log.next(t, "configuration reloaded generation=4")
+	if _, err := ask(w.engine, "sk-acme", stream); err == nil {
+		t.Error("the rules that came back deny nothing")
+	}
+
+	// A log that is written beside the configuration neither reloads it nor keeps it from being read.
+	busy, err := os.Create(filepath.Join(w.dir, "busy.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	writing := time.NewTicker(20 * time.Millisecond)
+	defer writing.Stop()
+	go func() {
+		for range writing.C {
+			if _, err := busy.WriteString("x\n"); err != nil {
+				return
+			}
+		}
+	}()
+	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.n > 5\n")
+	log.next(t, "configuration reloaded generation=5")
+	if _, err := ask(w.engine, "sk-acme", stream); err != nil {
+		t.Error(err)
 	}
 	stop()
 	if err := <-ended; err != nil {

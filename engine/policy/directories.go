@@ -23,8 +23,10 @@ func Directories(documents []*config.Document) []string {
 			if sc.Path == "" {
 				continue
 			}
-			filepath.WalkDir(sc.beside(sc.Path), func(path string, entry fs.DirEntry, err error) error {
-				if err == nil && entry.IsDir() {
+			root := sc.beside(sc.Path)
+			found = append(found, root) // also where it is not there: it may come back
+			filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+				if err == nil && entry.IsDir() && path != root {
 					found = append(found, path)
 				}
 				return nil // a folder that cannot be read is Load's to report
