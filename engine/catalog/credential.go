@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"chaperone/engine/config"
@@ -78,6 +79,13 @@ func (l *loader) readGroup(p *Provider, name string, t *groupTable, holders map[
 	return g
 }
 
+// keyPrefixes are how providers' keys begin. Some are legal names of variables, so that a pasted key would be shown as one.
+var keyPrefixes = []string{"sk-", "sk_", "gsk_", "hf_", "r8_", "AIza", "xai-", "pplx-", "fw_"}
+
+func pasted(name string) bool {
+	return slices.ContainsFunc(keyPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
 func (l *loader) readKey(g *CredentialGroup, t *keyTable, holders map[string]string) {
 	var name, value, key string
 	var err error
@@ -91,10 +99,14 @@ func (l *loader) readKey(g *CredentialGroup, t *keyTable, holders map[string]str
 			l.add(t.Problem(key, "found what is no name of an environment variable; expected letters, digits and underscores, such as OPENAI_API_KEY"))
 			return
 		}
+		if pasted(name) {
+			l.add(t.Problem(key, "found what looks like a key itself; expected the name of an environment variable, such as OPENAI_API_KEY"))
+			return
+		}
 		value, _ = l.env(name)
 	case t.KeyFile != "":
 		key, name = "key_file", filepath.Base(t.KeyFile)
-		if strings.HasPrefix(t.KeyFile, "sk-") {
+		if pasted(t.KeyFile) {
 			l.add(t.Problem(key, "found what looks like a key; expected the path of a file that holds it"))
 			return
 		}

@@ -107,6 +107,7 @@ var malformed = []struct {
 	{"compressed", post("{}", "Content-Encoding: gzip"), 415, `Content-Encoding is "gzip"; send the body without content encoding`, true},
 	{"a long body", post(strings.Repeat(" ", 3000)), 413, "the body is longer than the limit of 2048 bytes (server.max_body_bytes)", true},
 	{"a longer body", post(strings.Repeat(" ", 300_000)), 413, "the body is longer than the limit of 2048 bytes (server.max_body_bytes)", false},
+	{"a timeout that is none", "POST /v1/route HTTP/1.1\r\n" + host + bearer + asJSON + "X-Request-Timeout: soon\r\nContent-Length: 2\r\n\r\n{}", 400, "X-Request-Timeout should be there once, with seconds or a duration such as 1500ms, above 0 and up to a day", true},
 	{"many chunks", "POST /v1/route HTTP/1.1\r\n" + host + bearer + asJSON + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("100\r\n"+strings.Repeat(" ", 256)+"\r\n", 9) + "0\r\n\r\n", 413, "the body is longer than the limit of 2048 bytes (server.max_body_bytes)", false},
 	{"a long header", "GET /v1/models HTTP/1.1\r\n" + host + "X: " + strings.Repeat("x", 5000) + "\r\n\r\n", 431, "the header is longer than the limit of 4096 bytes (server.max_header_bytes)", false},
 	{"a long target", "GET /" + strings.Repeat("x", 5000) + " HTTP/1.1\r\n" + host + "\r\n", 431, "the header is longer than the limit of 4096 bytes (server.max_header_bytes)", false},

@@ -3,7 +3,9 @@ package server
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -147,8 +149,30 @@ func (s *Server) call(r *request) (engine.Call, error) {
 		return engine.Call{}, e
 	}
 	r.read = true
-	return engine.Call{Key: r.head.key, Body: body}, nil
+	timeout, e := requestTimeout(r.Request.Header.PeekAll("X-Request-Timeout"))
+	if e != nil {
+		return engine.Call{}, e
+	}
+	return engine.Call{Key: r.head.key, Body: body, Timeout: timeout}, nil
 }
+
+// requestTimeout reads how long a client will wait: seconds, or a duration such as 1500ms; 0 where it does not say.
+func requestTimeout(fields [][]byte) (time.Duration, *wire.Error) {
+	if len(fields) == 0 {
+		return 0, nil
+	}
+	text := string(fields[0])
+	d, err := time.ParseDuration(text)
+	if s, notSeconds := strconv.ParseFloat(text, 64); notSeconds == nil && s < float64(maxRequestTimeout/time.Second) {
+		d, err = time.Duration(s*float64(time.Second)), nil
+	}
+	if len(fields) > 1 || err != nil || d <= 0 || d > maxRequestTimeout {
+		return 0, badHeader("X-Request-Timeout should be there once, with seconds or a duration such as 1500ms, above 0 and up to a day")
+	}
+	return d, nil
+}
+
+const maxRequestTimeout = 24 * time.Hour
 
 // answer writes JSON, or passes the error on.
 func answer(r *request) func(body []byte, err error) error {
