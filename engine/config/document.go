@@ -26,6 +26,12 @@ func Parse(path string, src []byte) (doc *Document, problems Problems) {
 			doc, problems = nil, Problems{{File: path, Message: fmt.Sprintf("not readable as TOML: %v", r)}}
 		}
 	}()
+	if len(src) > maxBytes {
+		return nil, Problems{{File: path, Message: fmt.Sprintf("has %d bytes; expected at most %d", len(src), maxBytes)}}
+	}
+	if line := tooDeep(src); line > 0 {
+		return nil, Problems{{File: path, Line: line, Message: fmt.Sprintf("arrays and inline tables stand more than %d deep; expected fewer", maxDepth)}}
+	}
 	root := map[string]any{}
 	if _, err := toml.Decode(string(src), &root); err != nil {
 		return nil, Problems{syntaxProblem(path, src, err)}
