@@ -102,6 +102,9 @@ func (s *sources) catalog(env func(string) (string, bool)) (*catalog.Catalog, co
 }
 
 func parse(path string) (*config.Document, config.Problems) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, config.Problems{{File: path, Message: "is no regular file; expected a TOML file"}}
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, config.Problems{{File: path, Message: plainError(err)}}
