@@ -14,7 +14,7 @@ import (
 var layers = []string{
 	"engine/config", "engine/wire", "engine/catalog", "engine/account", "engine/telemetry", "policies", "engine/policy", "engine/scorer",
 	"engine/wasm", "plugins", "engine/route", "engine/provider", "engine/journal", "engine/ledger", "engine/dispatch", "engine",
-	"engine/server", "engine/sim", "cmd/chaperone",
+	"engine/server", "engine/sim", "sdk", "cmd/chaperone",
 }
 
 func TestImportsPointTowardsTheLeaves(t *testing.T) {

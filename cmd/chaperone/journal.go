@@ -21,6 +21,8 @@ func journalCommand(out *printer) *cobra.Command {
 		Long: `The journal is what journal.dir of the configuration names: a record a request, chained and signed. These commands read it
 while a router writes it; they need its folder and nothing else.`,
 	}
+	cmd.Example = `  chaperone journal verify --dir journal
+  chaperone journal query --dir journal --org acme`
 	cmd.AddCommand(journalVerifyCommand(out), journalShowCommand(out), journalQueryCommand(out), journalExportCommand(out), journalEraseCommand(out))
 	return cmd
 }
