@@ -74,6 +74,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e := &Engine{options: o, metrics: telemetry.NewMetrics(), health: telemetry.NewHealth(telemetry.Breaker{})}
 	e.metrics.Watch(e.health)
 	e.metrics.Cover((&coverage{engine: e}).read)
+	e.metrics.Policies(e.policyState)
 	var err error
 	if e.wasm, err = wasm.NewHost(o.CacheDir, o.Log); err != nil {
 		return nil, err
