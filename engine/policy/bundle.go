@@ -62,7 +62,7 @@ func readBundle(name string, text []byte, shown string, v *verification) (s *sou
 		problems := regoProblems(shown, err)
 		for i := range problems {
 			if problems[i].File != shown {
-				problems[i].File = filepath.Join(shown, problems[i].File)
+				problems[i].File = within(shown, problems[i].File)
 			}
 		}
 		return nil, problems
@@ -86,7 +86,7 @@ func readBundle(name string, text []byte, shown string, v *verification) (s *sou
 		if strings.HasSuffix(inside, "_test.rego") {
 			continue
 		}
-		file := filepath.Join(shown, filepath.FromSlash(path.Clean("/"+inside)))
+		file := within(shown, inside)
 		module, err := parse(file, m.Raw) // as every module is, whatever version of Rego the bundle's manifest asks for
 		switch {
 		case err != nil:
@@ -130,3 +130,6 @@ func readBundleFile(sc sourceConfig, v *verification) (*source, config.Problems)
 	}
 	return readBundle(sc.Name, text, file, v)
 }
+
+// within names a file inside a bundle. What is shown of the bundle stays as it is: it may be an address.
+func within(shown, inside string) string { return shown + path.Clean("/"+inside) }
