@@ -29,7 +29,7 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 		return err
 	}
 	defer w.Close()
-	files := e.follow(w, nil)
+	files, _ := e.follow(w, nil)
 	fetched := make(chan struct{}, 1)
 	go e.bundles.Poll(ctx, func() {
 		select {
@@ -43,7 +43,12 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 	reload := func() {
 		since = time.Time{}
 		quiet.Stop()
-		files = e.follow(w, e.reloaded(ctx))
+		var more bool
+		if files, more = e.follow(w, e.reloaded(ctx)); more {
+			// What changed in a folder between reading it and watching it was not seen.
+			since = time.Now()
+			quiet.Reset(settle)
+		}
 	}
 	for {
 		select {
@@ -101,9 +106,9 @@ func (e *Engine) reloaded(ctx context.Context) []string {
 
 // follow watches the folders of all files, those in force and those of a refused configuration, and returns the files. A
 // folder stands in for each: a file that is replaced by renaming another over it is not seen otherwise. Where a folder is not
-// there, the nearest above it is watched for its return.
-func (e *Engine) follow(w *fsnotify.Watcher, refused []string) []string {
-	var files []string
+// there, the nearest above it is watched for its return. more: a folder is watched that was not before.
+func (e *Engine) follow(w *fsnotify.Watcher, refused []string) (files []string, more bool) {
+	watched := w.WatchList()
 	for _, f := range append(slices.Clone(e.Files()), refused...) {
 		f = filepath.Clean(f)
 		files = append(files, f)
@@ -114,9 +119,14 @@ func (e *Engine) follow(w *fsnotify.Watcher, refused []string) []string {
 			}
 			folder = filepath.Dir(folder)
 		}
+		if slices.Contains(watched, folder) {
+			continue
+		}
 		if err := w.Add(folder); err != nil {
 			e.options.Log.Warn("cannot watch for changes; SIGHUP reloads", slog.String("folder", folder), slog.Any("error", err))
+			continue
 		}
+		watched, more = append(watched, folder), true
 	}
-	return files
+	return files, more
 }

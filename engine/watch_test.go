@@ -84,9 +84,10 @@ deny contains "nobody" if input.request.n > 5
 	}
 	log.next(t, "the new configuration is refused")
 	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.stream\n")
-	log.next(t, "configuration reloaded generation=4")
-	if _, err := ask(w.engine, "sk-acme", stream); err == nil {
-		t.Error("the rules that came back deny nothing")
+	for denied := false; !denied; { // one change may be read twice: once for a folder that was new, once for itself
+		log.next(t, "configuration reloaded")
+		_, err := ask(w.engine, "sk-acme", stream)
+		denied = err != nil
 	}
 
 	// A log that is written beside the configuration neither reloads it nor keeps it from being read.
@@ -105,9 +106,10 @@ deny contains "nobody" if input.request.n > 5
 		}
 	}()
 	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.n > 5\n")
-	log.next(t, "configuration reloaded generation=5")
-	if _, err := ask(w.engine, "sk-acme", stream); err != nil {
-		t.Error(err)
+	for denied := true; denied; {
+		log.next(t, "configuration reloaded")
+		_, err := ask(w.engine, "sk-acme", stream)
+		denied = err != nil
 	}
 	stop()
 	if err := <-ended; err != nil {
