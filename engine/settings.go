@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,6 +160,15 @@ var teamSections = []string{"organisation", "team", "policy"}
 // catalogSections are those of a catalog file.
 var catalogSections = []string{"providers", "models", "endpoints", "aliases"}
 
+func isAddress(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
 func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	s := defaults()
 	var all config.Problems
@@ -169,6 +180,11 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	}
 	if (s.Server.TLSCertificate == "") != (s.Server.TLSKey == "") {
 		all = append(all, doc.Problem("server", "has one of tls_certificate and tls_key; TLS needs both"))
+	}
+	for key, address := range map[string]string{"listen": s.Server.Listen, "private_listen": s.Server.PrivateListen} {
+		if !isAddress(address) && (key == "listen" || address != "") {
+			all = append(all, doc.Problem("server."+key, "found %q; expected an address and a port up to 65535, such as 127.0.0.1:8080", address))
+		}
 	}
 	if l := s.Server.PrivateListen; l != "" && l == s.Server.Listen && !strings.HasSuffix(l, ":0") {
 		all = append(all, doc.Problem("server.private_listen", "is the public address %s; give it another, or \"\" to switch it off", s.Server.Listen))

@@ -1,0 +1,41 @@
+package engine_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"chaperone/engine"
+)
+
+func TestSettingsThatAreWrong(t *testing.T) {
+	const world = "\n[organisations.acme]\n[models.\"m/one\"]\ncontext_length = 10\n"
+	for text, want := range map[string]string{
+		"[server]\nlisten = \"127.0.0.1:99999\"":                       `2: server.listen: found "127.0.0.1:99999"; expected an address and a port up to 65535, such as 127.0.0.1:8080`,
+		"[server]\nlisten = \"\"":                                      `2: server.listen: found ""; expected an address and a port up to 65535, such as 127.0.0.1:8080`,
+		"[server]\nprivate_listen = \"metrics\"":                       `2: server.private_listen: found "metrics"; expected an address and a port up to 65535, such as 127.0.0.1:8080`,
+		"[server]\nprivate_listen = \"127.0.0.1:8080\"":                `2: server.private_listen: is the public address 127.0.0.1:8080; give it another, or "" to switch it off`,
+		"[server]\ntls_key = \"k.pem\"":                                `1: server: has one of tls_certificate and tls_key; TLS needs both`,
+		"[server]\nread_timout = \"3s\"":                               `2: server.read_timout: unknown key "read_timout"; did you mean "read_timeout"?`,
+		"[server]\nread_timeout = 3":                                   `2: server.read_timeout: found integer 3; expected a duration such as "250ms", "30s" or "90d"`,
+		"[statistics]\ntick = \"10m\"":                                 `2: statistics.tick: found 10m0s, longer than the window of 5m0s; expected a shorter one`,
+		"[routing]\nexploration = 0.9":                                 `2: routing.exploration: found 0.9; expected at most 0.5`,
+		"[[scorers]]\nname = \"valu\"":                                 `2: scorers[0].name: found "valu"; did you mean "value"?, or plugin = "FILE.wasm" beside it`,
+		"[[scorers]]\nname = \"value\"\n[[scorers]]\nname = \"value\"": `4: scorers[1].name: "value" is the name of an earlier scorer; expected another`,
+		"[[scorers]]\nname = \"value\"\nsha256 = \"00\"":               `1: scorers[0]: the native scorer value takes none of sha256, config, golden, state and fuel; expected plugin = "FILE.wasm" or none of them`,
+		"[[scorers]]\nname = \"x\"\nplugin = \"gone.wasm\"":            `3: scorers[0].plugin: gone.wasm cannot be used: `,
+		"catalog = [\"gone.toml\"]":                                    `1: catalog[0]: found "gone.toml", but there is no such file`,
+		"include = [\"[\"]":                                            `1: include[0]: found "[", which is no file pattern: syntax error in pattern`,
+		"sever = 1":                                                    `1: sever: unknown key "sever"; did you mean "server"?`,
+	} {
+		path := filepath.Join(t.TempDir(), "chaperone.toml")
+		if err := os.WriteFile(path, []byte(text+world), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := engine.Check(t.Context(), engine.Options{ConfigPath: path})
+		if err == nil || !strings.Contains(err.Error(), path+":"+want) {
+			t.Errorf("%s\ngot  %v\nwant %s:%s", text, err, path, want)
+		}
+	}
+}
