@@ -391,7 +391,8 @@ func TestCloseUnderLoad(t *testing.T) {
 					if errors.Is(err, wasm.ErrClosed) {
 						return
 					}
-					if err != nil && !errors.Is(err, wasm.ErrTrap) {
+					// Four callers share two instances, one of which may be on its way: on a busy machine a caller waits too long.
+					if err != nil && !errors.Is(err, wasm.ErrTrap) && !errors.Is(err, wasm.ErrBusy) {
 						t.Error(err)
 						return
 					}
