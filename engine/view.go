@@ -111,7 +111,8 @@ type endpointView struct {
 	Headquarters      string           `json:"headquarters"`
 	Certifications    []string         `json:"certifications"`
 	DataPolicy        dataPolicyView   `json:"data_policy"`
-	Permitted         bool             `json:"permitted"` // for a plain request of this key
+	Distillation      catalog.Tri      `json:"distillation"` // whether other models may be trained on its answers
+	Permitted         bool             `json:"permitted"`    // for a plain request of this key
 	Denials           []policy.Reason  `json:"denials,omitempty"`
 }
 
@@ -172,7 +173,7 @@ func viewEndpoint(ep route.Endpoint, now time.Time, detail string) endpointView 
 		Pricing: pricesOf(row.Prices), Parameters: slices.Sorted(maps.Keys(row.Parameters)), ProcessingRegions: row.ProcessingRegions,
 		Jurisdiction: row.Jurisdiction, Headquarters: row.Headquarters, Certifications: row.Certifications,
 		Latency: viewPercentiles(ep.Stats.TTFT), Throughput: viewPercentiles(ep.Stats.TPS),
-		Permitted: len(ep.Denials) == 0 && !row.Disabled,
+		Permitted: len(ep.Denials) == 0 && !row.Disabled, Distillation: row.Distillation.At(now),
 	}
 	if row.MaxOutputTokens > 0 {
 		v.MaxOutputTokens = &row.MaxOutputTokens

@@ -10,6 +10,7 @@ good := {
 		"processing_regions": ["eu"],
 		"jurisdiction": "DE",
 		"headquarters": "DE",
+		"distillation": "yes",
 		"quantization": "fp8",
 		"certifications": ["iso27001", "soc2"],
 		"price": {"prompt": 0.5, "completion": 1.5},

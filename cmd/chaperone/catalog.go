@@ -63,13 +63,14 @@ type providerEntry struct {
 }
 
 type modelEntry struct {
-	ID               string   `json:"id"`
-	Name             string   `json:"name"`
-	Created          string   `json:"created,omitempty"`
-	ContextLength    int64    `json:"context_length"`
-	MaxOutputTokens  int64    `json:"max_output_tokens"` // 0: no limit but the context
-	InputModalities  []string `json:"input_modalities"`
-	OutputModalities []string `json:"output_modalities"`
+	ID               string            `json:"id"`
+	Name             string            `json:"name"`
+	Created          string            `json:"created,omitempty"`
+	ContextLength    int64             `json:"context_length"`
+	MaxOutputTokens  int64             `json:"max_output_tokens"` // 0: no limit but the context
+	InputModalities  []string          `json:"input_modalities"`
+	OutputModalities []string          `json:"output_modalities"`
+	Distillation     distillationEntry `json:"distillation"`
 }
 
 type endpointEntry struct {
@@ -84,6 +85,7 @@ type endpointEntry struct {
 	Free              bool                   `json:"free"`
 	Disabled          bool                   `json:"disabled"`
 	DataPolicy        policyEntry            `json:"data_policy"`
+	Distillation      distillationEntry      `json:"distillation"`
 	Sources           map[string]sourceEntry `json:"sources"`
 }
 
@@ -94,6 +96,11 @@ type policyEntry struct {
 	ZDR            catalog.Tri `json:"zdr"`
 	ZDROption      string      `json:"zdr_option,omitempty"`
 	Publishes      catalog.Tri `json:"publishes"`
+	sourceEntry
+}
+
+type distillationEntry struct {
+	Permitted catalog.Tri `json:"permitted"`
 	sourceEntry
 }
 

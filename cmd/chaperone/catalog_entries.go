@@ -23,13 +23,13 @@ func entriesOf(c *catalog.Catalog) entries {
 	for _, id := range c.ModelIDs() {
 		m := c.Models[id]
 		e.Models = append(e.Models, modelEntry{ID: m.ID, Name: m.Name, Created: dateOf(m.Created), ContextLength: m.ContextLength,
-			MaxOutputTokens: m.MaxOutputTokens, InputModalities: m.InputModalities, OutputModalities: m.OutputModalities})
+			MaxOutputTokens: m.MaxOutputTokens, InputModalities: m.InputModalities, OutputModalities: m.OutputModalities, Distillation: distillationOf(m.Distillation)})
 	}
 	for _, r := range c.Rows {
 		e.Endpoints = append(e.Endpoints, endpointEntry{ID: r.ID, UpstreamModel: r.UpstreamModel, Quantization: r.Quantization,
 			ProcessingRegions: regionsOf(r), ContextLength: r.ContextLength, MaxOutputTokens: r.MaxOutputTokens,
 			Parameters: slices.Sorted(maps.Keys(r.Parameters)), Price: priceOf(r.Prices), Free: r.Free, Disabled: r.Disabled,
-			DataPolicy: policyOf(r.DataPolicy), Sources: sourcesOf(r.Sources)})
+			DataPolicy: policyOf(r.DataPolicy), Distillation: distillationOf(r.Distillation), Sources: sourcesOf(r.Sources)})
 	}
 	return e
 }
@@ -53,6 +53,10 @@ func priceOf(p catalog.Prices) map[string]string {
 func policyOf(d catalog.DataPolicy) policyEntry {
 	return policyEntry{Training: d.Training, RetainsPrompts: d.RetainsPrompts, RetentionDays: d.RetentionDays, ZDR: d.ZDR, ZDROption: d.ZDROption,
 		Publishes: d.Publishes, sourceEntry: sourceEntry{d.Evidence, dateOf(d.AsOf), dateOf(d.ReviewBy)}}
+}
+
+func distillationOf(d catalog.Distillation) distillationEntry {
+	return distillationEntry{d.Permitted, sourceEntry{d.Evidence, dateOf(d.AsOf), dateOf(d.ReviewBy)}}
 }
 
 func sourcesOf(sources map[string]catalog.Source) map[string]sourceEntry {

@@ -87,6 +87,7 @@ type Model struct {
 	MaxOutputTokens  int64    // 0: no limit but the context
 	InputModalities  []string // sorted: audio file image text video
 	OutputModalities []string
+	Distillation     Distillation
 	Rows             []*Row
 }
 
@@ -112,7 +113,8 @@ type Row struct {
 	Jurisdiction      string
 	Headquarters      string
 	DataPolicy        DataPolicy
-	Certifications    []string // sorted
+	Distillation      Distillation // the model's, or stricter
+	Certifications    []string     // sorted
 	ContextLength     int64
 	MaxOutputTokens   int64 // 0: no limit but the context
 	InputModalities   []string

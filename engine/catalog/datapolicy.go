@@ -40,7 +40,7 @@ func UnknownDataPolicy() DataPolicy {
 // At is the policy as it counts on that day: past ReviewBy no claim is better than unknown. One that is worse stands: a
 // provider that said that it trains does not become less known to do so.
 func (d DataPolicy) At(now time.Time) DataPolicy {
-	if d.ReviewBy.IsZero() || now.Before(d.ReviewBy.UTC().Truncate(24*time.Hour).Add(24*time.Hour)) {
+	if within(d.ReviewBy, now) {
 		return d
 	}
 	d.Training = worse(d.Training, Unknown, Yes)
@@ -50,6 +50,11 @@ func (d DataPolicy) At(now time.Time) DataPolicy {
 	d.ZDROption = ""
 	d.RetentionDays = UnknownRetentionDays
 	return d
+}
+
+// within says whether a claim that is to be reviewed by that day, UTC, still counts; zero: it always does.
+func within(reviewBy, now time.Time) bool {
+	return reviewBy.IsZero() || now.Before(reviewBy.UTC().Truncate(24*time.Hour).Add(24*time.Hour))
 }
 
 // worse is the claim that a careful reader would go by, where bad is the worst that could be said.

@@ -85,6 +85,35 @@ func TestTermsUniteProviderGroupAndEndpoint(t *testing.T) {
 	}
 }
 
+func TestDistillationIsWhatTheAuthorAndTheEndpointPermit(t *testing.T) {
+	before, after := date(2026, 1, 1), date(2029, 1, 1)
+	for _, c := range []struct {
+		name, model, endpoint string
+		before, after         catalog.Tri // the review of 2027
+	}{
+		{"nothing", "", "", "unknown", "unknown"},
+		{"the model's", "permitted = 'yes'", "", "yes", "yes"},
+		{"the endpoint's, where the model says nothing", "", "permitted = 'yes'", "yes", "yes"},
+		{"the endpoint's, where the author's is unknown", "permitted = 'unknown'", "permitted = 'yes'", "yes", "yes"},
+		{"an endpoint cannot lift the author's no", "permitted = 'no'", "permitted = 'yes'", "no", "no"},
+		{"an endpoint may forbid", "permitted = 'yes'", "permitted = 'no'", "no", "no"},
+		{"an endpoint may make it unknown", "permitted = 'yes'", "permitted = 'unknown'", "unknown", "unknown"},
+		{"a yes lapses", "permitted = 'yes', review_by = 2027-01-01", "", "yes", "unknown"},
+		{"a no does not", "permitted = 'no', review_by = 2027-01-01", "", "no", "no"},
+		{"an endpoint's yes lasts no longer than the model's", "permitted = 'yes', review_by = 2027-01-01", "permitted = 'yes', review_by = 2030-01-01", "yes", "unknown"},
+		{"nor than its own review", "permitted = 'yes'", "permitted = 'yes', review_by = 2027-01-01", "yes", "unknown"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := "[providers.p]\ndialect = 'openai'\nbase_url = 'https://x'\ncredentials.g.key_env = 'K'\n" + model + "distillation = { " + c.model + " }\n" +
+				"[[endpoints]]\nmodel = 'a/b'\nprovider = 'p'\nprice = { prompt = 1, completion = 1 }\ndistillation = { " + c.endpoint + " }\n"
+			d := load(t, src).Rows[0].Distillation
+			if d.At(before) != c.before || d.At(after) != c.after {
+				t.Errorf("permitted: %q, later %q; want %q, %q", d.At(before), d.At(after), c.before, c.after)
+			}
+		})
+	}
+}
+
 // No row's claim is better than the worse of what its group and its endpoint say, and none better than unknown is made up.
 func TestNoClaimIsBetterThanWhatWasSaid(t *testing.T) {
 	seed := rand.Uint64()

@@ -32,6 +32,7 @@ type endpointTable struct {
 	Labels              map[string]string       `toml:"labels"`
 	Certifications      []string                `toml:"certifications"`
 	DataPolicy          claims                  `toml:"data_policy"`
+	Distillation        distillationTable       `toml:"distillation"`
 	Sources             map[string]*sourceTable `toml:"sources"`
 	Expected            struct {
 		TTFTMillis float64 `toml:"ttft_ms" check:"min=0"`
@@ -104,6 +105,7 @@ func (l *loader) checkEndpoint(t *endpointTable) {
 	l.add(checkEach(t.Origin, "supported_parameters", t.SupportedParameters, Parameters)...)
 	l.add(t.DataPolicy.problems()...)
 	t.DataPolicy.imply()
+	l.add(t.Distillation.problems()...)
 }
 
 // resolve finds what an endpoint refers to, nil where it is unknown.
@@ -181,6 +183,7 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		Jurisdiction:      orElse(t.Jurisdiction, p.Jurisdiction),
 		Headquarters:      p.Headquarters,
 		DataPolicy:        terms(&pt.DataPolicy, &pt.Credentials[g.Name].DataPolicy, &t.DataPolicy),
+		Distillation:      distillation(m.Distillation, &t.Distillation),
 		Certifications:    p.Certifications,
 		ContextLength:     orElse(t.ContextLength, m.ContextLength),
 		MaxOutputTokens:   m.MaxOutputTokens,

@@ -98,13 +98,14 @@ func (l *loader) givesWay(entry, earlier place) bool {
 
 type modelTable struct {
 	config.Origin
-	Name             string    `toml:"name"`
-	Description      string    `toml:"description"`
-	Created          time.Time `toml:"created"`
-	ContextLength    int64     `toml:"context_length" check:"required,min=1"`
-	MaxOutputTokens  int64     `toml:"max_output_tokens" check:"min=0"`
-	InputModalities  []string  `toml:"input_modalities"`
-	OutputModalities []string  `toml:"output_modalities"`
+	Name             string            `toml:"name"`
+	Description      string            `toml:"description"`
+	Created          time.Time         `toml:"created"`
+	ContextLength    int64             `toml:"context_length" check:"required,min=1"`
+	MaxOutputTokens  int64             `toml:"max_output_tokens" check:"min=0"`
+	InputModalities  []string          `toml:"input_modalities"`
+	OutputModalities []string          `toml:"output_modalities"`
+	Distillation     distillationTable `toml:"distillation"`
 }
 
 // Ids may hold neither @ nor #, which separate the parts of a row's id.
@@ -135,8 +136,9 @@ func (l *loader) readModels(doc *config.Document) {
 		}
 		m := &Model{
 			ID: id, Name: t.Name, Description: t.Description, Created: t.Created,
-			ContextLength: t.ContextLength, MaxOutputTokens: t.MaxOutputTokens,
+			ContextLength: t.ContextLength, MaxOutputTokens: t.MaxOutputTokens, Distillation: t.Distillation.claim(),
 		}
+		l.add(t.Distillation.problems()...)
 		if m.Name == "" {
 			m.Name = id
 		}

@@ -119,7 +119,8 @@ func TestAFileWithEveryKey(t *testing.T) {
 	want := catalog.Row{
 		Index: 1, ID: "meta/llama-3.3-70b@deepinfra/fp8#paid", Tag: "deepinfra/fp8", UpstreamModel: "meta-llama/Llama-3.3-70B-Instruct-Turbo",
 		BaseURL: p.BaseURL, Dialect: "openai", Quantization: "fp8", ProcessingRegions: []string{"eu", "us"}, Jurisdiction: "US", Headquarters: "US",
-		DataPolicy: stated, Certifications: []string{"soc2"}, ContextLength: 65536, MaxOutputTokens: 8192,
+		DataPolicy: stated, Distillation: catalog.Distillation{Permitted: "yes", Evidence: "https://deepinfra.com/terms", AsOf: date(2026, 5, 1), ReviewBy: date(2026, 12, 6)},
+		Certifications: []string{"soc2"}, ContextLength: 65536, MaxOutputTokens: 8192,
 		InputModalities: []string{"text"}, OutputModalities: []string{"text"},
 		Parameters: map[string]bool{"max_tokens": true, "temperature": true, "tools": true, "tool_choice": true},
 		Prices: catalog.Prices{
@@ -134,6 +135,10 @@ func TestAFileWithEveryKey(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("row\n%+v\nwant\n%+v", got, want)
+	}
+
+	if d := m.Distillation; d.Permitted != "yes" || d.Evidence != "https://www.llama.com/llama3_3/license/" || !d.AsOf.Equal(date(2024, 12, 6)) || !d.ReviewBy.Equal(date(2026, 12, 6)) {
+		t.Errorf("distillation %+v", d)
 	}
 
 	free := c.Rows[2]
@@ -299,6 +304,9 @@ func TestEachMistakeHasItsOwnMessage(t *testing.T) {
 		{"variant", provider + model + endpoint + "variant = 'FP8'",
 			`:14: endpoints[0].variant: found "FP8"; a variant is of lower-case letters, digits, ".", "_" and "-"`},
 		{"the same row twice", provider + model + endpoint + endpoint, `:15: endpoints[1]: is a/b@p#paid again, as in catalog0.toml:10; one of the two needs a variant of its own`},
+		{"distillation of a model", provider + model + "distillation.permitted = 'maybe'\n" + endpoint, `:9: models."a/b".distillation.permitted: found "maybe"; expected yes, no or unknown`},
+		{"distillation that is reviewed before it is read", provider + model + endpoint + "distillation = { permitted = 'yes', as_of = 2026-02-01, review_by = 2026-01-01 }",
+			":14: endpoints[0].distillation.review_by: found 2026-01-01, before as_of = 2026-02-01; expected a later date"},
 		{"quantization", provider + model + endpoint + "quantization = 'fp9'", `:14: endpoints[0].quantization: found "fp9"; did you mean "fp4"?`},
 		{"member state", provider + model + endpoint + "processing_regions = ['us', 'de']", `:14: endpoints[0].processing_regions[1]: found "de"; its region is "eu"`},
 		{"UK as a region", provider + model + endpoint + "processing_regions = ['uk']", `:14: endpoints[0].processing_regions[0]: found "uk"; did you mean "gb"?`},

@@ -103,7 +103,7 @@ func (s *Set) cost(b *binding, now time.Time) BindingCost {
 	inputs := make([]Input, len(s.rows))
 	for i, r := range s.rows {
 		inputs[i].Endpoint = s.endpoints[i]
-		inputs[i].fillDataPolicy(r, now)
+		inputs[i].fillTerms(r, now)
 		inputs[i].fillStats(nil, nil, r)
 	}
 	c.Classes = countDistinct(row, inputs)

@@ -213,7 +213,7 @@ func (c *comparer) classes(reads readSet, bindings []*binding, demands bool) [][
 		for _, row := range both {
 			var in Input
 			in.fillEndpoint(row)
-			in.fillDataPolicy(row, c.now)
+			in.fillTerms(row, c.now)
 			in.fillStats(nil, nil, row)
 			key += fmt.Sprintf("%q ", reads.appendKey(nil, &in))
 			if demands {

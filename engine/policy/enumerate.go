@@ -48,7 +48,7 @@ func (s *Set) enumerateQuestion(ctx context.Context, p *policy, q *question, eva
 		var in Input
 		if i >= 0 {
 			in.Endpoint = s.endpoints[i]
-			in.fillDataPolicy(s.rows[i], now)
+			in.fillTerms(s.rows[i], now)
 		}
 		for n := range m.domain.size {
 			m.domain.set(&in, n)

@@ -24,7 +24,7 @@ func plainOPA(t *testing.T, module string, q *Query, row *catalog.Row) (reasons 
 	var in Input
 	in.fillRequest(q)
 	in.fillEndpoint(row)
-	in.fillDataPolicy(row, q.Now)
+	in.fillTerms(row, q.Now)
 	in.fillStats(new(steady), q.Stats, row)
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()

@@ -36,7 +36,7 @@ func (s *Set) golden(p *policy, q *question, now time.Time) []Input {
 	var inputs []Input
 	if row, _ := q.reads.under("input.endpoint"); len(row) == 0 || len(s.rows) == 0 {
 		base.fillEndpoint(&catalog.Row{})
-		base.fillDataPolicy(&catalog.Row{}, now)
+		base.fillTerms(&catalog.Row{}, now)
 		base.fillStats(nil, nil, &catalog.Row{})
 		inputs = []Input{base}
 	} else {
@@ -44,7 +44,7 @@ func (s *Set) golden(p *policy, q *question, now time.Time) []Input {
 		for i, r := range s.rows {
 			in := base
 			in.Endpoint = s.endpoints[i]
-			in.fillDataPolicy(r, now)
+			in.fillTerms(r, now)
 			in.fillStats(nil, nil, r)
 			key := string(row.appendKey(nil, &in))
 			if !seen[key] {

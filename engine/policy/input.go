@@ -98,6 +98,7 @@ type EndpointInput struct {
 	Headquarters      string             `json:"headquarters" doc:"ISO 3166-1 alpha-2 or unknown"`
 	Quantization      string             `json:"quantization" doc:"unknown where not stated"`
 	DataPolicy        DataPolicyInput    `json:"data_policy"`
+	Distillation      string             `json:"distillation" enum:"yes,no,unknown" doc:"the model's author permits other models to be trained on its answers"`
 	Certifications    []string           `json:"certifications" doc:"sorted"`
 	Price             PriceInput         `json:"price"`
 	ContextLength     int64              `json:"context_length"`
@@ -322,8 +323,8 @@ func (in *Input) fillEndpoint(row *catalog.Row) {
 	}
 }
 
-// fillDataPolicy fills what the day changes.
-func (in *Input) fillDataPolicy(row *catalog.Row, now time.Time) {
+// fillTerms fills what the day changes.
+func (in *Input) fillTerms(row *catalog.Row, now time.Time) {
 	d := row.DataPolicy.At(now)
 	in.Endpoint.DataPolicy = DataPolicyInput{
 		Training:       stated(string(d.Training)),
@@ -335,6 +336,7 @@ func (in *Input) fillDataPolicy(row *catalog.Row, now time.Time) {
 		AsOf:           unknownEvidence,
 		EvidenceDays:   catalog.UnknownRetentionDays,
 	}
+	in.Endpoint.Distillation = stated(string(row.Distillation.At(now)))
 	p := &in.Endpoint.DataPolicy
 	if p.RetentionDays < 0 || p.RetainsPrompts == unknown && p.ZDR != string(catalog.Yes) && p.RetentionDays == 0 {
 		p.RetentionDays = catalog.UnknownRetentionDays

@@ -30,7 +30,7 @@ func TestTheInputIsTotal(t *testing.T) {
 		var in Input
 		in.fillRequest(q)
 		in.fillEndpoint(q.Rows[0])
-		in.fillDataPolicy(q.Rows[0], q.Now)
+		in.fillTerms(q.Rows[0], q.Now)
 		in.fillStats(new(steady), q.Stats, q.Rows[0])
 		doc := everything.value(&in)
 		for _, leaf := range everything {
@@ -63,6 +63,7 @@ func TestWhatIsUnknownIsTheWorst(t *testing.T) {
 		`input.endpoint.data_policy.retention_days > 365`,
 		`input.endpoint.data_policy.evidence_days > 365`,
 		`input.endpoint.data_policy.as_of < "2020-01-01"`,
+		`input.endpoint.distillation != "yes"`,
 		`{ some region in input.endpoint.processing_regions; not region in ["eu", "us"] }`,
 		`input.endpoint.jurisdiction != "DE"`,
 		`input.endpoint.headquarters != "DE"`,

@@ -342,7 +342,7 @@ func (t *trial) fill(row *catalog.Row) {
 		return
 	}
 	t.input.fillEndpoint(row)
-	t.input.fillDataPolicy(row, t.query.Now)
+	t.input.fillTerms(row, t.query.Now)
 	t.input.fillStats(t.set.stats, t.query.Stats, row)
 	t.filled, t.whole = row, nil
 }

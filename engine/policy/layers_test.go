@@ -293,7 +293,7 @@ func TestWhatIsReadIsWhatChangesTheAnswer(t *testing.T) {
 		var in Input
 		in.fillRequest(q)
 		in.fillEndpoint(rows[0])
-		in.fillDataPolicy(rows[0], q.Now)
+		in.fillTerms(rows[0], q.Now)
 		in.fillStats(new(steady), q.Stats, rows[0])
 		for _, b := range set.everyone {
 			for _, question := range []*question{b.policy.row, b.policy.request, b.policy.prefer} {

@@ -91,7 +91,7 @@ func (m *memo) assign(s *Set, q *Query) *assignment {
 	var key []byte
 	for i, row := range s.rows {
 		in.Endpoint = s.endpoints[i]
-		in.fillDataPolicy(row, q.Now)
+		in.fillTerms(row, q.Now)
 		in.fillStats(s.stats, q.Stats, row)
 		key = m.endpoint.appendKey(key[:0], &in)
 		id, ok := next.ids[string(key)]

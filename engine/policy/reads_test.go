@@ -169,7 +169,7 @@ func holdReads(t *testing.T, r *rand.Rand, set *Set, module string, inputs int) 
 		var in Input
 		in.fillRequest(q)
 		in.fillEndpoint(rows[0])
-		in.fillDataPolicy(rows[0], q.Now)
+		in.fillTerms(rows[0], q.Now)
 		in.fillStats(new(steady), q.Stats, rows[0])
 		for _, b := range set.everyone {
 			for _, question := range b.policy.questions() {

@@ -216,6 +216,7 @@ func (v *vocabulary) terms(s *situation, add adder) {
 	try("data_policy.as_of", from, today.Format(time.DateOnly), func(r *catalog.Row) {
 		r.DataPolicy.AsOf, r.DataPolicy.ReviewBy = today, time.Time{}
 	})
+	try("distillation", s.row.Distillation.Permitted, catalog.Yes, func(r *catalog.Row) { r.Distillation = catalog.Distillation{Permitted: catalog.Yes} })
 	v.places(s, try)
 	for _, q := range unique(append(v.only(catalog.Quantizations), catalog.Quantizations...)) {
 		try("quantization", s.row.Quantization, q, func(r *catalog.Row) { r.Quantization = q })
