@@ -171,6 +171,13 @@ func (s readSet) under(group string) (in, out readSet) {
 	return in, out
 }
 
+// touches says whether the set reads one of the fields of these names, or something below one.
+func (s readSet) touches(names ...string) bool {
+	return slices.ContainsFunc(s, func(r read) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(r.field.name+".", name+".") })
+	})
+}
+
 // appendKey appends the canonical bytes of what the set reads of in. Two inputs have the same bytes exactly where they
 // agree on every field of the set: each value is either of fixed size or led by its length.
 func (s readSet) appendKey(dst []byte, in *Input) []byte {

@@ -323,6 +323,9 @@ func (in *Input) fillEndpoint(row *catalog.Row) {
 	}
 }
 
+// dailyFields are what fillTerms fills.
+var dailyFields = []string{"input.endpoint.data_policy", "input.endpoint.distillation"}
+
 // fillTerms fills what the day changes.
 func (in *Input) fillTerms(row *catalog.Row, now time.Time) {
 	d := row.DataPolicy.At(now)

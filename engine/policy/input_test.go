@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"math"
@@ -86,6 +87,24 @@ func TestWhatIsUnknownIsTheWorst(t *testing.T) {
 		q.Rows = q.Rows[2:3]
 		if got := permitted(set.Judge(context.Background(), q)); got != "" {
 			t.Errorf("%s: permitted %s", rule, got)
+		}
+	}
+}
+
+// What fillTerms fills is all that a new day changes: answers that depend on it are not remembered beyond the day.
+func TestTheDayChangesNothingButDailyFields(t *testing.T) {
+	row := query().Rows[0]
+	row.DataPolicy.ReviewBy, row.DataPolicy.ZDROption, row.DataPolicy.RetentionDays = today, "header", 1
+	row.Distillation = catalog.Distillation{Permitted: catalog.Yes, ReviewBy: today}
+	var now, later Input
+	now.fillEndpoint(row)
+	later.fillEndpoint(row)
+	now.fillTerms(row, today)
+	later.fillTerms(row, today.AddDate(0, 0, 1))
+	for _, r := range everything {
+		set := readSet{r}
+		if changes := !bytes.Equal(set.appendKey(nil, &now), set.appendKey(nil, &later)); changes != set.touches(dailyFields...) {
+			t.Errorf("%s changes with the day: %t", r, changes)
 		}
 	}
 }

@@ -32,9 +32,7 @@ type memo struct {
 func newMemo(reads readSet) *memo {
 	m := &memo{}
 	m.endpoint, m.request = reads.under("input.endpoint")
-	daily, _ := m.endpoint.under("input.endpoint.data_policy")
-	live, _ := m.endpoint.under("input.endpoint.stats")
-	m.daily, m.live = len(daily) > 0, len(live) > 0
+	m.daily, m.live = m.endpoint.touches(dailyFields...), m.endpoint.touches("input.endpoint.stats")
 	m.domain = finiteDomain(m.request, maxCombinations)
 	return m
 }

@@ -123,6 +123,7 @@ func randomViewOf(r *rand.Rand, rows int) *telemetry.View {
 // pool is bindings that between them read most of the input.
 var pool = []string{
 	"package = \"library.training\"",
+	"package = \"library.distillation\"",
 	"package = \"library.retention\"\nparams = { max_days = 30 }",
 	"package = \"library.zero_retention\"",
 	"package = \"library.residency\"\nparams = { regions = [\"eu\", \"ch\"] }",
@@ -479,7 +480,7 @@ func TestMoreRequestsThanAreRemembered(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	r := seeded(t)
 	var bindings []string
-	for _, b := range pool[:21] {
+	for _, b := range pool[:22] {
 		bindings = append(bindings, bindingOf(b, "everyone"))
 	}
 	rows := randomRows(r, 30)
