@@ -21,7 +21,7 @@ type Completion struct {
 type Choice struct {
 	Text         string
 	Reasoning    string
-	Call         *Call  // in place of a text where the request demands a tool call
+	Call         *Call  // in place of a text, or after one, where the request demands a tool call
 	FinishReason string // stop, length or tool_calls
 	Tokens       int    // of output, reasoning included
 }
@@ -99,8 +99,10 @@ type generator struct {
 	reasoning int // tokens that are left
 	text      int
 	begun     bool
+	object    []string // pieces that are left of a structured answer
 	call      *function
 	callID    string
+	called    bool     // the call has been named
 	arguments []string // pieces that are left
 	finish    string
 }
@@ -123,10 +125,25 @@ func newGenerator(p *Profile, r *request, index int) *generator {
 
 	if g.call = r.call(); g.call != nil {
 		g.finish = "tool_calls"
+		g.reasoning, g.text = p.ReasoningTokens, p.PreambleTokens
 		g.callID = fmt.Sprintf("call_%016x", g.words.Uint64())
-		g.arguments = pieces(arguments(g.call.Parameters, g.words))
-		if limited && len(g.arguments) > limit {
-			g.arguments, g.finish = g.arguments[:limit], "length"
+		g.arguments = pieces(object(g.call.Parameters, g.words, 1))
+		if limited && g.left() > limit {
+			g.reasoning = min(g.reasoning, limit)
+			g.text = min(g.text, limit-g.reasoning)
+			g.arguments, g.finish = g.arguments[:min(len(g.arguments), limit-g.reasoning-g.text)], "length"
+		}
+		return g
+	}
+	if schema, ok := r.structure(); ok {
+		g.reasoning = p.ReasoningTokens
+		g.object = pieces(object(schema, g.words, wordsOfString))
+		if limited && g.left() > limit {
+			g.reasoning = min(g.reasoning, limit)
+			g.object, g.finish = g.object[:min(len(g.object), limit-g.reasoning)], "length"
+		}
+		if continues {
+			g.skip(len(beginning))
 		}
 		return g
 	}
@@ -155,10 +172,6 @@ func newGenerator(p *Profile, r *request, index int) *generator {
 // next is the next token; false where there is none left.
 func (g *generator) next() (delta, bool) {
 	switch {
-	case len(g.arguments) > 0:
-		d := delta{callDelta, g.arguments[0]}
-		g.arguments = g.arguments[1:]
-		return d, true
 	case g.reasoning > 0:
 		g.reasoning--
 		return delta{reasoningDelta, g.word()}, true
@@ -170,6 +183,14 @@ func (g *generator) next() (delta, bool) {
 			word = strings.TrimPrefix(word, " ")
 		}
 		return delta{textDelta, word}, true
+	case len(g.object) > 0:
+		d := delta{textDelta, g.object[0]}
+		g.object = g.object[1:]
+		return d, true
+	case len(g.arguments) > 0:
+		d := delta{callDelta, g.arguments[0]}
+		g.arguments = g.arguments[1:]
+		return d, true
 	}
 	return delta{}, false
 }
@@ -177,14 +198,14 @@ func (g *generator) next() (delta, bool) {
 // skip passes over the first bytes of the text, and the reasoning before it.
 func (g *generator) skip(bytes int) {
 	g.reasoning = 0
-	for bytes > 0 && g.text > 0 {
+	for bytes > 0 && g.text+len(g.object) > 0 {
 		d, _ := g.next()
 		bytes -= len(d.text)
 	}
 }
 
 // left is how many tokens are to come.
-func (g *generator) left() int { return len(g.arguments) + g.reasoning + g.text }
+func (g *generator) left() int { return g.reasoning + g.text + len(g.object) + len(g.arguments) }
 
 func (g *generator) word() string { return vocabulary[g.words.IntN(len(vocabulary))] }
 
@@ -196,8 +217,12 @@ var vocabulary = strings.Split(
 		" quiet| early| narrow| bright| patient| certain| distant| careful| carries| opens| follows| returns| measures| keeps|"+
 		" begins|,|.| —| naïve| café| Straße| \"quoted\"| back\\slash| 数据| слово| 🚢|\n\n|\n- |\ttab| <b>&amp;</b>", "|")
 
-// arguments makes a small object that has the properties which a JSON schema requires, of the types that it says.
-func arguments(schema json.RawMessage, r *rand.Rand) string {
+// wordsOfString is how long the strings of a structured answer are.
+const wordsOfString = 8
+
+// object makes an object that has the properties which a JSON schema requires, of the types that it says, with strings of so many
+// words.
+func object(schema json.RawMessage, r *rand.Rand, words int) string {
 	var s struct {
 		Properties map[string]struct {
 			Type any   `json:"type"`
@@ -228,7 +253,11 @@ func arguments(schema json.RawMessage, r *rand.Rand) string {
 		case "null":
 			object[name] = nil
 		default:
-			object[name] = strings.TrimSpace(vocabulary[r.IntN(len(vocabulary))])
+			var text strings.Builder
+			for range words {
+				text.WriteString(vocabulary[r.IntN(len(vocabulary))])
+			}
+			object[name] = strings.TrimSpace(text.String())
 		}
 	}
 	return string(mustJSON(object))

@@ -12,12 +12,31 @@ type apiError struct {
 	Type    string  `json:"type"`
 	Param   *string `json:"param"`
 	Code    any     `json:"code"` // a string; a number in stream events, as OpenRouter and vLLM send it
+	Details []any   `json:"details,omitempty"`
 }
 
 func errorBody(e apiError) []byte {
 	return mustJSON(struct {
 		Error apiError `json:"error"`
 	}{e})
+}
+
+// forms are the shapes in which servers send errors; see Fault.Form.
+var forms = []string{"openai", "bare", "text", "detail", "array"}
+
+// inForm is an error body in one of the forms; "" is OpenAI's.
+func inForm(form string, e apiError) []byte {
+	switch form {
+	case "bare": // vLLM, Mistral
+		return mustJSON(map[string]any{"object": "error", "message": e.Message, "type": e.Type, "code": e.Code})
+	case "text": // Ollama and small servers
+		return mustJSON(map[string]any{"error": e.Message})
+	case "detail": // FastAPI
+		return mustJSON(map[string]any{"detail": e.Message})
+	case "array": // Google
+		return mustJSON([]any{map[string]any{"error": map[string]any{"code": e.Code, "message": e.Message, "status": e.Type}}})
+	}
+	return errorBody(e)
 }
 
 func writeError(w http.ResponseWriter, status int, e apiError) {

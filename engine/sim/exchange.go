@@ -116,7 +116,10 @@ func (p *Provider) decide(x *exchange, place uint64, unread, refused error, cred
 			return x.refuse(http.StatusTooManyRequests, ofStatus(http.StatusTooManyRequests, x.bearer, x.request.Model))
 		}
 	}
-	x.fate = x.profile.fate(draw)
+	x.fate = x.profile.fate(draw, place)
+	if x.profile.Flap.down(time.Since(p.began)) {
+		return Outage, func() bool { return x.hangUp(true) }
+	}
 	if x.fate.fault == nil {
 		return Served, x.serve
 	}
@@ -157,10 +160,11 @@ func (x *exchange) fail() bool {
 	case Close:
 		return x.hangUp(false)
 	case Status:
+		e := ofStatus(f.Status, x.bearer, x.request.Model)
 		if wait := f.announcedWait(); wait > 0 {
-			retryAfter(h, wait)
+			f.announce(h, &e, wait, time.Now())
 		}
-		return x.refuse(f.Status, ofStatus(f.Status, x.bearer, x.request.Model))
+		return x.refuse(f.Status, e)
 	case ContextLength, ContentPolicy, UnsupportedParameter:
 		return x.refuse(http.StatusBadRequest, refusal(f.Kind))
 	case Slow:
@@ -172,7 +176,12 @@ func (x *exchange) fail() bool {
 	case Silent:
 		return x.forever()
 	case ErrorBody:
-		return x.refuse(http.StatusOK, ofStatus(http.StatusInternalServerError, x.bearer, x.request.Model))
+		e := ofStatus(f.status(), x.bearer, x.request.Model)
+		if f.Form == "bare" || f.Form == "array" {
+			e.Code = f.status()
+		}
+		h.Set("Content-Type", "application/json")
+		return x.send(http.StatusOK, inForm(f.Form, e))
 	case Empty:
 		h.Set("Content-Type", "application/json")
 		return x.send(http.StatusOK, nil)
@@ -241,6 +250,20 @@ func (x *exchange) forever() bool {
 		return false
 	}
 	<-x.r.Context().Done()
+	return false
+}
+
+// between is how long endlessly waits between two pieces.
+const between = 20 * time.Millisecond
+
+// endlessly sends all, and the last of them again and again, until the client or the provider has gone. It returns false.
+func (x *exchange) endlessly(all ...[]byte) bool {
+	for _, first := range all[:len(all)-1] {
+		x.w.Write(first)
+	}
+	for x.wait(time.Now().Add(between)) {
+		x.w.Write(all[len(all)-1])
+	}
 	return false
 }
 

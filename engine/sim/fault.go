@@ -28,9 +28,13 @@ const (
 	Cut                  Kind = "cut"                   // AfterTokens, then the connection closes in the middle of the body
 	Truncate             Kind = "truncate"              // AfterTokens, then a clean end without finish reason and [DONE]
 	NoDone               Kind = "no_done"               // a whole stream that ends cleanly but without [DONE]
-	Malformed            Kind = "malformed"             // AfterTokens, then an event that is no JSON, then the rest; a body that is no JSON
+	Malformed            Kind = "malformed"             // AfterTokens, then Events that are no JSON, then the rest; a body that is no JSON
 	ErrorEvent           Kind = "error_event"           // AfterTokens, then an error event with code Status; an error body with status 200
-	ErrorBody            Kind = "error_body"            // status 200 and a JSON error object, streaming or not
+	EarlyDone            Kind = "early_done"            // AfterTokens, then [DONE] without a finish reason; an answer that has none
+	ErrorFinish          Kind = "error_finish"          // AfterTokens, then the finish reason "error" and [DONE]; an answer that has it
+	Pings                Kind = "pings"                 // AfterTokens, then comments until the client goes away; spaces before a body
+	Endless              Kind = "endless"               // AfterTokens, then one event, or a body, that never ends
+	ErrorBody            Kind = "error_body"            // status 200 and a JSON error in the shape Form, streaming or not
 	Empty                Kind = "empty"                 // status 200 and nothing
 	ContentType          Kind = "content_type"          // a right answer that calls itself text/plain
 	HTML                 Kind = "html"                  // an HTML page with status Status
@@ -43,25 +47,35 @@ type Fault struct {
 
 	Kind        Kind          `toml:"kind"`
 	Share       float64       `toml:"share"`        // of requests, 0…1
-	Status      int           `toml:"status"`       // status: no default; error_event: 500; html: 502; redirect: 307
+	Status      int           `toml:"status"`       // status: no default; error_event, error_body: 500; html: 502; redirect: 307
 	RetryAfter  time.Duration `toml:"retry_after"`  // announced with status; 0: not, except 1s with 429
+	Announce    string        `toml:"announce"`     // how that is said: one of announcements, "both" where empty
+	Form        string        `toml:"form"`         // error_body: one of forms, "openai" where empty
+	Events      int           `toml:"events"`       // malformed: how many; 1 where 0
 	Delay       time.Duration `toml:"delay"`        // slow
-	AfterTokens int           `toml:"after_tokens"` // stall, cut, truncate, malformed, error_event; 0: before the first
+	AfterTokens int           `toml:"after_tokens"` // of the kinds that say so; 0: before the first
 	Location    string        `toml:"location"`     // redirect; the same path of the same server where empty
 }
 
-// takes is which settings each kind reads.
-var takes = map[Kind]struct{ status, retry, delay, tokens, location bool }{
-	Reset: {}, Close: {}, ContextLength: {}, ContentPolicy: {}, UnsupportedParameter: {}, Silent: {}, NoDone: {}, ErrorBody: {}, Empty: {}, ContentType: {},
-	Status:     {status: true, retry: true},
-	Slow:       {delay: true},
-	Stall:      {tokens: true},
-	Cut:        {tokens: true},
-	Truncate:   {tokens: true},
-	Malformed:  {tokens: true},
-	ErrorEvent: {status: true, tokens: true},
-	HTML:       {status: true},
-	Redirect:   {status: true, location: true},
+// reads is which settings a kind reads.
+type reads struct{ status, retry, form, delay, tokens, events, location bool }
+
+var takes = map[Kind]reads{
+	Reset: {}, Close: {}, ContextLength: {}, ContentPolicy: {}, UnsupportedParameter: {}, Silent: {}, NoDone: {}, Empty: {}, ContentType: {},
+	Status:      {status: true, retry: true},
+	Slow:        {delay: true},
+	Stall:       {tokens: true},
+	Cut:         {tokens: true},
+	Truncate:    {tokens: true},
+	Malformed:   {tokens: true, events: true},
+	ErrorEvent:  {status: true, tokens: true},
+	EarlyDone:   {tokens: true},
+	ErrorFinish: {tokens: true},
+	Pings:       {tokens: true},
+	Endless:     {tokens: true},
+	ErrorBody:   {status: true, form: true},
+	HTML:        {status: true},
+	Redirect:    {status: true, location: true},
 }
 
 // kinds is every kind by name.
@@ -93,6 +107,9 @@ func (f *Fault) mistakes() []mistake {
 	}{
 		{"status", f.Status != 0, t.status},
 		{"retry_after", f.RetryAfter != 0, t.retry},
+		{"announce", f.Announce != "", t.retry},
+		{"form", f.Form != "", t.form},
+		{"events", f.Events != 0, t.events},
 		{"delay", f.Delay != 0, t.delay},
 		{"after_tokens", f.AfterTokens != 0, t.tokens},
 		{"location", f.Location != "", t.location},
@@ -115,6 +132,15 @@ func (f *Fault) mistakes() []mistake {
 	if f.RetryAfter < 0 {
 		wrong("retry_after", "found %v; should be 0 or above", f.RetryAfter)
 	}
+	if f.Announce != "" && t.retry && !slices.Contains(announcements, f.Announce) {
+		wrong("announce", "%s", config.NotOneOf(f.Announce, announcements))
+	}
+	if f.Form != "" && t.form && !slices.Contains(forms, f.Form) {
+		wrong("form", "%s", config.NotOneOf(f.Form, forms))
+	}
+	if f.Events < 0 {
+		wrong("events", "found %d; should be 1 or above", f.Events)
+	}
 	if f.AfterTokens < 0 {
 		wrong("after_tokens", "found %d; should be 0 or above", f.AfterTokens)
 	}
@@ -130,7 +156,7 @@ func (f *Fault) status() int {
 		return f.Status
 	}
 	switch f.Kind {
-	case ErrorEvent:
+	case ErrorEvent, ErrorBody:
 		return http.StatusInternalServerError
 	case HTML:
 		return http.StatusBadGateway

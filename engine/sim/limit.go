@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 	"sync"
@@ -48,12 +47,6 @@ func (b *buckets) take(l Limit, credential string, now time.Time, h http.Header)
 	h.Set("x-ratelimit-remaining-requests", strconv.Itoa(int(k.tokens)))
 	h.Set("x-ratelimit-reset-requests", full.Round(time.Millisecond).String())
 	return wait, ok
-}
-
-// retryAfter states a wait in whole seconds, rounded up as the header demands, and in milliseconds as OpenAI does beside it.
-func retryAfter(h http.Header, wait time.Duration) {
-	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	h.Set("retry-after-ms", strconv.FormatInt(int64(math.Ceil(float64(wait)/float64(time.Millisecond))), 10))
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -33,15 +33,22 @@ type Profile struct {
 	TTFT            Distribution `toml:"ttft_ms"`          // to the first token, milliseconds
 	TPS             Distribution `toml:"tps"`              // output tokens a second; 0: at once
 	OutputTokens    Distribution `toml:"output_tokens"`    // an answer's length where the request does not limit it; 0: max_tokens, or 64
-	ReasoningTokens int          `toml:"reasoning_tokens"` // sent as reasoning_content before the text
+	ReasoningTokens int          `toml:"reasoning_tokens"` // before the text
 	// OwnAnswers makes the provider's texts its own. Without it every provider with the same seed answers a request with
 	// the same text, whatever model name and other routing fields it is sent with.
 	OwnAnswers bool `toml:"own_answers"`
 	// Continues is how the provider can be asked to continue a beginning of its answer, the last message: "prefill" (that is
 	// all), "prefix" (with "prefix": true in the message), "continue_final_message" (with that field true). A request that asks
 	// in a way that is not the provider's is refused; where it is empty, a last message without such a field is one like others.
-	Continues string  `toml:"continues"`
-	Faults    []Fault `toml:"faults"`
+	Continues string `toml:"continues"`
+	// PreambleTokens of text come before the call of a request that has to call a tool.
+	PreambleTokens int    `toml:"preamble_tokens"`
+	ReasoningIn    string `toml:"reasoning_in"` // the field that carries it: one of reasoningFields, the first where empty
+	UsageIn        string `toml:"usage_in"`     // where usage stands: one of usagePlaces, the first where empty
+
+	Faults []Fault `toml:"faults"`
+	Drift  Drift   `toml:"drift"`
+	Flap   Flap    `toml:"flap"`
 
 	KeepRequests bool `toml:"keep_requests"` // records hold each request's header and body
 	LogSize      int  `toml:"log_size"`      // latest records that are kept; 100,000 where 0
@@ -156,8 +163,27 @@ func (p *Profile) mistakes() []mistake {
 			wrong(d.key, "%s", m)
 		}
 	}
-	if p.ReasoningTokens < 0 {
-		wrong("reasoning_tokens", "found %d; should be 0 or above", p.ReasoningTokens)
+	for _, n := range []struct {
+		key string
+		n   int
+	}{{"reasoning_tokens", p.ReasoningTokens}, {"preamble_tokens", p.PreambleTokens}} {
+		if n.n < 0 {
+			wrong(n.key, "found %d; should be 0 or above", n.n)
+		}
+	}
+	for _, c := range []struct {
+		key, found string
+		of         []string
+	}{{"reasoning_in", p.ReasoningIn, reasoningFields}, {"usage_in", p.UsageIn, usagePlaces}} {
+		if c.found != "" && !slices.Contains(c.of, c.found) {
+			wrong(c.key, "%s", config.NotOneOf(c.found, c.of))
+		}
+	}
+	if m := p.Drift.mistake(); m != "" {
+		wrong("drift", "%s", m)
+	}
+	if m := p.Flap.mistake(); m != "" {
+		wrong("flap", "%s", m)
 	}
 	if p.LogSize < 0 {
 		wrong("log_size", "found %d; should be 1 or above", p.LogSize)
@@ -200,18 +226,20 @@ type fate struct {
 	tps   float64
 }
 
-// fate draws always the same numbers in the same order, so that changing one part of a profile changes no other draw.
-func (p *Profile) fate(r *rand.Rand) fate {
+// fate draws always the same numbers in the same order, so that changing one part of a profile changes no other draw. place is
+// that of the request in the order of arrival, by which the provider drifts.
+func (p *Profile) fate(r *rand.Rand, place uint64) fate {
 	var f fate
 	share, ttft, tps := r.Float64(), r.NormFloat64(), r.NormFloat64()
-	f.ttft = milliseconds(p.TTFT.at(ttft))
-	f.tps = p.TPS.at(tps)
+	f.ttft = milliseconds(p.TTFT.at(ttft) * p.Drift.factor(p.Drift.TTFT, place))
+	f.tps = p.TPS.at(tps) * p.Drift.factor(p.Drift.TPS, place)
+	more := p.Drift.factor(p.Drift.Faults, place)
 	for i := range p.Faults {
-		if share < p.Faults[i].Share {
+		if share < p.Faults[i].Share*more {
 			f.fault = &p.Faults[i]
 			break
 		}
-		share -= p.Faults[i].Share
+		share -= p.Faults[i].Share * more
 	}
 	return f
 }

@@ -25,6 +25,12 @@ type request struct {
 	N                   *int            `json:"n"`
 	Tools               []tool          `json:"tools"`
 	ToolChoice          json.RawMessage `json:"tool_choice"`
+	ResponseFormat      struct {
+		Type       string `json:"type"`
+		JSONSchema struct {
+			Schema json.RawMessage `json:"schema"`
+		} `json:"json_schema"`
+	} `json:"response_format"`
 
 	ContinueFinalMessage bool `json:"continue_final_message"`
 }
@@ -102,6 +108,20 @@ func (r *request) call() *function {
 		}
 	}
 	return nil
+}
+
+// anyObject is the schema of an answer that is only said to be JSON.
+var anyObject = json.RawMessage(`{"properties":{"answer":{"type":"string"}},"required":["answer"]}`)
+
+// structure is the schema that the answer has to have; false where it may be any text.
+func (r *request) structure() (json.RawMessage, bool) {
+	switch r.ResponseFormat.Type {
+	case "json_object":
+		return anyObject, true
+	case "json_schema":
+		return r.ResponseFormat.JSONSchema.Schema, true
+	}
+	return nil, false
 }
 
 // promptTokens is a quarter of the messages' bytes, rounded up.

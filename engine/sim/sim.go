@@ -5,7 +5,7 @@
 //
 // Each request draws its fault, TTFT and TPS from a generator seeded with the hash of the profile's seed, its name and the
 // request's place in the order of arrival (or, with FateBy "body", its user and messages and how often they have come
-// before). When requests come and how long they take changes nothing; only the rate limit depends on the clock. Every
+// before). When requests come and how long they take changes nothing; only the rate limit and outages depend on the clock. Every
 // request takes its place in the order, those that are refused for their credential, model or rate too.
 package sim
 
@@ -20,11 +20,13 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Provider is a running simulated provider. It is safe for concurrent use.
 type Provider struct {
 	address string
+	began   time.Time
 	log     *records
 	limits  buckets
 	profile atomic.Pointer[Profile]
@@ -57,6 +59,7 @@ func Start(ctx context.Context, profile Profile) (*Provider, error) {
 	}
 	p := &Provider{
 		address: listener.Addr().String(),
+		began:   time.Now(),
 		log:     newRecords(),
 		limits:  buckets{by: map[string]*bucket{}},
 		seen:    map[[32]byte]uint64{},

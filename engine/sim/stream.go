@@ -3,6 +3,7 @@ package sim
 import (
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // stream answers in server-sent events, one a token; of several choices each has its token in turn.
@@ -16,14 +17,13 @@ func (x *exchange) stream() bool {
 	x.w.Header().Set("Cache-Control", "no-cache")
 	x.head(http.StatusOK)
 
-	e := events{x: x}
+	e := events{x: x, so: Completion{PromptTokens: x.request.promptTokens()}}
 	generators := make([]*generator, x.request.choices())
 	for i := range generators {
 		generators[i] = newGenerator(x.profile, x.request, i)
 		e.chunk(i, `{"role":"assistant","content":""}`, "")
 	}
 
-	usage := Completion{PromptTokens: x.request.promptTokens()}
 	pending := f != nil && takes[f.Kind].tokens
 	for round, open := 0, len(generators); open > 0; round++ {
 		if !x.wait(x.due(round)) {
@@ -40,26 +40,27 @@ func (x *exchange) stream() bool {
 					return whole
 				}
 			}
-			if round == 0 && g.call != nil {
+			d, ok := g.next()
+			if d.kind == callDelta && !g.called {
+				g.called = true
 				e.chunk(i, `{"tool_calls":[{"index":0,"id":"`+g.callID+`","type":"function","function":{"name":`+quote(g.call.Name)+`,"arguments":""}}]}`, "")
 			}
-			d, ok := g.next()
 			if !ok {
 				e.chunk(i, `{}`, g.finish)
 				generators[i] = nil
 				open--
 				continue
 			}
-			e.token(i, d)
 			x.tokens++
-			usage.CompletionTokens++
+			e.so.CompletionTokens++
 			if d.kind == reasoningDelta {
-				usage.ReasoningTokens++
+				e.so.ReasoningTokens++
 			}
+			e.token(i, d)
 		}
 	}
-	if x.request.StreamOptions.IncludeUsage {
-		e.usage(usage)
+	if in := x.profile.UsageIn; x.request.StreamOptions.IncludeUsage && (in == "" || in == "last" || in == "every") {
+		e.usage(e.so)
 	}
 	if f == nil || f.Kind != NoDone {
 		e.data([]byte("[DONE]"))
@@ -70,7 +71,8 @@ func (x *exchange) stream() bool {
 // events writes the events of one stream.
 type events struct {
 	x    *exchange
-	head []byte // what all chunks begin with
+	so   Completion // the counts of what has been sent
+	head []byte     // what all chunks begin with
 	buf  []byte
 }
 
@@ -99,14 +101,12 @@ func (e *events) chunk(index int, delta, finish string) {
 	e.buf = append(e.buf, delta...)
 	e.buf = append(e.buf, `,"logprobs":null,"finish_reason":`...)
 	if finish == "" {
-		e.buf = append(e.buf, `null}]`...)
+		e.buf = append(e.buf, `null`...)
 	} else {
-		e.buf = append(e.buf, `"`+finish+`"}]`...)
+		e.buf = append(e.buf, `"`+finish+`"`...)
 	}
-	if e.x.request.StreamOptions.IncludeUsage {
-		e.buf = append(e.buf, `,"usage":null`...)
-	}
-	e.buf = append(e.buf, "}\n\n"...)
+	e.buf = append(append(e.buf, e.usageMember(true, finish != "")...), `}]`...)
+	e.buf = append(append(e.buf, e.usageMember(false, finish != "")...), "}\n\n"...)
 	_, _ = e.x.w.Write(e.buf)
 }
 
@@ -115,7 +115,7 @@ func (e *events) token(index int, d delta) {
 	case textDelta:
 		e.chunk(index, `{"content":`+quote(d.text)+`}`, "")
 	case reasoningDelta:
-		e.chunk(index, `{"reasoning_content":`+quote(d.text)+`}`, "")
+		e.chunk(index, `{`+e.x.profile.reasoningMembers(d.text)+`}`, "")
 	case callDelta:
 		e.chunk(index, `{"tool_calls":[{"index":0,"function":{"arguments":`+quote(d.text)+`}}]}`, "")
 	}
@@ -140,7 +140,20 @@ func (e *events) strike() (over, whole bool) {
 	case Truncate:
 		return true, x.control.Flush() == nil
 	case Malformed:
-		e.data([]byte(`{"id":"` + x.id + `","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":`))
+		for range max(f.Events, 1) {
+			e.data([]byte(`{"id":"` + x.id + `","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":`))
+		}
+	case EarlyDone:
+		e.data([]byte("[DONE]"))
+		return true, x.control.Flush() == nil
+	case ErrorFinish:
+		e.chunk(0, `{"content":""}`, "error")
+		e.data([]byte("[DONE]"))
+		return true, x.control.Flush() == nil
+	case Pings:
+		return true, x.endlessly([]byte(": still here\n\n"))
+	case Endless:
+		return true, x.endlessly([]byte(`data: {"choices":[{"index":0,"delta":{"content":"`), []byte(strings.Repeat("x", 1000)))
 	case ErrorEvent:
 		body := ofStatus(f.status(), x.bearer, x.request.Model)
 		body.Code = f.status()

@@ -3,6 +3,7 @@ package sim
 import (
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 type usageJSON struct {
@@ -21,10 +22,24 @@ func usageOf(c Completion) usageJSON {
 }
 
 type messageJSON struct {
-	Role      string     `json:"role"`
-	Content   *string    `json:"content"`
-	Reasoning string     `json:"reasoning_content,omitempty"`
-	ToolCalls []callJSON `json:"tool_calls,omitempty"`
+	Role      string
+	Content   *string
+	ToolCalls []callJSON
+	reasoning string
+	profile   *Profile
+}
+
+// MarshalJSON writes reasoning under the profile's name for it.
+func (m messageJSON) MarshalJSON() ([]byte, error) {
+	b := []byte(`{"role":` + quote(m.Role) + `,"content":`)
+	b = append(b, mustJSON(m.Content)...)
+	if m.reasoning != "" {
+		b = append(b, ","+m.profile.reasoningMembers(m.reasoning)...)
+	}
+	if len(m.ToolCalls) > 0 {
+		b = append(append(b, `,"tool_calls":`...), mustJSON(m.ToolCalls)...)
+	}
+	return append(b, '}'), nil
 }
 
 type callJSON struct {
@@ -40,7 +55,8 @@ type choiceJSON struct {
 	Index        int         `json:"index"`
 	Message      messageJSON `json:"message"`
 	Logprobs     *struct{}   `json:"logprobs"`
-	FinishReason string      `json:"finish_reason"`
+	FinishReason *string     `json:"finish_reason"`
+	Usage        *usageJSON  `json:"usage,omitempty"`
 }
 
 type completionJSON struct {
@@ -49,14 +65,18 @@ type completionJSON struct {
 	Created int64        `json:"created"`
 	Model   string       `json:"model"`
 	Choices []choiceJSON `json:"choices"`
-	Usage   usageJSON    `json:"usage"`
+	Usage   *usageJSON   `json:"usage,omitempty"`
 }
 
 // whole answers in one JSON object, when the last token would have been made.
 func (x *exchange) whole() bool {
 	c := answer(x.profile, x.request)
-	body := mustJSON(x.completion(c))
 	f := x.fate.fault
+	out := x.completion(c)
+	if f != nil && (f.Kind == EarlyDone || f.Kind == ErrorFinish) {
+		out.end(f)
+	}
+	body := mustJSON(out)
 	h := x.w.Header()
 	h.Set("Content-Type", "application/json")
 	if f != nil && f.Kind == ContentType {
@@ -95,8 +115,31 @@ func (x *exchange) whole() bool {
 		e := ofStatus(f.status(), x.bearer, x.request.Model)
 		e.Code = f.status()
 		return x.refuse(http.StatusOK, e)
+	case Pings: // as OpenRouter does before answers that take long
+		return x.send(http.StatusOK, nil) && x.endlessly([]byte(" "))
+	case Endless:
+		return x.send(http.StatusOK, body[:part]) && x.endlessly([]byte(strings.Repeat(" ", 1000)))
+	case EarlyDone, ErrorFinish:
+		return x.announce(body, len(body))
 	}
 	return x.announce(body[:len(body)-1], len(body)-1)
+}
+
+// end has every choice end after so many characters of its text, in the way of a fault.
+func (c *completionJSON) end(f *Fault) {
+	for i := range c.Choices {
+		choice := &c.Choices[i]
+		choice.FinishReason = nil
+		if f.Kind == ErrorFinish {
+			reason := "error"
+			choice.FinishReason = &reason
+		}
+		if text := choice.Message.Content; text != nil {
+			runes := []rune(*text)
+			short := string(runes[:min(len(runes), 4*f.AfterTokens)])
+			choice.Message.Content = &short
+		}
+	}
 }
 
 // announce sends a body or the first part of one, whose length the header states.
@@ -106,17 +149,27 @@ func (x *exchange) announce(part []byte, length int) bool {
 }
 
 func (x *exchange) completion(c Completion) completionJSON {
-	out := completionJSON{ID: x.id, Object: "chat.completion", Created: x.start.Unix(), Model: x.request.Model, Usage: usageOf(c)}
+	usage := usageOf(c)
+	out := completionJSON{ID: x.id, Object: "chat.completion", Created: x.start.Unix(), Model: x.request.Model}
+	in := x.profile.UsageIn
+	if in != "choice" && in != "none" {
+		out.Usage = &usage
+	}
 	for i, choice := range c.Choices {
-		message := messageJSON{Role: "assistant", Reasoning: choice.Reasoning}
-		if choice.Call == nil {
+		message := messageJSON{Role: "assistant", reasoning: choice.Reasoning, profile: x.profile}
+		if choice.Call == nil || choice.Text != "" {
 			message.Content = &choice.Text
-		} else {
+		}
+		if choice.Call != nil {
 			call := callJSON{ID: choice.Call.ID, Type: "function"}
 			call.Function.Name, call.Function.Arguments = choice.Call.Name, choice.Call.Arguments
 			message.ToolCalls = []callJSON{call}
 		}
-		out.Choices = append(out.Choices, choiceJSON{Index: i, Message: message, FinishReason: choice.FinishReason})
+		o := choiceJSON{Index: i, Message: message, FinishReason: &choice.FinishReason}
+		if in == "choice" && i == 0 {
+			o.Usage = &usage
+		}
+		out.Choices = append(out.Choices, o)
 	}
 	return out
 }
