@@ -125,6 +125,23 @@ func TestEveryShippedRowStatesWhatItCanProve(t *testing.T) {
 	}
 }
 
+func TestEveryShippedDistillationHasItsEvidence(t *testing.T) {
+	c, problems := catalog.Load(catalog.Shipped(), everything)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	said := map[catalog.Tri]int{}
+	for _, m := range c.Models {
+		said[m.Distillation.Permitted]++
+		if d := m.Distillation; d.Permitted != catalog.Unknown && (!strings.HasPrefix(d.Evidence, "https://") || d.AsOf.IsZero()) {
+			t.Errorf("whether %s may be distilled has no evidence: %+v", m.ID, d)
+		}
+	}
+	if said[catalog.Yes] == 0 || said[catalog.No] == 0 {
+		t.Errorf("found %v", said)
+	}
+}
+
 // A group of the operator's own must fit every endpoint that ships, so none of them names groups.
 func TestShippedEndpointsFitGroupsOfOnesOwn(t *testing.T) {
 	own := parse(t, `
