@@ -49,10 +49,11 @@ type pricing struct {
 	CacheWrite string `json:"input_cache_write"`
 	Request    string `json:"request"`
 	Image      string `json:"image"`
+	Audio      string `json:"audio"`
 }
 
 func pricesOf(p catalog.Prices) pricing {
-	return pricing{p.Prompt.String(), p.Completion.String(), p.CacheRead.String(), p.CacheWrite.String(), p.Request.String(), p.Image.String()}
+	return pricing{p.Prompt.String(), p.Completion.String(), p.CacheRead.String(), p.CacheWrite.String(), p.Request.String(), p.Image.String(), p.Audio.String()}
 }
 
 // Models lists, as JSON, the models that a key may use: OpenAI's list with OpenRouter's fields.

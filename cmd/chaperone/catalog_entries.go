@@ -45,7 +45,7 @@ func regionsOf(r *catalog.Row) []string {
 func priceOf(p catalog.Prices) map[string]string {
 	return map[string]string{
 		"prompt": (p.Prompt * 1_000_000).String(), "completion": (p.Completion * 1_000_000).String(),
-		"cache_read": (p.CacheRead * 1_000_000).String(), "cache_write": (p.CacheWrite * 1_000_000).String(),
+		"cache_read": (p.CacheRead * 1_000_000).String(), "cache_write": (p.CacheWrite * 1_000_000).String(), "audio": (p.Audio * 1_000_000).String(),
 		"request": p.Request.String(), "image": p.Image.String(),
 	}
 }

@@ -5,6 +5,7 @@ package catalog
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,8 @@ type Catalog struct {
 	Rows      []*Row            // Row.Index is the place in it; ordered by model id, then file order
 	KeyFiles  []string          // paths of all key_file, sorted, whether they exist or not: a change in one calls for a reload
 
-	rows map[string]*Row
+	rows  map[string]*Row
+	names map[string]*Model // see Named; nil values are names of several models
 }
 
 // Row finds a row by its ID; nil where there is none.
@@ -30,6 +32,35 @@ func (c *Catalog) Model(name string) (*Model, bool) {
 	}
 	m, ok := c.Models[name]
 	return m, ok
+}
+
+// Named finds a model by any name that programs send: its id, an alias, its id without the author, or what a provider calls it.
+// The last two only where one model alone has the name.
+func (c *Catalog) Named(name string) *Model {
+	if m, ok := c.Model(name); ok {
+		return m
+	}
+	return c.names[name]
+}
+
+// nameModels fills names.
+func (c *Catalog) nameModels() {
+	c.names = map[string]*Model{}
+	note := func(name string, m *Model) {
+		if other, taken := c.names[name]; taken && other != m {
+			m = nil
+		}
+		c.names[name] = m
+	}
+	for id, m := range c.Models {
+		_, slug, _ := strings.Cut(id, "/")
+		note(slug, m)
+	}
+	slugs := maps.Clone(c.names) // an id without its author is not lost to another model's name at some provider
+	for _, row := range c.Rows {
+		note(row.UpstreamModel, row.Model)
+	}
+	maps.Copy(c.names, slugs)
 }
 
 // ModelIDs are the ids of all models, sorted.
@@ -104,7 +135,7 @@ type Row struct {
 	Model             *Model
 	Provider          *Provider
 	Group             *CredentialGroup
-	Tag               string // provider or provider/variant, as in OpenRouter: "deepinfra/fp8"
+	Tag               string // provider, provider/variant or either with a service tier, as in OpenRouter: "deepinfra/fp8", "openai/priority"
 	UpstreamModel     string // the model's name at the provider
 	BaseURL           string // the deployment's own address or the provider's
 	Dialect           string
@@ -127,5 +158,7 @@ type Row struct {
 	Labels            map[string]string // the group's, under the endpoint's own
 	Expected          Expected
 	Disabled          bool
-	Continues         string // how it is asked to continue a given beginning of its answer, Prefill, Prefix or ContinueFinalMessage; "": it cannot be
+	ServiceTier       string        // what the provider is asked to serve it as, "priority", "flex" …; "": its standard
+	CacheTTL          time.Duration // how long the provider keeps a prompt for the cache, from its last use; 0: not stated
+	Continues         string        // how it is asked to continue a given beginning of its answer, Prefill, Prefix or ContinueFinalMessage; "": it cannot be
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"chaperone/engine/config"
 )
@@ -16,6 +17,7 @@ type endpointTable struct {
 	Model               string                  `toml:"model" check:"required"`
 	Provider            string                  `toml:"provider" check:"required"`
 	Variant             string                  `toml:"variant"`
+	ServiceTier         string                  `toml:"service_tier" check:"oneof=priority|flex|scale|ultrafast"`
 	UpstreamModel       string                  `toml:"upstream_model"`
 	BaseURL             string                  `toml:"base_url"`
 	Credentials         []string                `toml:"credentials"`
@@ -27,6 +29,7 @@ type endpointTable struct {
 	InputModalities     []string                `toml:"input_modalities"`
 	SupportedParameters []string                `toml:"supported_parameters"`
 	Continues           string                  `toml:"continues" check:"oneof=prefill|prefix|continue_final_message"`
+	CacheTTL            time.Duration           `toml:"cache_ttl" check:"min=1s"`
 	Price               *priceTable             `toml:"price"`
 	Attributes          map[string]float64      `toml:"attributes"`
 	Labels              map[string]string       `toml:"labels"`
@@ -198,6 +201,8 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		Expected:          Expected{TTFTMillis: t.Expected.TTFTMillis, TPS: t.Expected.TPS},
 		Disabled:          t.Disabled,
 		Continues:         t.Continues,
+		ServiceTier:       t.ServiceTier,
+		CacheTTL:          t.CacheTTL,
 	}
 	row.Tag = t.tag()
 	row.ID = m.ID + "@" + row.Tag + "#" + g.Name
@@ -228,12 +233,15 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 	return row
 }
 
-// tag is the provider, with the variant where there is one.
+// tag is the provider, with the variant and the service tier where there are such.
 func (t *endpointTable) tag() string {
-	if t.Variant == "" {
-		return t.Provider
+	tag := t.Provider
+	for _, part := range []string{t.Variant, t.ServiceTier} {
+		if part != "" {
+			tag += "/" + part
+		}
 	}
-	return t.Provider + "/" + t.Variant
+	return tag
 }
 
 func trimSlashes(url string) string { return strings.TrimRight(url, "/") }

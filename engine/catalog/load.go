@@ -47,6 +47,7 @@ func LoadOver(base, docs []*config.Document, env func(string) (string, bool)) (*
 	}
 	l.cat.KeyFiles = sorted(l.cat.KeyFiles)
 	l.cat.order()
+	l.cat.nameModels()
 	l.cat.Digest = digest(l.cat)
 	return l.cat, nil
 }

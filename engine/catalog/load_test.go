@@ -75,7 +75,7 @@ func TestAFileWithEveryKey(t *testing.T) {
 			t.Errorf("row %s is not found at its place", row.ID)
 		}
 	}
-	if want := []string{"demo/see@rack#local", "meta/llama-3.3-70b@deepinfra/fp8#paid", "meta/llama-3.3-70b@deepinfra/fp8#free", "meta/llama-3.3-70b@rack#local"}; !slices.Equal(ids, want) {
+	if want := []string{"demo/see@rack#local", "meta/llama-3.3-70b@deepinfra/fp8#paid", "meta/llama-3.3-70b@deepinfra/fp8#free", "meta/llama-3.3-70b@rack/flex#local"}; !slices.Equal(ids, want) {
 		t.Fatalf("rows %v, want %v", ids, want)
 	}
 	if c.Row("demo/see@rack#paid") != nil {
@@ -90,6 +90,11 @@ func TestAFileWithEveryKey(t *testing.T) {
 	}
 	if _, ok := c.Model("lama"); ok {
 		t.Error("found a model that does not exist")
+	}
+	for name, want := range map[string]*catalog.Model{"llama": m, "llama-3.3-70b": m, "meta-llama/Llama-3.3-70B-Instruct-Turbo": m, "see": c.Models["demo/see"], "lama": nil} {
+		if got := c.Named(name); got != want {
+			t.Errorf("%s names %v", name, got)
+		}
 	}
 	if m.Name != "Llama 3.3 70B" || m.Description != "A model with open weights" || !m.Created.Equal(date(2024, 12, 6)) || m.ContextLength != 131072 || m.MaxOutputTokens != 16384 {
 		t.Errorf("model %+v", m)
@@ -124,14 +129,14 @@ func TestAFileWithEveryKey(t *testing.T) {
 		InputModalities: []string{"text"}, OutputModalities: []string{"text"},
 		Parameters: map[string]bool{"max_tokens": true, "temperature": true, "tools": true, "tool_choice": true},
 		Prices: catalog.Prices{
-			Prompt: 130_000, Completion: 400_000, CacheRead: 50_000, CacheWrite: 200_000, Request: 1_000_000_000, Image: 1,
+			Prompt: 130_000, Completion: 400_000, CacheRead: 50_000, CacheWrite: 200_000, Request: 1_000_000_000, Image: 1, Audio: 900_000,
 		},
 		Sources: map[string]catalog.Source{
 			"headquarters": {Evidence: "https://deepinfra.com/about", AsOf: date(2026, 5, 1)},
 			"price":        {Evidence: "https://deepinfra.com/meta-llama", AsOf: date(2026, 6, 1)},
 		},
 		Attributes: map[string]float64{"quality": 71.5}, Labels: map[string]string{"contract": "2026-17", "tier": "a"},
-		Expected: catalog.Expected{TTFTMillis: 350, TPS: 45.5},
+		Expected: catalog.Expected{TTFTMillis: 350, TPS: 45.5}, CacheTTL: 5 * time.Minute,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("row\n%+v\nwant\n%+v", got, want)
@@ -149,7 +154,7 @@ func TestAFileWithEveryKey(t *testing.T) {
 		t.Errorf("what the free group does not say is not its provider's: %+v", free.DataPolicy)
 	}
 	local := c.Rows[3]
-	if !local.Disabled || local.BaseURL != "http://10.0.0.8:8000/v1" || local.Jurisdiction != "DE" || !local.Group.NoAuth || !local.Group.Usable() ||
+	if !local.Disabled || local.ServiceTier != "flex" || local.BaseURL != "http://10.0.0.8:8000/v1" || local.Jurisdiction != "DE" || !local.Group.NoAuth || !local.Group.Usable() ||
 		local.DataPolicy.RetentionDays != 0 || local.DataPolicy.RetainsPrompts != "no" || !slices.Equal(local.ProcessingRegions, []string{"eu"}) {
 		t.Errorf("the local row is %+v", local)
 	}
@@ -195,7 +200,7 @@ func TestWhatIsNotKnownHasTheWorstValue(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(row.Parameters)); !slices.Equal(got, catalog.DefaultParameters) {
 		t.Errorf("parameters %v, want %v", got, catalog.DefaultParameters)
 	}
-	if row.Prices != (catalog.Prices{Prompt: 1e6, Completion: 2e6, CacheRead: 1e6, CacheWrite: 1e6}) {
+	if row.Prices != (catalog.Prices{Prompt: 1e6, Completion: 2e6, CacheRead: 1e6, CacheWrite: 1e6, Audio: 1e6}) {
 		t.Errorf("prices %+v: without a cache price the prompt's holds", row.Prices)
 	}
 }
@@ -484,9 +489,20 @@ func checkTotal(t *testing.T, row *catalog.Row) {
 		row.Certifications == nil || row.Parameters == nil || row.Attributes == nil || row.Labels == nil {
 		t.Fatalf("the row %s is not total: %+v", row.ID, row)
 	}
-	for _, price := range []catalog.Picodollars{row.Prices.Prompt, row.Prices.Completion, row.Prices.CacheRead, row.Prices.CacheWrite, row.Prices.Request, row.Prices.Image} {
+	for _, price := range []catalog.Picodollars{row.Prices.Prompt, row.Prices.Completion, row.Prices.CacheRead, row.Prices.CacheWrite, row.Prices.Request, row.Prices.Image, row.Prices.Audio} {
 		if price < 0 {
 			t.Fatalf("%s: the price %d", row.ID, price)
+		}
+	}
+}
+
+func TestANameOfTwoModelsIsNeither(t *testing.T) {
+	src := provider + model + endpoint + "[models.'c/b']\ncontext_length = 1\n[[endpoints]]\nmodel = 'c/b'\nprovider = 'p'\nvariant = 'v'\nupstream_model = 'up'\nprice = { prompt = 1, completion = 1 }\n" +
+		"[[endpoints]]\nmodel = 'a/b'\nprovider = 'p'\nvariant = 'v'\nupstream_model = 'up'\nprice = { prompt = 1, completion = 1 }\n"
+	c := load(t, src)
+	for _, name := range []string{"b", "up"} {
+		if m := c.Named(name); m != nil {
+			t.Errorf("%s, which two models are called, is %s", name, m.ID)
 		}
 	}
 }

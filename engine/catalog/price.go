@@ -40,6 +40,7 @@ type Prices struct {
 	CacheWrite Picodollars // equal to Prompt where the provider has no cache price
 	Request    Picodollars // per request
 	Image      Picodollars // per input image
+	Audio      Picodollars // per token of audio input; equal to Prompt where the provider has no price for it
 }
 
 // Cost is what one request costs. cached and cacheWrite are parts of prompt: they are billed at their own prices and the
@@ -76,6 +77,7 @@ type priceTable struct {
 	CacheWrite any `toml:"cache_write"`
 	Request    any `toml:"request"`
 	Image      any `toml:"image"`
+	Audio      any `toml:"audio"`
 }
 
 // A price that is meant per million tokens has 6 decimals at the most to be whole picodollars a token; one per request
@@ -109,10 +111,11 @@ func (t *priceTable) read() (Prices, config.Problems) {
 			*target = amount
 		}
 	}
-	set("prompt", t.Prompt, perMillion, &p.Prompt, &p.CacheRead, &p.CacheWrite)
+	set("prompt", t.Prompt, perMillion, &p.Prompt, &p.CacheRead, &p.CacheWrite, &p.Audio)
 	set("completion", t.Completion, perMillion, &p.Completion)
 	set("cache_read", t.CacheRead, perMillion, &p.CacheRead)
 	set("cache_write", t.CacheWrite, perMillion, &p.CacheWrite)
+	set("audio", t.Audio, perMillion, &p.Audio)
 	set("request", t.Request, perPiece, &p.Request)
 	set("image", t.Image, perPiece, &p.Image)
 	return p, problems

@@ -43,6 +43,7 @@ func (r *Record) appendJSON(dst []byte) []byte {
 	o.text("catalog_digest", r.Catalog)
 	o.optional("configuration_digest", r.Configuration)
 	o.unsigned("statistics_tick", r.Tick)
+	o.list("sticky", r.Sticky)
 	if r.ValueOfTime != nil {
 		o.number("value_of_time", *r.ValueOfTime)
 	}
@@ -80,6 +81,15 @@ func (c *Claims) appendJSON(dst []byte) []byte {
 	o.names("metadata", c.Metadata)
 	o.list("tags", c.Tags)
 	o.optional("data_class", c.DataClass)
+	o.optional("session", c.Session)
+	o.names("trace", c.Trace)
+	if a := c.App; a != nil {
+		in := object(o.key("app"))
+		in.optional("url", a.URL)
+		in.optional("title", a.Title)
+		in.list("categories", a.Categories)
+		o.b = in.end()
+	}
 	return o.end()
 }
 
@@ -113,6 +123,7 @@ func (q *Request) appendJSON(dst []byte) []byte {
 	o.count("reasoning_tokens", q.ReasoningTokens)
 	o.b = q.Preferences.appendJSON(o.key("preferences"))
 	o.optional("preset", q.Preset)
+	o.optional("service_tier", q.ServiceTier)
 	o.text("data_class", q.DataClass)
 	o.integer("estimated_prompt_tokens", q.PromptTokens)
 	o.list("parameters", q.Parameters)
@@ -262,6 +273,7 @@ func (v *Outcome) appendJSON(dst []byte) []byte {
 	o.number("duration_ms", v.DurationMs)
 	o.optional("rescued", v.Rescued)
 	o.optional("not_rescued", v.NotRescued)
+	o.optional("cached_from", v.CachedFrom)
 	o.b = appendUsage(o.key("usage"), &v.Usage)
 	o.integer("cost_picodollars", int64(v.Cost))
 	o.integer("fallbacks", int64(v.Fallbacks))

@@ -14,7 +14,7 @@ func Of(p *route.Plan) *Record {
 	r := &Record{
 		ID: p.ID, At: p.At, Generation: p.Snapshot, Seed: p.Seed,
 		Organisation: p.Principal.Organisation.ID, Key: p.Principal.Key.ID, DataClass: p.Principal.DataClass,
-		Labels: p.Principal.Labels, Claims: claimsOf(&p.Request.Claims), ValueOfTime: p.Principal.Organisation.ValueOfTime,
+		Labels: p.Principal.Labels, Claims: claimsOf(p.Request), ValueOfTime: p.Principal.Organisation.ValueOfTime,
 		Policy: p.PolicyDigest, Catalog: p.CatalogDigest, Weights: p.Weights,
 		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Rejections: p.Rejections, Warnings: p.Warnings,
 	}
@@ -32,7 +32,8 @@ func Of(p *route.Plan) *Record {
 		Parameters: q.Parameters, BodyBytes: len(q.Body), EgressHosts: q.EgressHosts, Store: q.Store, Background: q.Background,
 		PreviousResponse: q.PreviousResponse, FileReferences: q.FileReferences, ReasoningEffort: q.ReasoningEffort,
 		ReasoningTokens: q.ReasoningTokens, Preferences: preferencesOf(&q.Preferences), Preset: q.Preset,
-		DataClass: r.DataClass,
+		ServiceTier: q.ServiceTier,
+		DataClass:   r.DataClass,
 	}
 	if c := q.Claims.DataClass; c != "" {
 		r.Request.DataClass = account.HigherDataClass(r.DataClass, c)
@@ -71,11 +72,15 @@ func Of(p *route.Plan) *Record {
 }
 
 // claimsOf is nil where nothing is claimed.
-func claimsOf(c *wire.Claims) *Claims {
-	if c.User == "" && len(c.Metadata) == 0 && len(c.Tags) == 0 && c.DataClass == "" {
+func claimsOf(q *wire.Request) *Claims {
+	c := &q.Claims
+	claims := Claims{User: c.User, Metadata: c.Metadata, Tags: c.Tags, DataClass: c.DataClass, Session: q.SessionID, Trace: c.Trace}
+	if a := c.App; a.URL != "" || a.Title != "" || len(a.Categories) > 0 {
+		claims.App = &App{a.URL, a.Title, a.Categories}
+	}
+	if c.User == "" && len(c.Metadata) == 0 && len(c.Tags) == 0 && c.DataClass == "" && q.SessionID == "" && len(c.Trace) == 0 && claims.App == nil {
 		return nil
 	}
-	claims := Claims(*c) // a pointer to c would keep the whole request
 	return &claims
 }
 

@@ -31,6 +31,7 @@ type Record struct {
 	// Configuration is the digest of Artefacts; "" where nothing is kept on disk.
 	Configuration string             `json:"configuration_digest,omitempty"`
 	Tick          uint64             `json:"statistics_tick"`
+	Sticky        []string           `json:"sticky,omitempty"`        // rows that were ahead because they hold the conversation's prompt
 	ValueOfTime   *float64           `json:"value_of_time,omitempty"` // USD an hour, where the organisation has its own
 	PlanMicros    int64              `json:"plan_us"`
 	Scorers       []string           `json:"scorers,omitempty"`
@@ -51,6 +52,16 @@ type Claims struct {
 	Metadata  map[string]string `json:"metadata,omitempty"`
 	Tags      []string          `json:"tags,omitempty"`
 	DataClass string            `json:"data_class,omitempty"`
+	Session   string            `json:"session,omitempty"`
+	Trace     map[string]string `json:"trace,omitempty"`
+	App       *App              `json:"app,omitempty"` // nil where it is not named
+}
+
+// App is the program that asks, as its headers name it.
+type App struct {
+	URL        string   `json:"url,omitempty"`
+	Title      string   `json:"title,omitempty"`
+	Categories []string `json:"categories,omitempty"`
 }
 
 // Request is what routing and policy could read of the request; no content.
@@ -74,6 +85,7 @@ type Request struct {
 	ReasoningTokens  int64       `json:"reasoning_tokens,omitempty"`
 	Preferences      Preferences `json:"preferences"`
 	Preset           string      `json:"preset,omitempty"`
+	ServiceTier      string      `json:"service_tier,omitempty"`
 	DataClass        string      `json:"data_class"` // in effect: the higher of the floor and the claim
 	PromptTokens     int64       `json:"estimated_prompt_tokens"`
 	Parameters       []string    `json:"parameters,omitempty"`
@@ -180,6 +192,7 @@ type Outcome struct {
 	// Rescued is what saved an answer that broke off, continue or splice; NotRescued is why nothing was tried to.
 	Rescued    string              `json:"rescued,omitempty"`
 	NotRescued string              `json:"not_rescued,omitempty"`
+	CachedFrom string              `json:"cached_from,omitempty"` // the id of the answer that was given once more
 	Usage      wire.Usage          `json:"usage"`
 	Cost       catalog.Picodollars `json:"cost_picodollars"` // of the answer and of failed attempts that were billed
 	Fallbacks  int                 `json:"fallbacks"`        // attempts with another endpoint or credential than the one before

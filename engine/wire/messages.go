@@ -32,7 +32,7 @@ func (s *skim) message() bool {
 	if s.peek() != '{' {
 		return s.wrong("a message object")
 	}
-	role := false
+	role, instructs := false, false
 	o := s.object()
 	for s.member(&o) {
 		if !unlike(&s.scanner, &o, messageFields) {
@@ -44,8 +44,9 @@ func (s *skim) message() bool {
 		ok := false
 		switch string(o.key) {
 		case "role":
-			_, ok = s.word()
-			role = true
+			var t text
+			t, ok = s.word()
+			role, instructs = true, t.is("system") || t.is("developer")
 		case "content":
 			ok = s.content()
 		case "images":
@@ -67,6 +68,13 @@ func (s *skim) message() bool {
 	}
 	if s.ok() && !role {
 		return s.fail(o.at, "found a message without a role; it should have one, such as \"user\"")
+	}
+	which := 1
+	if instructs {
+		which = 0
+	}
+	if s.r.opening[which].to == 0 {
+		s.r.opening[which] = span{o.at, s.pos}
 	}
 	return s.ok()
 }
@@ -141,6 +149,12 @@ func (s *skim) part() bool {
 			return false
 		}
 		if s.null() {
+			continue
+		}
+		if string(o.key) == "cache_control" {
+			if !s.cacheControl() {
+				return false
+			}
 			continue
 		}
 		if m, known := media[string(o.key)]; known {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -214,11 +215,11 @@ func (rd *reading) chat(o pairs) {
 	r := &rd.r
 	r.Model = optional(o, "model", name)
 	r.Models = optional(o, "models", nameList)
-	if r.Model == "" {
+	r.Preset = optional(o, "preset", name)
+	if r.Model == "" && r.Preset == "" {
 		refuse(len(r.Models) > 0)
 		r.Model, r.Models = r.Models[0], r.Models[1:]
 	}
-	r.Preset = optional(o, "preset", name)
 	r.Stream = optional(o, "stream", boolean)
 	if so := optional(o, "stream_options", objectOf); so != nil {
 		exact(so, "include_usage")
@@ -321,6 +322,21 @@ func (rd *reading) chat(o pairs) {
 		}
 	}
 	r.SessionID = optional(o, "session_id", name)
+	refuse(len(r.SessionID) <= 256)
+	r.PromptCacheKey = optional(o, "prompt_cache_key", plainText)
+	if r.ServiceTier = optional(o, "service_tier", name); r.ServiceTier == "fast" {
+		r.ServiceTier = "priority"
+	}
+	rd.cacheControl(o.get("cache_control"))
+	for _, p := range optional(o, "trace", objectOf) {
+		if text, ok := p.value.(string); ok && len(p.key) <= 64 && len(r.Claims.Trace) < 32 {
+			plainText(p.value)
+			if r.Claims.Trace == nil {
+				r.Claims.Trace = map[string]string{}
+			}
+			r.Claims.Trace[p.key] = text[:min(len(text), 512)]
+		}
+	}
 	r.Claims.User = optional(o, "user", plainText)
 	r.Claims.Metadata = map[string]string{}
 	for _, p := range o { // tags in the order of the body
@@ -331,9 +347,11 @@ func (rd *reading) chat(o pairs) {
 			m := objectOf(p.value)
 			exact(m, "tags data_class")
 			for _, p := range m {
+				refuse(len(p.key) <= 64)
 				if list, ok := p.value.([]any); ok && p.key == "tags" {
 					rd.tags(nameList(list))
 				} else if p.value != nil {
+					refuse(len(plainText(p.value)) <= 512 && len(r.Claims.Metadata) < 16)
 					r.Claims.Metadata[p.key] = plainText(p.value)
 				}
 			}
@@ -341,6 +359,19 @@ func (rd *reading) chat(o pairs) {
 		}
 	}
 	rd.preferences(optional(o, "provider", objectOf), optional(o, "route", plainText))
+}
+
+func (rd *reading) cacheControl(v any) {
+	if v == nil {
+		return
+	}
+	c := objectOf(v)
+	exact(c, "ttl")
+	if text, ok := c.get("ttl").(string); ok {
+		if d, err := time.ParseDuration(text); err == nil {
+			rd.r.CacheTTL = max(rd.r.CacheTTL, d)
+		}
+	}
 }
 
 func (rd *reading) tags(list []string) {
@@ -432,6 +463,10 @@ func (rd *reading) parts(v any) {
 			}
 			if m := modalityOf[p.key]; m != "" {
 				rd.modality(m)
+			}
+			if p.key == "cache_control" {
+				rd.cacheControl(p.value)
+				continue
 			}
 			if p.key == "text" {
 				_, ok := p.value.(string)

@@ -2,6 +2,8 @@
 // accounting needs of an answer, and the error envelope. It knows shapes, not providers.
 package wire
 
+import "time"
+
 // Request is what one strict pass finds in a body. The body itself is never changed.
 type Request struct {
 	Body   []byte   // as received; the request owns it
@@ -28,12 +30,22 @@ type Request struct {
 	Preferences      Preferences
 	Parameters       []string // top-level request parameters sent, OpenRouter's names, sorted
 	PromptTokens     int64    // estimate: see EstimateTokens
-	SessionID        string
-	Preset           string // "" where not sent
+	SessionID        string   // session_id; 256 bytes at most
+	PromptCacheKey   string
+	CacheTTL         time.Duration // the longest that cache_control asks a provider to keep a prompt; 0: not said
+	ServiceTier      string        // "" where not sent; "fast" is read as "priority"
+	Preset           string        // "" where not sent
 
 	Claims Claims
 
-	fields fieldIndex
+	fields  fieldIndex
+	opening [2]span // of the first message with instructions, and of the first other one
+}
+
+// Opening is how the conversation begins, as sent: the first message with instructions and the first other one. Either may be
+// empty.
+func (r *Request) Opening() (instructions, first []byte) {
+	return r.Body[r.opening[0].from:r.opening[0].to], r.Body[r.opening[1].from:r.opening[1].to]
 }
 
 // Claims is what the caller says of itself and may lie about.
@@ -42,6 +54,16 @@ type Claims struct {
 	Metadata  map[string]string // never nil
 	Tags      []string
 	DataClass string // "" where not claimed
+	Trace     map[string]string
+	App       App
+}
+
+// App is the program that a request comes from, as its headers name it
+// (https://openrouter.ai/docs/app-attribution).
+type App struct {
+	URL        string   // HTTP-Referer
+	Title      string   // X-OpenRouter-Title or X-Title
+	Categories []string // X-OpenRouter-Categories
 }
 
 // Preferences is OpenRouter's provider object. Nil slices and pointers: not sent.

@@ -113,7 +113,12 @@ func init() {
 		"user":       {read: func(s *skim) bool { return s.string(&s.r.Claims.User) }},
 		"metadata":   {read: (*skim).metadata},
 		"tags":       {read: (*skim).tags},
-		"session_id": {read: func(s *skim) bool { return s.name(&s.r.SessionID) }},
+		"trace":      {read: (*skim).trace},
+		"session_id": {read: (*skim).session},
+
+		"prompt_cache_key": {read: func(s *skim) bool { return s.string(&s.r.PromptCacheKey) }},
+		"cache_control":    {read: (*skim).cacheControl},
+		"service_tier":     {read: (*skim).serviceTier},
 	}
 	for _, name := range []string{
 		"temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty", "repetition_penalty",
@@ -123,8 +128,7 @@ func init() {
 		chatFields[name] = field{name, unread}
 	}
 	for _, name := range []string{
-		"audio", "cache_control", "debug", "image_config", "prompt_cache_key", "prompt_cache_options", "safety_identifier",
-		"service_tier", "trace", "transforms", "usage",
+		"audio", "debug", "image_config", "prompt_cache_options", "safety_identifier", "transforms", "usage",
 	} {
 		chatFields[name] = field{read: unread}
 	}
@@ -171,9 +175,9 @@ func unlike[V any](s *scanner, o *object, known map[string]V) bool {
 // settle checks and fills what depends on several fields; at is where the body's object begins.
 func (s *skim) settle(at int) bool {
 	r := s.r
-	if r.Model == "" {
+	if r.Model == "" && r.Preset == "" {
 		if len(r.Models) == 0 {
-			return s.conflict(at, "model", "found neither model nor models; model should name the model to use")
+			return s.conflict(at, "model", "found neither model nor models nor preset; model should name the model to use")
 		}
 		r.Model, r.Models = r.Models[0], r.Models[1:]
 	}
@@ -357,6 +361,9 @@ func (s *skim) metadata() bool {
 	o := s.object()
 	for s.member(&o) {
 		name := string(o.key)
+		if len(name) > maxMetadataKey {
+			return s.fail(o.keyAt, "found a key of %d bytes; metadata may have keys of up to %d", len(name), maxMetadataKey)
+		}
 		switch {
 		case s.null():
 			continue
@@ -369,8 +376,16 @@ func (s *skim) metadata() bool {
 			return false
 		}
 		var value string
+		s.peek()
+		at := s.pos
 		if !s.string(&value) {
 			return false
+		}
+		if len(value) > maxMetadataValue {
+			return s.fail(at, "found %d bytes; a value of metadata may have up to %d", len(value), maxMetadataValue)
+		}
+		if len(s.r.Claims.Metadata) == maxMetadata {
+			return s.fail(o.keyAt, "found more than %d pairs; metadata may have up to that many", maxMetadata)
 		}
 		s.r.Claims.Metadata[name] = value
 		if name == "data_class" {

@@ -41,7 +41,7 @@ type EventReader struct {
 	joined    []byte // the data lines, where there are several
 }
 
-// span is offsets from the start of the event, which may move in the buffer.
+// span is a part of a body, or of an event by offsets from its start, which may move in the buffer.
 type span struct{ from, to int }
 
 // NewEventReader reads from r events of at most limit bytes each.
