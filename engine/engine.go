@@ -47,16 +47,18 @@ type Call struct {
 
 // Engine routes. It is safe for concurrent use.
 type Engine struct {
-	options  Options
-	current  atomic.Pointer[snapshot]
-	reload   sync.Mutex // one Reload at a time
-	wasm     *wasm.Host
-	bundles  *policy.Bundles
-	stats    *telemetry.Store
-	health   *telemetry.Health
-	metrics  *telemetry.Metrics
-	dispatch *dispatch.Dispatcher
-	journal  *journal.Journal
+	options Options
+	current atomic.Pointer[snapshot]
+	reload  sync.Mutex // one Reload at a time
+	wasm    *wasm.Host
+	bundles *policy.Bundles
+	stats   *telemetry.Store
+	// published is what listings show.
+	published *telemetry.Published
+	health    *telemetry.Health
+	metrics   *telemetry.Metrics
+	dispatch  *dispatch.Dispatcher
+	journal   *journal.Journal
 }
 
 // Open loads the configuration and everything that it names. The error is config.Problems where the input is at fault.
@@ -71,7 +73,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Engine{options: o, metrics: telemetry.NewMetrics(), health: telemetry.NewHealth(telemetry.Breaker{})}
+	e := &Engine{options: o, metrics: telemetry.NewMetrics(), health: telemetry.NewHealth(telemetry.Breaker{}),
+		published: telemetry.NewPublished()}
 	e.metrics.Watch(e.health)
 	e.metrics.Cover((&coverage{engine: e}).read)
 	e.metrics.Policies(e.policyState)
@@ -244,7 +247,9 @@ func (e *Engine) usualTTFT(row *catalog.Row) time.Duration {
 }
 
 func (e *Engine) observe(row *catalog.Row, o telemetry.Outcome) {
-	e.current.Load().router.Board.Observe(row, o)
+	s := e.current.Load()
+	s.router.Board.Observe(row, o)
+	s.published.Observe(row, o)
 }
 
 // Reload builds a new snapshot and swaps it in; on an error nothing has changed.

@@ -172,6 +172,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	e.metrics.Know(cat, accounts)
 	s.documents = append(append([]*config.Document{src.main}, src.teams...), src.catalogs...)
 	s.refs.Store(1)
+	s.published = e.published.Bind(cat)
 	s.router = &route.Router{
 		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Health: e.health, Scorers: weighted,
 		Spread:      src.settings.Routing.spread(),

@@ -10,6 +10,7 @@ import (
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
+	"chaperone/engine/telemetry"
 	"chaperone/engine/wasm"
 )
 
@@ -22,6 +23,7 @@ type snapshot struct {
 	accounts   *account.Accounts
 	policies   *policy.Set
 	router     *route.Router
+	published  *telemetry.PublishedBoard
 	plugins    []loaded
 	files      []string
 	documents  []*config.Document           // chaperone.toml, teams' files, catalogs

@@ -28,6 +28,12 @@ type Endpoint struct {
 	Denials []policy.Reason // empty: permitted
 }
 
+// Model is the model of any of the names that a principal may call it by; nil where there is none.
+func (r *Router) Model(who *account.Principal, name string) *catalog.Model {
+	m, _ := r.resolve(&Plan{Principal: who}, name)
+	return m
+}
+
 // Usable lists the models of which this principal may use at least one row, by id.
 func (r *Router) Usable(ctx context.Context, who *account.Principal, now time.Time) []UsableModel {
 	var out []UsableModel

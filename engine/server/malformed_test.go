@@ -119,7 +119,7 @@ var malformed = []struct {
 	{"a near path", "GET /v1/model HTTP/1.1\r\n" + host + bearer + "\r\n", 404, "there is no /v1/model here; did you mean /v1/models?", true},
 	{"a near path of OpenRouter's", "POST /api/v1/chat/completion HTTP/1.1\r\n" + host + bearer + "Content-Length: 0\r\n\r\n", 404, "there is no /api/v1/chat/completion here; did you mean /v1/chat/completions?", true},
 	{"a slash at the end", "GET /v1/models/ HTTP/1.1\r\n" + host + bearer + "\r\n", 404, "there is no /v1/models/ here; did you mean /v1/models?", true},
-	{"a far path", "GET /favicon.ico HTTP/1.1\r\n" + host + "\r\n", 404, "there is no /favicon.ico here; there are /v1/chat/completions, /v1/route, /v1/models, /v1/models/{author}/{slug}/endpoints, /v1/decisions/{id}, /healthz, /readyz", true},
+	{"a far path", "GET /favicon.ico HTTP/1.1\r\n" + host + "\r\n", 404, "there is no /favicon.ico here; there are /v1/chat/completions, /v1/route, /v1/models, /v1/models/user, /v1/models/count, /v1/models/{id}, /v1/models/{author}/{slug}, /v1/models/{author}/{slug}/endpoints, /v1/model/{author}/{slug}, /v1/providers, /v1/endpoints/zdr, /v1/decisions/{id}, /healthz, /readyz", true},
 	{"the wrong method", "GET /v1/chat/completions HTTP/1.1\r\n" + host + bearer + "\r\n", 405, "/v1/chat/completions does not take GET; send POST", true},
 	{"another wrong method", "DELETE /v1/models HTTP/1.1\r\n" + host + bearer + "\r\n", 405, "/v1/models does not take DELETE; send GET", true},
 	{"an invented method", "BREW /healthz HTTP/1.1\r\n" + host + "\r\n", 405, "/healthz does not take BREW; send GET", true},
@@ -179,7 +179,7 @@ func TestWhatLooksOddButIsSound(t *testing.T) {
 		"bearer in lower case":       "GET /v1/models HTTP/1.1\r\n" + host + "authorization: bearer  sk-acme \r\n\r\n",
 		"a query":                    "GET /v1/models?limit=1 HTTP/1.1\r\n" + host + bearer + "\r\n",
 		"empty lines first":          "\r\n\r\nGET /v1/models HTTP/1.1\r\n" + host + bearer + "\r\n",
-		"an encoded colon":           "GET /v1/models/m/one%3afree/endpoints HTTP/1.1\r\n" + host + bearer + "\r\n",
+		"an encoded colon":           "GET /v1/models/m/two%3afree/endpoints HTTP/1.1\r\n" + host + bearer + "\r\n",
 		"chunks":                     "POST /v1/route HTTP/1.1\r\n" + host + bearer + asJSON + fmt.Sprintf("Transfer-Encoding: Chunked\r\n\r\n%x\r\n%s\r\n%x;x=y\r\n%s\r\n0\r\nX-Trailer: 1\r\n\r\n", 10, chat[:10], len(chat)-10, chat[10:]),
 		"a character set":            "POST /v1/route HTTP/1.1\r\n" + host + bearer + fmt.Sprintf("Content-Type: Application/JSON; charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s", len(chat), chat),
 		"no encoding":                post(chat, "Content-Encoding: identity"),
@@ -198,7 +198,7 @@ func TestWhatLooksOddButIsSound(t *testing.T) {
 				if resp.StatusCode != want {
 					t.Fatalf("got %d %s", resp.StatusCode, body)
 				}
-				if want == http.StatusNotFound && !strings.Contains(body, `m/one:free`) {
+				if want == http.StatusNotFound && !strings.Contains(body, `m/two:free`) {
 					t.Errorf("the model was not decoded: %s", body)
 				}
 			}

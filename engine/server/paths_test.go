@@ -211,7 +211,7 @@ func TestEventsAreFlushedOneByOne(t *testing.T) {
 // A router that panics stands for a mistake of ours anywhere below.
 type panics struct{ server.Router }
 
-func (panics) Models(context.Context, string) ([]byte, error) { panic("sk-secret") }
+func (panics) Models(context.Context, engine.Listing) ([]byte, error) { panic("sk-secret") }
 
 func (panics) Endpoints(context.Context, string, string) ([]byte, error) {
 	var none []int

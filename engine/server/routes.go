@@ -35,7 +35,14 @@ var public = []path{
 	{"/v1/chat/completions", fasthttp.MethodPost, true, (*Server).chatCompletions},
 	{"/v1/route", fasthttp.MethodPost, true, (*Server).decide},
 	{"/v1/models", fasthttp.MethodGet, true, (*Server).models},
+	{"/v1/models/user", fasthttp.MethodGet, true, (*Server).models}, // every listing is the caller's own
+	{"/v1/models/count", fasthttp.MethodGet, true, (*Server).modelCount},
+	{"/v1/models/{id}", fasthttp.MethodGet, true, (*Server).retrieveModel},
+	{"/v1/models/{author}/{slug}", fasthttp.MethodGet, true, (*Server).retrieveModel},
 	{"/v1/models/{author}/{slug}/endpoints", fasthttp.MethodGet, true, (*Server).endpoints},
+	{"/v1/model/{author}/{slug}", fasthttp.MethodGet, true, (*Server).showModel},
+	{"/v1/providers", fasthttp.MethodGet, true, (*Server).providers},
+	{"/v1/endpoints/zdr", fasthttp.MethodGet, true, (*Server).zdrEndpoints},
 	{"/v1/decisions/{id}", fasthttp.MethodGet, true, (*Server).decision},
 	{"/healthz", fasthttp.MethodGet, false, (*Server).healthz},
 	{"/readyz", fasthttp.MethodGet, false, (*Server).readyz},
@@ -74,6 +81,9 @@ func match(pattern string, segments []string) (params []string, ok bool) {
 }
 
 func unknownPath(paths []path, segments []string) *wire.Error {
+	if e := notRouted(segments); e != nil {
+		return e
+	}
 	asked := "/" + strings.Join(segments, "/")
 	patterns := make([]string, len(paths))
 	for i := range paths {
@@ -113,14 +123,6 @@ func (s *Server) decide(r *request) error {
 		return err
 	}
 	return answer(r)(s.router.Route(s.base, call))
-}
-
-func (s *Server) models(r *request) error {
-	return answer(r)(s.router.Models(s.base, r.head.key))
-}
-
-func (s *Server) endpoints(r *request) error {
-	return answer(r)(s.router.Endpoints(s.base, r.head.key, r.params[0]+"/"+r.params[1]))
 }
 
 func (s *Server) decision(r *request) error {

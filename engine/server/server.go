@@ -25,8 +25,12 @@ type Router interface {
 	Authenticate(key string) error
 	Do(ctx context.Context, c engine.Call) (*dispatch.Response, error)
 	Route(ctx context.Context, c engine.Call) ([]byte, error)
-	Models(ctx context.Context, key string) ([]byte, error)
+	Models(ctx context.Context, l engine.Listing) ([]byte, error)
+	CountModels(ctx context.Context, l engine.Listing) ([]byte, error)
+	Model(ctx context.Context, l engine.Listing, name string, withinData bool) ([]byte, error)
 	Endpoints(ctx context.Context, key, model string) ([]byte, error)
+	ZDREndpoints(ctx context.Context, key string) ([]byte, error)
+	Providers(ctx context.Context, key string) ([]byte, error)
 	Decision(ctx context.Context, key, id string) ([]byte, error)
 }
 

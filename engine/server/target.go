@@ -22,7 +22,7 @@ func readTarget(target, host []byte, tls bool) ([]string, *wire.Error) {
 	if string(path) == "/" {
 		return nil, nil
 	}
-	raw := strings.Split(string(path[1:]), "/")
+	raw := strings.Split(modelPath(string(path[1:])), "/")
 	for i, s := range raw {
 		decoded, e := readSegment(s, i == len(raw)-1)
 		if e != nil {
@@ -51,6 +51,20 @@ func relative(path, host []byte, tls bool) []byte {
 		return nil
 	}
 	return path[slash:]
+}
+
+// modelPath takes the one encoded slash that clients write between a model's author and its name when they ask for the model;
+// anywhere else it is refused.
+func modelPath(path string) string {
+	rest, found := strings.CutPrefix(strings.TrimPrefix(path, "api/"), "v1/models/")
+	if !found {
+		return path
+	}
+	author, slug, found := strings.Cut(strings.ReplaceAll(rest, "%2f", "%2F"), "%2F")
+	if !found || strings.Contains(author, "/") {
+		return path
+	}
+	return path[:len(path)-len(rest)] + author + "/" + slug
 }
 
 func readSegment(s string, last bool) (string, *wire.Error) {
