@@ -218,7 +218,7 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 			if c.SHA256 != "" || c.Config != nil || c.Golden != "" || c.State != "" || c.Fuel != (wasm.Fuel{}) {
 				problems = append(problems, c.Problem("", "the native scorer %s takes none of sha256, config, golden, state and fuel; expected plugin = \"FILE.wasm\" or none of them", c.Name))
 			}
-			out = append(out, scorer.Weighted{Scorer: native, Weight: weight})
+			out = append(out, scorer.Weighted{Scorer: native, Weight: weight, Shadow: c.Shadow})
 			continue
 		}
 		if _, err := hex.DecodeString(c.SHA256); err != nil || len(c.SHA256) != 0 && len(c.SHA256) != 64 {
@@ -237,7 +237,7 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 			}
 		}
 		s.plugins = append(s.plugins, plugin)
-		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight})
+		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight, Shadow: c.Shadow})
 	}
 	if len(problems) == 0 {
 		if err := scorer.Check(out, src.settings.Routing.spread()); err != nil {

@@ -31,7 +31,7 @@ func (e *Engine) countPlan(s *snapshot, p *route.Plan) {
 		e.metrics.Denied(pkg, n)
 	}
 	for _, plugin := range s.plugins {
-		if !slices.Contains(p.Scorers, plugin.Name()) {
+		if !slices.Contains(p.Scorers, plugin.Name()) && !slices.Contains(p.Shadows, plugin.Name()) {
 			continue // nothing was ranked, or in an order that the request asked for
 		}
 		err := p.Abstained[plugin.Name()]

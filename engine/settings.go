@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,6 +123,9 @@ type Scorer struct {
 	Golden string         `toml:"golden"`               // golden vectors that the plugin must reproduce to be used
 	State  string         `toml:"state"`                // file that keeps what a stateful plugin learns across restarts
 	Fuel   wasm.Fuel      `toml:"fuel"`                 // the most instructions of each call; wasm.DefaultFuel where 0
+
+	Shadow   bool `toml:"shadow"`   // ranks beside the others, is recorded and moves nothing
+	Disabled bool `toml:"disabled"` // as if it were not there: its module is not even read
 }
 
 func defaults() *Settings {
@@ -192,9 +196,6 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	if s.Statistics.Tick > s.Statistics.Window {
 		all = append(all, doc.Problem("statistics.tick", "found %s, longer than the window of %s; expected a shorter one", s.Statistics.Tick, s.Statistics.Window))
 	}
-	if len(s.Scorers) == 0 {
-		s.Scorers = []Scorer{{Name: "value"}}
-	}
 	seen := map[string]bool{}
 	for i := range s.Scorers {
 		c := &s.Scorers[i]
@@ -202,6 +203,13 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 			all = append(all, c.Problem("name", "%q is the name of an earlier scorer; expected another", c.Name))
 		}
 		seen[c.Name] = true
+	}
+	s.Scorers = slices.DeleteFunc(s.Scorers, func(c Scorer) bool { return c.Disabled })
+	if !slices.ContainsFunc(s.Scorers, func(c Scorer) bool { return !c.Shadow }) {
+		if seen["value"] {
+			all = append(all, doc.Problem("scorers", "none of them decides, so that value does; it cannot be one that is disabled or a shadow as well"))
+		}
+		s.Scorers = append([]Scorer{{Name: "value"}}, s.Scorers...)
 	}
 	return s, all
 }

@@ -42,6 +42,7 @@ func writeDecision(w io.Writer, rec *journal.Record) {
 	for _, name := range slices.Sorted(maps.Keys(rec.Abstained)) {
 		fmt.Fprintf(w, "\nscorer %s gave no opinion: %s\n", name, rec.Abstained[name])
 	}
+	writeShadows(w, rec)
 	writeAttempts(w, rec)
 	if !rec.Dispatched && rec.Outcome.Status != 0 {
 		fmt.Fprintf(w, "\nnothing may serve this request; it is answered with %d %s\n", rec.Outcome.Status, rec.Outcome.Error)
@@ -49,17 +50,14 @@ func writeDecision(w io.Writer, rec *journal.Record) {
 }
 
 func writeCandidates(w io.Writer, rec *journal.Record) {
-	candidates := slices.Clone(rec.Candidates)
-	slices.SortStableFunc(candidates, func(a, b journal.Candidate) int {
-		return cmp.Compare(uint(a.Place)-1, uint(b.Place)-1) // 0, no place, wraps around and comes last
-	})
+	candidates := inOrder(rec.Candidates)
 	terms := termsOf(candidates)
 	var lines []string
-	if len(rec.Scorers) > 1 {
-		lines = tableOfCandidates(candidates, terms, rec.Scorers, len(rec.Request.Models) > 0)
+	if len(rec.Scorers)+len(rec.Shadows) > 1 {
+		lines = tableOfCandidates(candidates, terms, rec.Scorers, rec.Shadows, len(rec.Request.Models) > 0)
 	}
 	if lines == nil || widest(lines) > lineWidth {
-		lines = tableOfCandidates(candidates, terms, nil, len(rec.Request.Models) > 0)
+		lines = tableOfCandidates(candidates, terms, nil, nil, len(rec.Request.Models) > 0)
 	}
 	fmt.Fprintln(w, lines[0])
 	for i, line := range lines[1:] {
@@ -68,8 +66,43 @@ func writeCandidates(w io.Writer, rec *journal.Record) {
 	}
 }
 
+// inOrder are candidates by their places in the plan, those without one last.
+func inOrder(candidates []journal.Candidate) []journal.Candidate {
+	return slices.SortedStableFunc(slices.Values(candidates), func(a, b journal.Candidate) int {
+		return cmp.Compare(uint(a.Place)-1, uint(b.Place)-1) // 0, no place, wraps around and comes last
+	})
+}
+
+// writeShadows says of each shadow scorer what it would have put first, and how likely it would have made the choice that was
+// made.
+func writeShadows(w io.Writer, rec *journal.Record) {
+	candidates := inOrder(rec.Candidates)
+	for _, name := range rec.Shadows {
+		if _, abstained := rec.Abstained[name]; abstained || candidates[0].Shadows.Of(name) == nil {
+			continue
+		}
+		chosen := &candidates[0]
+		first := slices.IndexFunc(candidates, func(c journal.Candidate) bool {
+			s := c.Shadows.Of(name)
+			return s != nil && s.Place == 1 && c.Model == chosen.Model
+		})
+		if first < 0 {
+			first = slices.IndexFunc(candidates, func(c journal.Candidate) bool {
+				s := c.Shadows.Of(name)
+				return s != nil && s.Place == 1
+			})
+		}
+		if first < 0 {
+			continue
+		}
+		c := &candidates[first]
+		fmt.Fprintf(w, "\nshadow %s would have put %s#%s first, with %.1f%%; the choice made has %.1f%% under it\n", name, c.Tag, c.Group,
+			100*c.Shadows.Of(name).Share, 100*chosen.Shadows.Of(name).Share)
+	}
+}
+
 // tableOfCandidates are a heading and a line for each candidate.
-func tableOfCandidates(candidates []journal.Candidate, terms, scorers []string, severalModels bool) []string {
+func tableOfCandidates(candidates []journal.Candidate, terms, scorers, shadows []string, severalModels bool) []string {
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	head := []any{"PLACE", "ENDPOINT", "VERDICT"}
@@ -80,9 +113,12 @@ func tableOfCandidates(candidates []journal.Candidate, terms, scorers []string, 
 	for _, name := range scorers {
 		head = append(head, name)
 	}
+	for _, name := range shadows {
+		head = append(head, "("+name+")")
+	}
 	row(t, head...)
 	for i := range candidates {
-		row(t, cells(&candidates[i], terms, scorers, severalModels)...)
+		row(t, cells(&candidates[i], terms, scorers, shadows, severalModels)...)
 	}
 	t.Flush()
 	lines := strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n")
@@ -114,7 +150,7 @@ func termsOf(candidates []journal.Candidate) (names []string) {
 	return names
 }
 
-func cells(c *journal.Candidate, terms, scorers []string, severalModels bool) []any {
+func cells(c *journal.Candidate, terms, scorers, shadows []string, severalModels bool) []any {
 	endpoint := c.Tag + "#" + c.Group
 	if severalModels {
 		endpoint = c.Model + "@" + endpoint
@@ -132,8 +168,15 @@ func cells(c *journal.Candidate, terms, scorers []string, severalModels bool) []
 	}
 	out = append(out, known(c.Utility, "%.3f", 1), known(c.Share, "%.1f%%", 100))
 	for _, name := range scorers {
-		if part, ok := c.Parts[name]; ok {
+		if part, ok := c.Parts.Of(name); ok {
 			out = append(out, fmt.Sprintf("%.3f", part))
+		} else {
+			out = append(out, "-")
+		}
+	}
+	for _, name := range shadows {
+		if s := c.Shadows.Of(name); s != nil && s.Utility != nil {
+			out = append(out, fmt.Sprintf("%.3f", *s.Utility))
 		} else {
 			out = append(out, "-")
 		}

@@ -47,7 +47,8 @@ X-Generation-Id header.
 
 PRICE, TIME and RISK are what the request is expected to cost there, what waiting for it costs, and what failed attempts
 are expected to cost. SHARE is the probability of the first place, which is drawn; the rest follow by UTILITY.
-Where several scorers decide and there is room, what each says by itself comes last.
+Where several scorers decide and there is room, what each says by itself comes last; those in brackets are shadows, which
+move nothing. Below the table stands what each shadow would have put first, and how likely it would have chosen likewise.
 
 The exit code is 3 where nothing may serve the request.`,
 		Example: `  chaperone explain --org acme --model openai/gpt-4o-mini

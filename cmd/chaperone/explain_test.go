@@ -256,13 +256,13 @@ func TestADecisionIsReadableWhateverIsInIt(t *testing.T) {
 	half := 0.5
 	var out bytes.Buffer
 	writeDecision(&out, &journal.Record{
-		ID: "gen-1", Organisation: "acme", Team: "fraud", Scorers: []string{"value"}, Abstained: map[string]string{"own": "trap"},
+		ID: "gen-1", Organisation: "acme", Team: "fraud", Scorers: []string{"value"}, Shadows: []string{"dark", "own"}, Abstained: map[string]string{"own": "trap"},
 		Candidates: []journal.Candidate{
 			{Tag: "late", Group: "paid", Excluded: &route.Exclusion{Stage: route.StagePolicy, Code: "policy",
 				Denials: []policy.Reason{{Message: strings.Repeat("much to say ", 30), Binding: "own for everyone", File: "own.rego", Line: 7}}}},
 			{Tag: "short", Group: "paid", Excluded: &route.Exclusion{Stage: route.StageCapability, Code: "tools"}},
-			{Tag: "second", Group: "paid", Place: 2, Resting: true, Utility: &half},
-			{Tag: "first", Group: "paid", Place: 1, Utility: &half, Share: &half, Terms: []scorer.Term{{Name: "price", USD: 0.5}}},
+			{Tag: "second", Group: "paid", Place: 2, Resting: true, Utility: &half, Shadows: journal.Shadows{{Scorer: "dark", Place: 1, Share: 0.75, Utility: &half}, {Scorer: "own", Place: 2}}},
+			{Tag: "first", Group: "paid", Place: 1, Utility: &half, Share: &half, Terms: []scorer.Term{{Name: "price", USD: 0.5}}, Shadows: journal.Shadows{{Scorer: "dark", Place: 2, Share: 0.25}, {Scorer: "own", Place: 1}}},
 		},
 		Attempts: []journal.Attempt{{Tag: "first", Credential: "KEY", Outcome: "ok", Status: 200, TTFTMs: 120, DurationMs: 300}},
 	})
@@ -270,10 +270,11 @@ func TestADecisionIsReadableWhateverIsInIt(t *testing.T) {
 	narrow(t, table)
 	for _, want := range []string{
 		" for acme/fraud, about 0 prompt tokens\n",
-		"PLACE  ENDPOINT     VERDICT    PRICE      UTILITY  SHARE\n1      first#paid   permitted  $0.500000  0.500    50.0%\n2      second#paid  resting               0.500    -\n",
+		"PLACE  ENDPOINT     VERDICT    PRICE      UTILITY  SHARE  value  (dark)  (own)\n1      first#paid   permitted  $0.500000  0.500    50.0%  -      -       -\n2      second#paid  resting               0.500    -      -      0.500   -\n",
 		"-      late#paid    denied\n       much to say much", "\n       own.rego:7, own for everyone\n",
 		"-      short#paid   left out\n       capability: tools\n",
 		"\nscorer own gave no opinion: trap\n",
+		"\nshadow dark would have put second#paid first, with 75.0%; the choice made has 25.0% under it\n",
 		"1        first#KEY  ok       200     -        120 ms       300 ms  0+0     $0.000000\n",
 	} {
 		if !strings.Contains(table, want) {

@@ -49,6 +49,7 @@ func (r *Record) appendJSON(dst []byte) []byte {
 	}
 	o.integer("plan_us", r.PlanMicros)
 	o.list("scorers", r.Scorers)
+	o.list("shadows", r.Shadows)
 	o.numbers("weights", r.Weights)
 	o.names("abstained", r.Abstained)
 	if r.Candidates == nil {
@@ -195,14 +196,21 @@ func (c *Candidate) appendJSON(dst []byte) []byte {
 	if c.Share != nil {
 		o.number("share", *c.Share)
 	}
-	o.numbers("scores", c.Scores)
-	o.numbers("parts", c.Parts)
+	if len(c.Scores) > 0 {
+		o.b = c.Scores.appendJSON(o.key("scores"))
+	}
+	if len(c.Parts) > 0 {
+		o.b = c.Parts.appendJSON(o.key("parts"))
+	}
 	if len(c.Terms) > 0 {
 		o.b = append(o.key("terms"), '[')
 		for i, t := range c.Terms {
 			o.b = appendTerm(comma(o.b, i), t)
 		}
 		o.b = append(o.b, ']')
+	}
+	if len(c.Shadows) > 0 {
+		o.b = c.Shadows.appendJSON(o.key("shadows"))
 	}
 	return o.end()
 }
@@ -379,16 +387,9 @@ func (o *writer) numbers(name string, v map[string]float64) {
 		return
 	}
 	in := object(o.key(name))
-	if len(v) == 1 { // nothing to sort
-		for k, f := range v {
-			in.escaped(k)
-			in.b = appendNumber(in.b, f)
-		}
-	} else {
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			in.escaped(k)
-			in.b = appendNumber(in.b, v[k])
-		}
+	for _, k := range slices.Sorted(maps.Keys(v)) {
+		in.escaped(k)
+		in.b = appendNumber(in.b, v[k])
 	}
 	o.b = in.end()
 }

@@ -83,6 +83,26 @@ func TestRecordsAreWrittenAsTheirTagsSay(t *testing.T) {
 	compareJSON(t, empty.appendJSON(nil), tagged(empty))
 }
 
+func TestScorersNumbersAreReadBack(t *testing.T) {
+	share := 0.25
+	for text, want := range map[string]Candidate{
+		`{"scores":{"b":1,"a":-2.5},"parts":{"a":0.5}}`: {Scores: ByScorer{{"b", 1}, {"a", -2.5}}, Parts: ByScorer{{"a", 0.5}}},
+		`{"shadows":{"x":{"place":2,"share":0.5},"w":{"place":1,"share":1,"utility":0.25,"score":0.25}}}`: {
+			Shadows: Shadows{{Scorer: "x", Place: 2, Share: 0.5}, {"w", 1, 1, &share, &share}}},
+		`{"scores":{},"shadows":{}}`: {},
+	} {
+		var got Candidate
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is read as %+v (%v)", text, got, err)
+		}
+	}
+	for _, text := range []string{`{"scores":[1]}`, `{"scores":{"a":"b"}}`, `{"shadows":{"x":1}}`} {
+		if err := json.Unmarshal([]byte(text), new(Candidate)); err == nil {
+			t.Errorf("%s was read", text)
+		}
+	}
+}
+
 func compareJSON(t *testing.T, got []byte, v any) {
 	t.Helper()
 	want, err := json.Marshal(v)

@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"math"
-
 	"chaperone/engine/account"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
@@ -16,7 +14,7 @@ func Of(p *route.Plan) *Record {
 		Organisation: p.Principal.Organisation.ID, Key: p.Principal.Key.ID, DataClass: p.Principal.DataClass,
 		Labels: p.Principal.Labels, Claims: claimsOf(p.Request), ValueOfTime: p.Principal.Organisation.ValueOfTime,
 		Policy: p.PolicyDigest, Catalog: p.CatalogDigest, Weights: p.Weights,
-		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Rejections: p.Rejections, Warnings: p.Warnings,
+		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Shadows: p.Shadows, Rejections: p.Rejections, Warnings: p.Warnings,
 	}
 	if p.Stats != nil {
 		r.Tick = p.Stats.Tick
@@ -45,6 +43,7 @@ func Of(p *route.Plan) *Record {
 		r.Abstained[name] = err.Error()
 	}
 	r.Candidates = make([]Candidate, len(p.Candidates))
+	f := figures{single: make([]float64, 0, 2*len(p.Permits)), scored: make(ByScorer, 0, 2*len(p.Scorers)*len(p.Permits))}
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		out := Candidate{
@@ -55,9 +54,9 @@ func Of(p *route.Plan) *Record {
 			out.RestMs = float64(c.Rest.Until.Sub(p.At).Microseconds()) / 1000
 		}
 		if c.Place > 0 {
-			out.Utility, out.Share = finite(c.Ranked.Utility), finite(c.Ranked.Share)
-			out.Parts, out.Terms = c.Ranked.Parts, c.Ranked.Terms
-			out.Scores = finiteScores(c.Ranked.Scores)
+			out.Utility, out.Share = f.finite(c.Ranked.Utility), f.finite(c.Ranked.Share)
+			out.Scores, out.Parts = f.byScorer(p.Scorers, c.Ranked.Scores), f.byScorer(p.Scorers, c.Ranked.Parts)
+			out.Terms, out.Shadows = c.Ranked.Terms, f.shadows(p.Shadows, c.Shadows)
 			if o := p.Permits[c.Place-1].Obligations(); o != (policy.Obligations{}) {
 				out.Obligations = &o
 				r.Log = lesser(r.Log, o.Log)
@@ -91,30 +90,6 @@ func preferencesOf(p *wire.Preferences) Preferences {
 		Sort: p.Sort, Partition: p.Partition, MinThroughput: (*Cutoffs)(p.MinThroughput), MaxLatency: (*Cutoffs)(p.MaxLatency),
 		MaxPrice: (*PriceCeiling)(p.MaxPrice),
 	}
-}
-
-// finiteScores leaves out what JSON cannot say.
-func finiteScores(scores map[string]float64) map[string]float64 {
-	for _, f := range scores {
-		if finite(f) == nil {
-			some := make(map[string]float64, len(scores))
-			for name, f := range scores {
-				if finite(f) != nil {
-					some[name] = f
-				}
-			}
-			return some
-		}
-	}
-	return scores
-}
-
-// finite leaves out what JSON cannot say.
-func finite(f float64) *float64 {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil
-	}
-	return &f
 }
 
 // lesser is the level that records less.

@@ -35,6 +35,7 @@ type Record struct {
 	ValueOfTime   *float64           `json:"value_of_time,omitempty"` // USD an hour, where the organisation has its own
 	PlanMicros    int64              `json:"plan_us"`
 	Scorers       []string           `json:"scorers,omitempty"`
+	Shadows       []string           `json:"shadows,omitempty"`   // shadow scorers that ranked beside them
 	Weights       map[string]float64 `json:"weights,omitempty"`   // of scorers, where policy prefers some
 	Abstained     map[string]string  `json:"abstained,omitempty"` // scorer → why
 	Candidates    []Candidate        `json:"candidates"`
@@ -143,9 +144,10 @@ type Candidate struct {
 	RestMs      float64             `json:"rest_ms,omitempty"` // how long yet; absent where nobody knows
 	Utility     *float64            `json:"utility,omitempty"`
 	Share       *float64            `json:"share,omitempty"`
-	Scores      map[string]float64  `json:"scores,omitempty"` // scorer → as it gave it; absent where that is not finite
-	Parts       map[string]float64  `json:"parts,omitempty"`  // scorer → utility
-	Terms       []scorer.Term       `json:"terms,omitempty"`  // in dollars
+	Scores      ByScorer            `json:"scores,omitempty"`  // as the scorer gave it; absent where that is not finite
+	Parts       ByScorer            `json:"parts,omitempty"`   // as a utility; absent where the scorer abstained
+	Terms       []scorer.Term       `json:"terms,omitempty"`   // in dollars
+	Shadows     Shadows             `json:"shadows,omitempty"` // what shadow scorers made of it
 }
 
 // Attempt is one permit carried to one endpoint with one credential.

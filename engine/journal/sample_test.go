@@ -36,7 +36,7 @@ func sample(id string, at time.Time, rows int) *Record {
 		} else {
 			utility, share := 1/float64(i+1), 0.3/float64(i+1)
 			c.Place, c.Utility, c.Share = i+1, &utility, &share
-			c.Scores, c.Parts = map[string]float64{"value": 0.00123 * float64(i+1)}, map[string]float64{"value": utility}
+			c.Scores, c.Parts = ByScorer{{"value", 0.00123 * float64(i+1)}}, ByScorer{{"value", utility}}
 			c.Terms = []scorer.Term{{Name: "price", USD: 0.0011 * float64(i+1)}, {Name: "time", USD: 0.0001}, {Name: "risk", USD: 0}}
 		}
 		r.Candidates = append(r.Candidates, c)

@@ -29,12 +29,20 @@ type Candidate struct {
 	Row      *catalog.Row
 	Excluded *Exclusion // nil where it is in the plan
 	Ranked   scorer.RankedRow
+	Shadows  []Shadow        // parallel to Plan.Shadows; nil where excluded
 	Warnings []policy.Reason // what bindings that only warn or run dry would have denied it for
 	Place    int             // 1-based place in the plan; 0 where excluded
 
 	model  int // its model's place among those asked for
 	permit policy.Permit
 	Rest   telemetry.Rest // health moved it behind the others
+}
+
+// Shadow is what a shadow scorer made of a candidate that was ranked: how it would have come out if that scorer alone had
+// ranked.
+type Shadow struct {
+	Place                 int     // 1-based, among the candidates that were ranked together
+	Score, Utility, Share float64 // the score and the utility are NaN where the scorer abstained
 }
 
 // Exclusion is the first reason that a candidate is out.
@@ -63,6 +71,7 @@ type Plan struct {
 	Warnings      []policy.Reason    // what bindings that only warn or run dry would have rejected the request for
 	Weights       map[string]float64 // of scorers, as policy prefers; nil: the configured ones
 	Scorers       []string           // that ranked; empty where nothing was left to rank
+	Shadows       []string           // shadow scorers that ranked beside them
 	Abstained     map[string]error
 	Took          time.Duration
 }

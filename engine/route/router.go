@@ -203,11 +203,8 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 		native, _ := scorer.Native(name)
 		scorers, spread = []scorer.Weighted{{Scorer: native, Weight: 1}}, scorer.Spread{}
 	}
-	p.Scorers = p.Scorers[:0]
-	for _, s := range scorers {
-		p.Scorers = append(p.Scorers, s.Scorer.Name())
-	}
 	ranking := scorer.Rank(ctx, b, scorers, spread)
+	p.Scorers = ranking.Scorers
 	for name, err := range ranking.Abstained {
 		p.abstain(name, err)
 	}
@@ -216,6 +213,7 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 		order[place] = group[k]
 		p.Candidates[group[k]].Ranked = ranking.Rows[k]
 	}
+	p.shadow(group, ranking.Shadows)
 	demote(order, func(i int) bool { return meetsCutoffs(prefs, &stats.Rows[p.Candidates[i].Row.Index]) })
 	if len(prefs.Order) > 0 {
 		wanted := func(i int) int {
@@ -229,6 +227,29 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 	return order
 }
 
+// shadow notes what shadow scorers made of one group of candidates.
+func (p *Plan) shadow(group []int, shadows []scorer.Shadow) {
+	if len(shadows) == 0 {
+		return
+	}
+	p.Shadows = make([]string, len(shadows))
+	all := make([]Shadow, len(group)*len(shadows))
+	for k, i := range group {
+		p.Candidates[i].Shadows = all[k*len(shadows) : (k+1)*len(shadows)]
+	}
+	for s, shadow := range shadows {
+		p.Shadows[s] = shadow.Scorer
+		for place, k := range shadow.Order {
+			row := shadow.Rows[k]
+			utility := row.Utility
+			if math.IsNaN(row.Parts[0]) {
+				utility = math.NaN()
+			}
+			p.Candidates[group[k]].Shadows[s] = Shadow{Place: place + 1, Score: row.Scores[0], Utility: utility, Share: row.Share}
+		}
+	}
+}
+
 // weighted are the scorers with the weights that a policy prefers, where it does: those that it does not name get none.
 func (r *Router) weighted(preferred map[string]float64) []scorer.Weighted {
 	if preferred == nil {
@@ -236,7 +257,8 @@ func (r *Router) weighted(preferred map[string]float64) []scorer.Weighted {
 	}
 	out := make([]scorer.Weighted, len(r.Scorers))
 	for i, s := range r.Scorers {
-		out[i] = scorer.Weighted{Scorer: s.Scorer, Weight: preferred[s.Scorer.Name()]}
+		out[i] = s
+		out[i].Weight = preferred[s.Scorer.Name()]
 	}
 	return out
 }

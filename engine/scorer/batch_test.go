@@ -67,6 +67,10 @@ func weigh(scorers ...scorer.Scorer) []scorer.Weighted {
 	return out
 }
 
+func at(s scorer.Scorer, weight float64) scorer.Weighted {
+	return scorer.Weighted{Scorer: s, Weight: weight}
+}
+
 func native(t testing.TB, name string) scorer.Scorer {
 	t.Helper()
 	s, ok := scorer.Native(name)

@@ -61,8 +61,8 @@ func TestWorkedExampleOfTheGeneralisedCost(t *testing.T) {
 	r := scorer.Rank(context.Background(), b, weigh(native(t, "value")), scorer.Spread{})
 	for i, c := range worked {
 		row := r.Rows[i]
-		if !near(row.Scores["value"], c.totalCost) {
-			t.Errorf("%s costs %v USD, want %v", c.name, row.Scores["value"], c.totalCost)
+		if !near(row.Scores[0], c.totalCost) {
+			t.Errorf("%s costs %v USD, want %v", c.name, row.Scores[0], c.totalCost)
 		}
 		if len(row.Terms) != 3 || row.Terms[0].Name != "price" || row.Terms[1].Name != "time" || row.Terms[2].Name != "risk" {
 			t.Fatalf("%s has the terms %+v, want price, time and risk", c.name, row.Terms)
@@ -73,7 +73,7 @@ func TestWorkedExampleOfTheGeneralisedCost(t *testing.T) {
 			}
 		}
 		// u = (0.00675 + 10⁻⁶)/(cost + 10⁻⁶)
-		if want := 0.006751 / (c.totalCost + 1e-6); !near(row.Utility, want) || !near(row.Parts["value"], want) {
+		if want := 0.006751 / (c.totalCost + 1e-6); !near(row.Utility, want) || !near(row.Parts[0], want) {
 			t.Errorf("%s has the utility %v, want %v", c.name, row.Utility, want)
 		}
 	}
@@ -113,7 +113,7 @@ func TestNativeScorers(t *testing.T) {
 	} {
 		r := scorer.Rank(context.Background(), b, weigh(native(t, c.name)), scorer.Spread{})
 		for i, row := range worked {
-			if got := r.Rows[i].Scores[c.name]; !near(got, c.want(row)) {
+			if got := r.Rows[i].Scores[0]; !near(got, c.want(row)) {
 				t.Errorf("%s of %s is %v, want %v", c.name, row.name, got, c.want(row))
 			}
 		}
@@ -129,7 +129,7 @@ func TestNativeScorers(t *testing.T) {
 func TestEachAnswerIsPaidForButWaitedForOnce(t *testing.T) {
 	b := workedBatch()
 	b.Request.N = 3
-	terms := native(t, "value").(scorer.Explainer).Explain(b, 0)
+	terms := native(t, "value").(scorer.Explainer).Explain(b, 0, nil)
 	if !near(terms[0].USD, 0.0004+3*0.0003) || !near(terms[1].USD, worked[0].time) {
 		t.Errorf("three answers: %+v", terms)
 	}
@@ -141,8 +141,8 @@ func TestWhatIsNotKnownIsNoOpinion(t *testing.T) {
 	for _, name := range []string{"value", "latency", "throughput", "uptime"} {
 		r := scorer.Rank(context.Background(), b, weigh(native(t, name)), scorer.Spread{})
 		for i, row := range r.Rows {
-			if !math.IsNaN(row.Scores[name]) || row.Utility != 0.5 {
-				t.Errorf("%s of row %d without statistics is %v with the utility %v, want NaN and 0.5", name, i, row.Scores[name], row.Utility)
+			if !math.IsNaN(row.Scores[0]) || row.Utility != 0.5 {
+				t.Errorf("%s of row %d without statistics is %v with the utility %v, want NaN and 0.5", name, i, row.Scores[0], row.Utility)
 			}
 		}
 	}

@@ -49,14 +49,14 @@ func TestUtilities(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := rank(batchOf(len(c.want)), weigh(fixed{name: "s", scale: c.scale, scores: c.scores}), scorer.Spread{})
 			for i, want := range c.want {
-				if got := r.Rows[i]; !near(got.Utility, want) || got.Utility != got.Parts["s"] {
-					t.Errorf("row %d has the utility %v and the part %v, want %v", i, got.Utility, got.Parts["s"], want)
+				if got := r.Rows[i]; !near(got.Utility, want) || got.Utility != got.Parts[0] {
+					t.Errorf("row %d has the utility %v and the part %v, want %v", i, got.Utility, got.Parts[0], want)
 				}
 				score := nan
 				if i < len(c.scores) {
 					score = c.scores[i]
 				}
-				if got := r.Rows[i].Scores["s"]; got != score && !(math.IsNaN(got) && math.IsNaN(score)) {
+				if got := r.Rows[i].Scores[0]; got != score && !(math.IsNaN(got) && math.IsNaN(score)) {
 					t.Errorf("row %d shows the score %v, was given %v", i, got, score)
 				}
 			}
@@ -74,19 +74,19 @@ func TestTheBlendIsTheWeightedMean(t *testing.T) {
 		want      []float64
 		abstained string
 	}{
-		{"3 to 1", []scorer.Weighted{{one, 3}, {two, 1}}, []float64{0.75, 0.25, 0.5}, ""},
-		{"only ratios matter", []scorer.Weighted{{one, 3e-9}, {two, 1e-9}}, []float64{0.75, 0.25, 0.5}, ""},
-		{"the heaviest weights there are", []scorer.Weighted{{one, math.MaxFloat64}, {two, math.MaxFloat64}}, []float64{0.5, 0.5, 0.5}, ""},
-		{"weight 0 moves nothing", []scorer.Weighted{{one, 1}, {two, 0}}, []float64{1, 0, 0.5}, ""},
-		{"only weights of 0", []scorer.Weighted{{one, 0}, {two, 0}}, []float64{0.5, 0.5, 0.5}, ""},
+		{"3 to 1", []scorer.Weighted{at(one, 3), at(two, 1)}, []float64{0.75, 0.25, 0.5}, ""},
+		{"only ratios matter", []scorer.Weighted{at(one, 3e-9), at(two, 1e-9)}, []float64{0.75, 0.25, 0.5}, ""},
+		{"the heaviest weights there are", []scorer.Weighted{at(one, math.MaxFloat64), at(two, math.MaxFloat64)}, []float64{0.5, 0.5, 0.5}, ""},
+		{"weight 0 moves nothing", []scorer.Weighted{at(one, 1), at(two, 0)}, []float64{1, 0, 0.5}, ""},
+		{"only weights of 0", []scorer.Weighted{at(one, 0), at(two, 0)}, []float64{0.5, 0.5, 0.5}, ""},
 		{"no scorer", nil, []float64{0.5, 0.5, 0.5}, ""},
-		{"an error moves nothing", []scorer.Weighted{{one, 3}, {broken, 100}, {two, 1}}, []float64{0.75, 0.25, 0.5}, "broken: broken"},
-		{"nothing but an error", []scorer.Weighted{{broken, 1}}, []float64{0.5, 0.5, 0.5}, "broken: broken"},
-		{"a panic", []scorer.Weighted{{one, 1}, {fixed{name: "p", scale: scorer.Unit, panics: "boom"}, 1}}, []float64{1, 0, 0.5}, "p: panic: boom"},
-		{"an infinite weight", []scorer.Weighted{{one, inf}, {two, 1}}, []float64{0, 1, 0.5}, "one: weight is +Inf; it should be a finite number, 0 or greater"},
-		{"a negative weight", []scorer.Weighted{{one, -1}, {two, 1}}, []float64{0, 1, 0.5}, "one: weight is -1; it should be a finite number, 0 or greater"},
-		{"no weight", []scorer.Weighted{{one, nan}, {two, 1}}, []float64{0, 1, 0.5}, "one: weight is NaN; it should be a finite number, 0 or greater"},
-		{"no scale", []scorer.Weighted{{fixed{name: "x", scale: "dB"}, 1}, {two, 1}}, []float64{0, 1, 0.5}, `x: scale is "dB"; it should be cost, minmax or unit`},
+		{"an error moves nothing", []scorer.Weighted{at(one, 3), at(broken, 100), at(two, 1)}, []float64{0.75, 0.25, 0.5}, "broken: broken"},
+		{"nothing but an error", []scorer.Weighted{at(broken, 1)}, []float64{0.5, 0.5, 0.5}, "broken: broken"},
+		{"a panic", []scorer.Weighted{at(one, 1), at(fixed{name: "p", scale: scorer.Unit, panics: "boom"}, 1)}, []float64{1, 0, 0.5}, "p: panic: boom"},
+		{"an infinite weight", []scorer.Weighted{at(one, inf), at(two, 1)}, []float64{0, 1, 0.5}, "one: weight is +Inf; it should be a finite number, 0 or greater"},
+		{"a negative weight", []scorer.Weighted{at(one, -1), at(two, 1)}, []float64{0, 1, 0.5}, "one: weight is -1; it should be a finite number, 0 or greater"},
+		{"no weight", []scorer.Weighted{at(one, nan), at(two, 1)}, []float64{0, 1, 0.5}, "one: weight is NaN; it should be a finite number, 0 or greater"},
+		{"no scale", []scorer.Weighted{at(fixed{name: "x", scale: "dB"}, 1), at(two, 1)}, []float64{0, 1, 0.5}, `x: scale is "dB"; it should be cost, minmax or unit`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := rank(batchOf(3), c.scorers, scorer.Spread{})
@@ -98,7 +98,7 @@ func TestTheBlendIsTheWeightedMean(t *testing.T) {
 			var abstained []string
 			for name, err := range r.Abstained {
 				abstained = append(abstained, fmt.Sprintf("%s: %v", name, err))
-				if _, shown := r.Rows[0].Scores[name]; shown {
+				if k := slices.Index(r.Scorers, name); !math.IsNaN(r.Rows[0].Scores[k]) || !math.IsNaN(r.Rows[0].Parts[k]) {
 					t.Errorf("%s abstained and yet shows a score", name)
 				}
 			}
@@ -112,10 +112,10 @@ func TestTheBlendIsTheWeightedMean(t *testing.T) {
 func TestTermsAreThoseOfTheFirstExplainerThatCounts(t *testing.T) {
 	b := workedBatch()
 	value := native(t, "value")
-	if r := rank(b, []scorer.Weighted{{native(t, "price"), 1}, {value, 0.5}}, scorer.Spread{}); len(r.Rows[0].Terms) != 3 {
+	if r := rank(b, []scorer.Weighted{at(native(t, "price"), 1), at(value, 0.5)}, scorer.Spread{}); len(r.Rows[0].Terms) != 3 {
 		t.Errorf("terms %v", r.Rows[0].Terms)
 	}
-	if r := rank(b, []scorer.Weighted{{native(t, "price"), 1}, {value, 0}}, scorer.Spread{}); r.Rows[0].Terms != nil {
+	if r := rank(b, []scorer.Weighted{at(native(t, "price"), 1), at(value, 0)}, scorer.Spread{}); r.Rows[0].Terms != nil {
 		t.Errorf("a scorer of weight 0 explains %v", r.Rows[0].Terms)
 	}
 }
@@ -254,10 +254,10 @@ func TestTheSameSeedRanksTheSame(t *testing.T) {
 
 func TestCheckSaysAllThatIsWrong(t *testing.T) {
 	one := fixed{name: "one", scale: scorer.Unit}
-	if err := scorer.Check([]scorer.Weighted{{one, 1}, {fixed{name: "two", scale: scorer.Cost}, 0}}, scorer.DefaultSpread); err != nil {
+	if err := scorer.Check([]scorer.Weighted{at(one, 1), at(fixed{name: "two", scale: scorer.Cost}, 0)}, scorer.DefaultSpread); err != nil {
 		t.Errorf("nothing is wrong, and yet: %v", err)
 	}
-	err := scorer.Check([]scorer.Weighted{{one, inf}, {one, 1}, {fixed{name: "two", scale: "dB"}, 1}}, scorer.Spread{Temperature: -1, Exploration: 0.6})
+	err := scorer.Check([]scorer.Weighted{at(one, inf), at(one, 1), at(fixed{name: "two", scale: "dB"}, 1)}, scorer.Spread{Temperature: -1, Exploration: 0.6})
 	want := `scorer "one": weight is +Inf; it should be a finite number, 0 or greater
 scorer "one" is there twice; each scorer needs a name of its own
 scorer "two": scale is "dB"; it should be cost, minmax or unit
@@ -265,6 +265,69 @@ temperature is -1; it should be a finite number, 0 (strict order) or greater
 exploration is 0.6; it should be 0…0.5`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// TestShadowsMoveNothing holds every ranking with shadow scorers to the one without them, and each shadow to the ranking that
+// its scorer gives by itself.
+func TestShadowsMoveNothing(t *testing.T) {
+	rng := seeded(t)
+	for range 2000 {
+		b := batchOf(rng.IntN(12))
+		b.Seed = rng.Uint64()
+		var all, live []scorer.Weighted
+		shadows := map[string]scorer.Weighted{}
+		for k := range rng.IntN(6) {
+			f := fixed{name: fmt.Sprint(k), scale: []scorer.Scale{scorer.Cost, scorer.MinMax, scorer.Unit}[rng.IntN(3)]}
+			for range len(b.Rows) {
+				f.scores = append(f.scores, []float64{nan, inf, -inf, rng.NormFloat64(), rng.Float64()}[rng.IntN(5)])
+			}
+			if rng.IntN(6) == 0 {
+				f.panics = "boom"
+			}
+			w := scorer.Weighted{Scorer: f, Weight: rng.ExpFloat64(), Shadow: rng.IntN(2) == 0}
+			if all = append(all, w); w.Shadow {
+				shadows[f.name] = w
+			} else {
+				live = append(live, w)
+			}
+		}
+		with, without := rank(b, all, scorer.DefaultSpread), rank(b, live, scorer.DefaultSpread)
+		if len(with.Shadows) != len(shadows) {
+			t.Fatalf("%d shadows are told of, there are %d", len(with.Shadows), len(shadows))
+		}
+		for _, s := range with.Shadows {
+			check(t, s.Ranking, len(b.Rows))
+			alone := rank(b, []scorer.Weighted{{Scorer: shadows[s.Scorer].Scorer, Weight: 1}}, scorer.DefaultSpread)
+			if fmt.Sprint(s.Ranking) != fmt.Sprint(alone) {
+				t.Errorf("the shadow %s ranks %v, by itself %v", s.Scorer, s.Ranking, alone)
+			}
+			if err, abstained := with.Abstained[s.Scorer]; abstained != (alone.Abstained[s.Scorer] != nil) {
+				t.Errorf("the shadow %s: %v", s.Scorer, err)
+			}
+			delete(with.Abstained, s.Scorer)
+		}
+		if len(with.Abstained) == 0 {
+			with.Abstained = nil
+		}
+		if with.Shadows = nil; fmt.Sprint(with) != fmt.Sprint(without) {
+			t.Fatalf("with shadows %v, without %v", with, without)
+		}
+	}
+}
+
+// TestRankingAllocatesNothingARow holds the allocations of a ranking to a number that does not grow with its rows.
+func TestRankingAllocatesNothingARow(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	scorers := weigh(native(t, "value"), native(t, "latency"))
+	few, many := batchOf(2), batchOf(200)
+	allocations := func(b *scorer.Batch) float64 {
+		return testing.AllocsPerRun(100, func() { rank(b, scorers, scorer.DefaultSpread) })
+	}
+	if f, m := allocations(few), allocations(many); f != m || m > 10 {
+		t.Errorf("%v allocations for 2 rows, %v for 200; should be as many, and at most 10", f, m)
 	}
 }
 

@@ -62,15 +62,16 @@ type Term struct {
 
 // Explainer is a Scorer that can state a row's score as a sum of dollars.
 type Explainer interface {
-	// Explain is about b.Rows[row].
-	Explain(b *Batch, row int) []Term
+	// Explain appends to terms what b.Rows[row] is made of.
+	Explain(b *Batch, row int, terms []Term) []Term
 }
 
 // Weighted is a scorer with its weight in the blend. A scorer of weight 0 is run and its scores are shown, but it moves
-// nothing.
+// nothing. A shadow scorer has no place in the blend, whatever its weight: Ranking.Shadows says how it would have ranked.
 type Weighted struct {
 	Scorer Scorer
 	Weight float64
+	Shadow bool
 }
 
 // Check says what is wrong with a configuration of scorers, all of it at once: a weight that is negative, infinite or not a

@@ -31,9 +31,9 @@ func (value) Score(_ context.Context, b *Batch, scores []float64) error {
 }
 
 // Explain states the terms price, time and risk.
-func (value) Explain(b *Batch, row int) []Term {
+func (value) Explain(b *Batch, row int, terms []Term) []Term {
 	price, time, risk := generalisedCost(b, row)
-	return []Term{{"price", price}, {"time", time}, {"risk", risk}}
+	return append(terms, Term{"price", price}, Term{"time", time}, Term{"risk", risk})
 }
 
 func generalisedCost(b *Batch, row int) (price, time, risk float64) {

@@ -1,0 +1,102 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"chaperone/engine"
+	"chaperone/engine/journal"
+	"chaperone/engine/sim"
+	"chaperone/engine/wasm"
+)
+
+// decide decides one request and gives its record as the journal has it.
+func (w *small) decide(t *testing.T) *journal.Record {
+	t.Helper()
+	plan, err := w.engine.Decide(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hello"}]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(journal.Of(plan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec journal.Record
+	if err := json.Unmarshal(text, &rec); err != nil {
+		t.Fatal(err)
+	}
+	return &rec
+}
+
+// reconfigure puts text before the configuration's first table and reloads.
+func (w *small) reconfigure(t *testing.T, original, text string) error {
+	t.Helper()
+	w.write(t, "chaperone.toml", text+original)
+	return w.engine.Reload(t.Context())
+}
+
+// TestAShadowScorerIsRecordedAndMovesNothing has a plugin that likes the dearest row best rank beside one that likes the
+// cheapest, and then decide.
+func TestAShadowScorerIsRecordedAndMovesNothing(t *testing.T) {
+	w := openSmall(t, `deny contains "never" if input.endpoint.free`, "", slog.DiscardHandler, sim.Profile{}, sim.Profile{}, sim.Profile{})
+	config, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := os.ReadFile("../testdata/wasm/sum.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := wasm.Pack(sum, []byte("abi = 1\nkind = \"scorer\"\nname = \"sum\"\nversion = \"1\"\ncolumns = [\"price.prompt\"]\nrows = 64\nscale = \"minmax\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "sum.wasm", string(packed))
+	const strict = "[routing]\ntemperature = 0.0\nexploration = 0.0\n"
+	load := func(scorers string) *journal.Record {
+		t.Helper()
+		if err := w.reconfigure(t, string(config), strict+scorers); err != nil {
+			t.Fatal(err)
+		}
+		return w.decide(t)
+	}
+
+	rec := load("[[scorers]]\nname = \"dearest\"\nplugin = \"sum.wasm\"\nshadow = true\nweight = 100\n")
+	if len(rec.Scorers) != 1 || rec.Scorers[0] != "value" || len(rec.Shadows) != 1 || rec.Shadows[0] != "dearest" {
+		t.Fatalf("scorers %v, shadows %v; without one that decides, value does", rec.Scorers, rec.Shadows)
+	}
+	for i, c := range rec.Candidates {
+		s := c.Shadows.Of("dearest")
+		if c.Place != i+1 || s == nil || s.Place != 3-i || s.Score == nil || s.Utility == nil || *s.Utility != float64(i)/2 {
+			t.Errorf("%s has the place %d and under the shadow %+v", c.Provider, c.Place, s)
+		}
+		if _, blended := c.Parts.Of("dearest"); blended {
+			t.Error("the shadow has a part in the blend")
+		}
+		if want := float64(i / 2); s.Share != want || *c.Share != float64((2-i)/2) {
+			t.Errorf("%s has the shares %v and %v", c.Provider, *c.Share, s.Share)
+		}
+	}
+	if stats := w.engine.PluginStats()["dearest"]; stats.Calls != 1 {
+		t.Errorf("%+v", stats)
+	}
+
+	rec = load("[[scorers]]\nname = \"dearest\"\nplugin = \"sum.wasm\"\n")
+	if len(rec.Shadows) != 0 || rec.Candidates[2].Place != 1 || rec.Candidates[0].Shadows != nil {
+		t.Errorf("where it decides: %+v", rec.Candidates)
+	}
+
+	// A disabled plugin is not even read.
+	rec = load("[[scorers]]\nname = \"dearest\"\nplugin = \"absent.wasm\"\ndisabled = true\n")
+	if rec.Candidates[0].Place != 1 || len(rec.Scorers) != 1 || rec.Scorers[0] != "value" {
+		t.Errorf("where it is disabled: %+v", rec.Candidates)
+	}
+	err = w.reconfigure(t, string(config), "[[scorers]]\nname = \"value\"\nshadow = true\n")
+	if err == nil || !strings.Contains(err.Error(), "none of them decides, so that value does") {
+		t.Errorf("value as nothing but a shadow: %v", err)
+	}
+}
