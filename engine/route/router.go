@@ -186,7 +186,7 @@ func fixed(p *Plan, prefs *wire.Preferences, order []int) int {
 // rank orders one group of candidates, best first.
 func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, stats *telemetry.View, group []int) []int {
 	b := &scorer.Batch{
-		Stats: stats, Principal: p.Principal, Request: p.Request, Now: p.At, Seed: p.Seed,
+		Catalog: r.Catalog, Stats: stats, Principal: p.Principal, Request: p.Request, Now: p.At, Seed: p.Seed,
 		ValueOfTime: r.ValueOfTime, OutputTokens: expectedOutput,
 	}
 	if v := p.Principal.Organisation.ValueOfTime; v != nil {
@@ -195,6 +195,7 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 	if m := p.Request.MaxOutputTokens; m > 0 {
 		b.OutputTokens = min(b.OutputTokens, m)
 	}
+	b.Rows = make([]*catalog.Row, 0, len(group))
 	for _, i := range group {
 		b.Rows = append(b.Rows, p.Candidates[i].Row)
 	}

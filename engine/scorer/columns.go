@@ -26,11 +26,11 @@ var columns = listed("columns", slices.Concat(
 			func(p *catalog.Prices) catalog.Picodollars { return p.Request }),
 		perUnit("price.image", "each input image",
 			func(p *catalog.Prices) catalog.Picodollars { return p.Image }),
-		column("price.expected", "USD", "what this request is expected to cost", "there is no request",
+		column(fromRequest, "price.expected", "USD", "what this request is expected to cost", "there is no request",
 			func(b *Batch, row int) float64 { return expectedPrice(b, b.Rows[row]) }),
-		column("context_length", "tokens", "the most that prompt and answer may have together", "not stated",
+		column(fromCatalog, "context_length", "tokens", "the most that prompt and answer may have together", "not stated",
 			func(b *Batch, row int) float64 { return positive(b.Rows[row].ContextLength) }),
-		column("max_output_tokens", "tokens", "the most that an answer may have", "neither it nor the context length is stated",
+		column(fromCatalog, "max_output_tokens", "tokens", "the most that an answer may have", "neither it nor the context length is stated",
 			func(b *Batch, row int) float64 {
 				if limit := b.Rows[row].MaxOutputTokens; limit > 0 {
 					return float64(limit)
@@ -58,18 +58,19 @@ var columns = listed("columns", slices.Concat(
 			noSample, func(s *telemetry.RowStats) float64 { return s.RateLimited }),
 		ofStats("stats.samples", "attempts", "attempts in the window that count",
 			notInView, func(s *telemetry.RowStats) float64 { return float64(s.Samples) }),
-		column("retention_days", "days", "how long the provider keeps prompts", "not known, or its evidence is past review",
+		column(fromRequest, "retention_days", "days", "how long the provider keeps prompts", "not known, or its evidence is past review",
 			func(b *Batch, row int) float64 {
 				if days := b.Rows[row].DataPolicy.At(b.Now).RetentionDays; days < catalog.UnknownRetentionDays {
 					return float64(days)
 				}
 				return math.NaN()
 			}),
-		column("endpoint", "identity", "the row as a number, the same after a reload and on every replica", "",
+		column(fromCatalog, "endpoint", "identity", "the row as a number, the same after a reload and on every replica", "",
 			func(b *Batch, row int) float64 { return identity(b.Rows[row].ID) }),
 		{
 			Entry: Entry{Name: "attr.NAME", Prefix: "attr.", Unit: "the operator's", Meaning: "that attribute of the endpoint",
 				NaN: "the endpoint has no such attribute"},
+			from:    fromCatalog,
 			resolve: attribute,
 			has:     func(row *catalog.Row, name string) bool { _, ok := row.Attributes[name]; return ok },
 		},
@@ -88,27 +89,28 @@ const (
 	notInView = "the statistics do not hold the row"
 )
 
-func column(name, unit, meaning, nan string, value Column) word[Column] {
+func column(from origin, name, unit, meaning, nan string, value Column) word[Column] {
 	return word[Column]{
+		from:    from,
 		Entry:   Entry{Name: name, Unit: unit, Meaning: meaning, NaN: nan},
 		resolve: func(string) Column { return value },
 	}
 }
 
 func perMillion(name, meaning string, price func(*catalog.Prices) catalog.Picodollars) word[Column] {
-	return column(name, "USD a million tokens", meaning, "", func(b *Batch, row int) float64 {
+	return column(fromCatalog, name, "USD a million tokens", meaning, "", func(b *Batch, row int) float64 {
 		return float64(price(prices(b.Rows[row]))) * 1e6 * usd
 	})
 }
 
 func perUnit(name, meaning string, price func(*catalog.Prices) catalog.Picodollars) word[Column] {
-	return column(name, "USD", meaning, "", func(b *Batch, row int) float64 {
+	return column(fromCatalog, name, "USD", meaning, "", func(b *Batch, row int) float64 {
 		return float64(price(prices(b.Rows[row]))) * usd
 	})
 }
 
 func ofStats(name, unit, meaning, nan string, value func(*telemetry.RowStats) float64) word[Column] {
-	return column(name, unit, meaning, nan, func(b *Batch, row int) float64 {
+	return column(fromStatistics, name, unit, meaning, nan, func(b *Batch, row int) float64 {
 		if st := stats(b, row); st != nil {
 			return value(st)
 		}
@@ -132,6 +134,7 @@ func percentiles(prefix, suffix, unit, meaning string, of func(*telemetry.RowSta
 func oneHot(prefix, argument, meaning string, lower bool, holds func(row *catalog.Row, argument string) bool) word[Column] {
 	return word[Column]{
 		Entry: Entry{Name: prefix + argument, Prefix: prefix, Unit: "0 or 1", Meaning: meaning},
+		from:  fromCatalog,
 		lower: lower,
 		resolve: func(argument string) Column {
 			return func(b *Batch, row int) float64 { return truth(holds(b.Rows[row], argument)) }

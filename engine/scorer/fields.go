@@ -90,7 +90,11 @@ func metadata(name string) RequestField {
 		if b.Request == nil {
 			return math.NaN()
 		}
-		v, err := strconv.ParseFloat(b.Request.Claims.Metadata[name], 64)
+		text, sent := b.Request.Claims.Metadata[name]
+		if !sent {
+			return math.NaN() // ParseFloat's error would be an allocation
+		}
+		v, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsInf(v, 0) {
 			return math.NaN()
 		}

@@ -18,6 +18,7 @@ import (
 // Batch is what is ranked: the permitted rows of one request. Scorers read it; none may change it.
 type Batch struct {
 	Rows      []*catalog.Row
+	Catalog   *catalog.Catalog // that all rows are of; nil: no one catalog
 	Stats     *telemetry.View
 	Principal *account.Principal
 	Request   *wire.Request

@@ -69,6 +69,7 @@ func Absent(name string, cat *catalog.Catalog) bool {
 type word[F Column | RequestField] struct {
 	Entry
 	lower   bool                    // the rest of the name is an identifier in lower case
+	from    origin                  // of rows: what decides their values
 	resolve func(argument string) F // argument is the name without Prefix
 	has     func(row *catalog.Row, argument string) bool
 }

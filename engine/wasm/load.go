@@ -173,12 +173,9 @@ func inspect(module []byte) (wasi bool, manifest []byte, err error) {
 func (p *Plugin) resolve() error {
 	m := p.manifest
 	var wrong []string
-	for _, name := range m.Columns {
-		column, err := scorer.Resolve(name)
-		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("columns: %v", err))
-		}
-		p.columns = append(p.columns, column)
+	var err error
+	if p.columns, err = scorer.NewGatherer(m.Columns); err != nil {
+		wrong = append(wrong, "columns: "+strings.ReplaceAll(err.Error(), "\n", "; columns: "))
 	}
 	for _, name := range m.Request {
 		field, err := scorer.ResolveRequest(name)

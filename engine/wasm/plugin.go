@@ -65,7 +65,7 @@ type Plugin struct {
 	limits        Limits
 	fuel          [budgets]int64 // of each call
 	layout        layout
-	columns       []scorer.Column
+	columns       *scorer.Gatherer
 	request       []scorer.RequestField
 	observed      []observed
 	configuration []byte // JSON
@@ -175,12 +175,7 @@ func (p *Plugin) use(ctx context.Context, wait time.Duration, call func(*instanc
 
 // gather writes what the manifest names into the arena.
 func (p *Plugin) gather(b *scorer.Batch, a arena) {
-	for c, value := range p.columns {
-		into := a.column(c, len(b.Rows))
-		for row := range b.Rows {
-			putFloat(into[8*row:], value(b, row))
-		}
-	}
+	p.columns.Fill(b, a.mem[a.columnsAt:], 8*a.capacity)
 	for i, value := range p.request {
 		putFloat(a.requestField(i), value(b))
 	}

@@ -30,6 +30,7 @@ func batch(n int) *scorer.Batch {
 		b.Rows = append(b.Rows, &catalog.Row{Index: i, Attributes: map[string]float64{"x": float64(i + 1)},
 			Model: &catalog.Model{}, Provider: &catalog.Provider{}, Group: &catalog.CredentialGroup{}})
 	}
+	b.Catalog = &catalog.Catalog{Rows: b.Rows}
 	return b
 }
 

@@ -27,8 +27,8 @@ func (p *Plugin) ScoreTable(ctx context.Context, t *Table, rows int) ([]float64,
 }
 
 func (p *Plugin) checkTable(t *Table, rows int) error {
-	if len(t.Columns) != len(p.columns) {
-		return fmt.Errorf("a table of %d columns, the plugin has %d", len(t.Columns), len(p.columns))
+	if len(t.Columns) != len(p.manifest.Columns) {
+		return fmt.Errorf("a table of %d columns, the plugin has %d", len(t.Columns), len(p.manifest.Columns))
 	}
 	for i, c := range t.Columns {
 		if len(c) != rows {
