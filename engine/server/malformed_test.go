@@ -119,7 +119,7 @@ var malformed = []struct {
 	{"a near path", "GET /v1/model HTTP/1.1\r\n" + host + bearer + "\r\n", 404, "there is no /v1/model here; did you mean /v1/models?", true},
 	{"a near path of OpenRouter's", "POST /api/v1/chat/completion HTTP/1.1\r\n" + host + bearer + "Content-Length: 0\r\n\r\n", 404, "there is no /api/v1/chat/completion here; did you mean /v1/chat/completions?", true},
 	{"a slash at the end", "GET /v1/models/ HTTP/1.1\r\n" + host + bearer + "\r\n", 404, "there is no /v1/models/ here; did you mean /v1/models?", true},
-	{"a far path", "GET /favicon.ico HTTP/1.1\r\n" + host + "\r\n", 404, "there is no /favicon.ico here; there are /v1/chat/completions, /v1/route, /v1/models, /v1/models/user, /v1/models/count, /v1/models/{id}, /v1/models/{author}/{slug}, /v1/models/{author}/{slug}/endpoints, /v1/model/{author}/{slug}, /v1/providers, /v1/endpoints/zdr, /v1/decisions/{id}, /healthz, /readyz", true},
+	{"a far path", "GET /favicon.ico HTTP/1.1\r\n" + host + "\r\n", 404, "there is no /favicon.ico here; GET /openapi.json describes what there is", true},
 	{"the wrong method", "GET /v1/chat/completions HTTP/1.1\r\n" + host + bearer + "\r\n", 405, "/v1/chat/completions does not take GET; send POST", true},
 	{"another wrong method", "DELETE /v1/models HTTP/1.1\r\n" + host + bearer + "\r\n", 405, "/v1/models does not take DELETE; send GET", true},
 	{"an invented method", "BREW /healthz HTTP/1.1\r\n" + host + "\r\n", 405, "/healthz does not take BREW; send GET", true},

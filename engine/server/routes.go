@@ -44,6 +44,7 @@ var public = []path{
 	{"/v1/providers", fasthttp.MethodGet, true, (*Server).providers},
 	{"/v1/endpoints/zdr", fasthttp.MethodGet, true, (*Server).zdrEndpoints},
 	{"/v1/decisions/{id}", fasthttp.MethodGet, true, (*Server).decision},
+	{"/openapi.json", fasthttp.MethodGet, false, (*Server).openapi},
 	{"/healthz", fasthttp.MethodGet, false, (*Server).healthz},
 	{"/readyz", fasthttp.MethodGet, false, (*Server).readyz},
 }
@@ -93,7 +94,7 @@ func unknownPath(paths []path, segments []string) *wire.Error {
 	if near, ok := config.Nearest(strings.TrimPrefix(asked, "/api"), patterns); ok {
 		message += "; did you mean " + near + "?"
 	} else {
-		message += "; there are " + strings.Join(patterns, ", ")
+		message += "; GET /openapi.json describes what there is"
 	}
 	return &wire.Error{Status: fasthttp.StatusNotFound, Type: "not_found", Message: message}
 }

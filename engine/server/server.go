@@ -43,6 +43,7 @@ type Server struct {
 	metrics  fasthttp.RequestHandler
 	log      *slog.Logger
 	tls      *tls.Config // nil: plain HTTP
+	document []byte      // OpenAPI
 
 	base    context.Context // of every exchange; cancelled where a drain has taken too long
 	cut     context.CancelCauseFunc
@@ -64,7 +65,7 @@ type front struct {
 // New prepares a server. The settings are as engine.Settings has them, defaults filled in; the error says which file of the
 // certificate cannot be used. metrics serves GET /metrics of the private listener.
 func New(r Router, settings engine.Server, metrics http.Handler, log *slog.Logger) (*Server, error) {
-	s := &Server{router: r, settings: settings, metrics: adapt(metrics), log: log}
+	s := &Server{router: r, settings: settings, metrics: adapt(metrics), log: log, document: describe()}
 	if settings.TLSCertificate != "" {
 		c, err := newCertificate(settings.TLSCertificate, settings.TLSKey, log)
 		if err != nil {

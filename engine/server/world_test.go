@@ -20,6 +20,7 @@ import (
 
 	"chaperone/engine"
 	"chaperone/engine/server"
+	"chaperone/engine/server/openapi/contract"
 	"chaperone/engine/sim"
 )
 
@@ -98,12 +99,45 @@ func open(t *testing.T, profile sim.Profile, change func(*engine.Server)) *world
 
 func (w *world) url(path string) string { return "http://" + w.Addr().String() + path }
 
-// client is one that nobody else shares connections with.
+// client is one that nobody else shares connections with. Every answer that it gets is held to the OpenAPI document.
 func client(t *testing.T) *http.Client {
-	c := &http.Client{Transport: &http.Transport{}}
-	t.Cleanup(c.CloseIdleConnections)
+	plain := &http.Transport{}
+	t.Cleanup(plain.CloseIdleConnections)
+	return &http.Client{Transport: served(t).Transport(plain, func(err error) { t.Error(err) })}
+}
+
+// served is the document as a server serves it.
+func served(t *testing.T) *contract.Contract {
+	t.Helper()
+	c, err := servedOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
+
+var servedOnce = sync.OnceValues(func() (*contract.Contract, error) {
+	s, err := server.New(nil, engine.Server{Listen: "127.0.0.1:0", MaxConnections: 1, MaxHeaderBytes: 8192, MaxBodyBytes: 1, FlushTimeout: patience},
+		http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Start(); err != nil {
+		return nil, err
+	}
+	defer s.Shutdown(context.Background())
+	one := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := one.Get("http://" + s.Addr().String() + "/openapi.json")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	document, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	return contract.Read(document)
+})
 
 func newRequest(t *testing.T, method, url, body string) *http.Request {
 	t.Helper()
