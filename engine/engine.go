@@ -38,9 +38,11 @@ type Options struct {
 
 // Call is one request of a client.
 type Call struct {
-	Key  string // the client's API key as sent, without "Bearer "
-	As   string // in place of Key, for an operator's own questions: the id of a key
-	Body []byte // owned by the engine from here on
+	Key   string     // the client's API key as sent, without "Bearer "
+	As    string     // in place of Key, for an operator's own questions: the id of a key
+	Shape wire.Shape // the API that Body is in, and its answer; chat completions where empty
+	Head  wire.Head
+	Body  []byte // owned by the engine from here on
 	// Timeout is how long the client will wait, X-Request-Timeout; 0: it does not say. It can only shorten [timeouts] total.
 	Timeout time.Duration
 }
@@ -122,7 +124,7 @@ func (e *Engine) statistics(s *Settings) *telemetry.Store {
 	return e.stats
 }
 
-// Decide plans a chat completion without dispatching it. Errors are *wire.Error; a refusal is a plan with Refusal set.
+// Decide plans a request without dispatching it. Errors are *wire.Error; a refusal is a plan with Refusal set.
 func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
 	p, _, seen, err := e.plan(ctx, c)
 	if err != nil {
@@ -140,7 +142,7 @@ func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, *jou
 	if refused != nil {
 		return nil, nil, nil, refused
 	}
-	req, refused := wire.SkimChat(c.Body)
+	req, refused := wire.Skim(c.Shape, c.Head, c.Body)
 	if refused != nil {
 		return nil, nil, nil, refused
 	}

@@ -19,7 +19,6 @@ import (
 	"chaperone/engine/route"
 	"chaperone/engine/scorer"
 	"chaperone/engine/wasm"
-	"chaperone/engine/wire"
 )
 
 // sources are the files of one configuration, read and parsed.
@@ -177,7 +176,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		Generation: generation, Catalog: cat, Policies: policies, Board: e.statistics(src.settings).Bind(cat), Health: e.health, Scorers: weighted,
 		Spread:      src.settings.Routing.spread(),
 		ValueOfTime: src.settings.Routing.ValueOfTime,
-		Cannot:      cannot,
+		Cannot:      provider.Cannot,
 	}
 	return s, nil
 }
@@ -187,15 +186,6 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 var honoured = []string{
 	policy.ObligationMaxOutputTokens, policy.ObligationStore, policy.ObligationZDR, policy.ObligationNoProviderTools,
 	policy.ObligationMaxProcessors, policy.ObligationHedge, policy.ObligationRescue, policy.ObligationCache, policy.ObligationLog,
-}
-
-// cannot is what of a request a dialect has no words for.
-func cannot(dialect string, req *wire.Request) string {
-	d, err := provider.ByName(dialect)
-	if err != nil {
-		return err.Error()
-	}
-	return d.Cannot(req)
 }
 
 // scorers loads the blend; plugins go into s, which closes them.

@@ -42,6 +42,7 @@ type attempt struct {
 	permit  policy.Permit
 	row     *catalog.Row
 	dialect provider.Dialect
+	said    wire.Shape // what is sent and comes back
 	cred    catalog.Credential
 	trial   *telemetry.Trial
 	request *http.Request
@@ -85,6 +86,7 @@ func (r *run) newAttempt(started time.Time, o *option, e *errand, p policy.Permi
 	a := &attempt{run: r, option: o, patient: r.j.Patience(row.Model), permit: p, row: row, cred: cred, trial: trial, cancel: cancel, started: started}
 	var err error
 	if a.dialect, err = provider.ByName(row.Dialect); err == nil {
+		a.said = a.dialect.Says(r.j.Plan.Request.Shape)
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 			GotConn:              func(i httptrace.GotConnInfo) { a.reused.Store(i.Reused) },
 			TLSHandshakeStart:    func() { a.shaking.Store(true) },

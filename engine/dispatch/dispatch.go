@@ -118,7 +118,7 @@ func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
 		}
 		return &Response{Plan: j.Plan, Status: http.StatusOK, Body: body}, nil
 	}
-	s := newStream(r.ctx, r.cancel, j.Limits.KeepAlive)
+	s := newStream(r.ctx, r.cancel, j.Limits.KeepAlive, j.Plan.Request.Shape.KeepAlive())
 	r.stream = s
 	go r.streamed()
 	early := time.NewTimer(j.Limits.EarlyHeaders)

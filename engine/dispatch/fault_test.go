@@ -361,7 +361,7 @@ func TestSecretsOfProvidersReachNobody(t *testing.T) {
 		t.Fatal("the provider accepted a credential that is not its own")
 	}
 	text, _ := json.Marshal(a.record)
-	for where, s := range map[string]string{"error": string(a.err.AppendJSON(nil)), "record": string(text)} {
+	for where, s := range map[string]string{"error": string(wire.Chat.AppendError(nil, a.err)), "record": string(text)} {
 		if strings.Contains(s, secret) {
 			t.Errorf("the provider's key is in the %s: %s", where, s)
 		}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"chaperone/engine/provider"
 	"chaperone/engine/wire"
 )
 
@@ -32,7 +31,7 @@ func (a *attempt) openWhole() *Fault {
 		return fault("bad_answer", a.status, "")
 	case len(bytes.TrimSpace(body)) == 0:
 		return fault("empty_answer", a.status, "")
-	case a.dialect.Answer(body, &a.chunk) != nil:
+	case a.said.Answer(body, &a.chunk) != nil:
 		return fault("bad_answer", a.status, "")
 	case a.chunk.Err != nil:
 		return a.scrubbed(inBand(a.chunk.Err, time.Now()))
@@ -57,12 +56,12 @@ func (a *attempt) openStream() *Fault {
 		switch {
 		case f != nil:
 			return f
-		case kind == provider.End && a.finished == 0:
+		case kind == wire.End && a.finished == 0:
 			return fault("empty_answer", a.status, "")
-		case kind == provider.End:
+		case kind == wire.End:
 			a.committed()
 			return nil
-		case kind == provider.Comment:
+		case kind == wire.Comment:
 			continue // nothing that a client needs, and a provider may send any number
 		}
 		a.out = a.appendData(a.out, ev)
@@ -104,7 +103,7 @@ func (a *attempt) committed() {
 }
 
 // step reads one event, and notes what a Data event says. Events that cannot be read are passed over, up to a few.
-func (a *attempt) step() (provider.Kind, wire.Event, *Fault) {
+func (a *attempt) step() (wire.Kind, wire.Event, *Fault) {
 	for {
 		ev, err := a.events.Next()
 		if err != nil {
@@ -113,25 +112,25 @@ func (a *attempt) step() (provider.Kind, wire.Event, *Fault) {
 			}
 			return 0, ev, a.broken(err, "cut")
 		}
-		kind, unreadable := a.dialect.Event(ev, &a.chunk)
+		kind, unreadable := a.said.Event(ev, &a.chunk)
 		switch {
 		case unreadable != nil:
 			if a.malformed++; a.malformed > malformedLimit {
 				return 0, ev, fault("bad_answer", a.status, "")
 			}
 			continue
-		case kind == provider.End && a.finished == 0 && a.outputBytes > 0:
+		case kind == wire.End && a.finished == 0 && a.outputBytes > 0:
 			return 0, ev, fault("cut", a.status, "") // an end mark in the middle of the text
-		case kind == provider.End:
+		case kind == wire.End:
 			return a.end(ev)
-		case kind == provider.Data && a.chunk.FinishReason == "error" && a.chunk.Err == nil:
+		case kind == wire.Data && a.chunk.FinishReason == "error" && a.chunk.Err == nil:
 			return 0, ev, fault("server_error", a.status, "")
-		case kind == provider.Data && a.chunk.Err != nil:
+		case kind == wire.Data && a.chunk.Err != nil:
 			return 0, ev, a.scrubbed(inBand(a.chunk.Err, time.Now()))
-		case kind == provider.Data:
+		case kind == wire.Data:
 			a.note()
 			if len(a.run.j.Limits.Rescue) > 0 {
-				text, whole := wire.AppendText(a.text, ev.Data)
+				text, whole := a.said.AppendText(a.text, ev.Data)
 				a.text, a.more = text, a.more || !whole
 			}
 		}
@@ -139,10 +138,10 @@ func (a *attempt) step() (provider.Kind, wire.Event, *Fault) {
 	}
 }
 
-func (a *attempt) end(ev wire.Event) (provider.Kind, wire.Event, *Fault) {
+func (a *attempt) end(ev wire.Event) (wire.Kind, wire.Event, *Fault) {
 	a.ended = true
 	a.took = time.Since(a.started)
-	return provider.End, ev, nil
+	return wire.End, ev, nil
 }
 
 // relay hands the events on, those up to the commit point first. It returns nil at a good end, whose end mark it leaves to
@@ -167,14 +166,14 @@ func (a *attempt) relay(s *Stream) *Fault {
 			a.took = time.Since(a.started)
 			return f
 		}
-		if kind == provider.End {
+		if kind == wire.End {
 			break
 		}
 		out, ok := s.buffer()
 		if !ok {
 			return a.abandoned()
 		}
-		if kind == provider.Comment {
+		if kind == wire.Comment {
 			out = append(out, ev.Raw...)
 		} else {
 			out = a.appendData(out, ev)

@@ -7,7 +7,6 @@ import (
 	"chaperone/engine/catalog"
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
-	"chaperone/engine/provider"
 	"chaperone/engine/wire"
 )
 
@@ -102,12 +101,12 @@ func (a *attempt) openContinuation() *Fault {
 		switch {
 		case f != nil:
 			return f
-		case kind == provider.End && a.finished == 0:
+		case kind == wire.End && a.finished == 0:
 			return fault("empty_answer", a.status, "")
-		case kind == provider.End:
+		case kind == wire.End:
 			a.timer.Stop()
 			return nil
-		case kind == provider.Comment:
+		case kind == wire.Comment:
 			continue
 		case a.chunk.Commits || a.chunk.FinishReason != "":
 			a.timer.Stop()
@@ -132,9 +131,9 @@ func (a *attempt) openSplice() *Fault {
 		switch {
 		case f != nil:
 			return f
-		case kind == provider.Comment:
+		case kind == wire.Comment:
 			continue
-		case kind == provider.End, a.more:
+		case kind == wire.End, a.more:
 			return fault("diverged", a.status, "")
 		case a.chunk.Commits && a.ttft == 0:
 			a.committed()

@@ -13,6 +13,7 @@ import (
 	"chaperone/engine/policy"
 	"chaperone/engine/telemetry"
 	"chaperone/engine/wire"
+	"chaperone/engine/wire/talk"
 )
 
 // ErrKeyRevoked is what Job.Recheck returns where the key of a running request is no longer good.
@@ -371,6 +372,6 @@ func (r *run) emitError(err *wire.Error) {
 	p := r.j.Plan
 	if b, ok := r.stream.buffer(); ok {
 		provider := r.record.Outcome.Provider
-		r.stream.emit(wire.AppendEvent(b, err, p.ID, p.Request.Model, provider, p.At.Unix()))
+		r.stream.emit(p.Request.Shape.AppendErrorEvent(b, err, talk.Label{ID: p.ID, Model: p.Request.Model, Provider: provider, Created: p.At.Unix()}))
 	}
 }

@@ -16,6 +16,7 @@ type Stream struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	keepAlive time.Duration
+	alive     []byte // what a client gets that means nothing, in the form of its API
 	timer     *time.Timer
 
 	chunks chan []byte   // from the run to Read; closed at the end
@@ -32,9 +33,9 @@ type Stream struct {
 	pending []byte
 }
 
-func newStream(ctx context.Context, cancel context.CancelCauseFunc, keepAlive time.Duration) *Stream {
+func newStream(ctx context.Context, cancel context.CancelCauseFunc, keepAlive time.Duration, alive string) *Stream {
 	s := &Stream{
-		ctx: ctx, cancel: cancel, keepAlive: keepAlive,
+		ctx: ctx, cancel: cancel, keepAlive: keepAlive, alive: []byte(alive),
 		chunks: make(chan []byte), free: make(chan []byte, 2), probe: make(chan struct{}, 1),
 		committed: make(chan struct{}), failed: make(chan struct{}),
 	}
@@ -42,8 +43,6 @@ func newStream(ctx context.Context, cancel context.CancelCauseFunc, keepAlive ti
 	s.free <- nil
 	return s
 }
-
-var keepAliveComment = []byte(": keep-alive\n\n")
 
 // Read fills p with the next events, or with a comment where there has been none for a while.
 func (s *Stream) Read(p []byte) (int, error) {
@@ -65,9 +64,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 			}
 			s.current, s.pending = b, b
 		case <-s.timer.C:
-			s.pending = keepAliveComment
+			s.pending = s.alive
 		case <-s.probe:
-			s.pending = keepAliveComment
+			s.pending = s.alive
 		}
 	}
 	n := copy(p, s.pending)

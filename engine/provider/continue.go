@@ -20,6 +20,7 @@ func (d openAI) Continue(ctx context.Context, p policy.Permit, who *account.Prin
 	if err := p.Check(who, req); err != nil {
 		return nil, err
 	}
+	said := req.In(d.Says(req.Shape))
 	message := struct {
 		Role    string `json:"role"`
 		Content string `json:"content"`
@@ -40,10 +41,10 @@ func (d openAI) Continue(ctx context.Context, p policy.Permit, who *account.Prin
 	if err != nil {
 		return nil, err
 	}
-	messages := bytes.TrimSuffix(req.Value("messages"), []byte("]")) // the skim has seen that they are an array, and not empty
+	messages := bytes.TrimSuffix(said.Value("messages"), []byte("]")) // the skim has seen that they are an array, and not empty
 	edits = append(edits, wire.Edit{Field: "messages", Value: bytes.Join([][]byte{messages, []byte(","), last, []byte("]")}, nil)})
 	for _, name := range outputLimits {
-		limit, sent := outputLimit(p, req, name)
+		limit, sent := outputLimit(p, req, said, name)
 		if !sent {
 			continue
 		}

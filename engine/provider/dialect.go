@@ -18,8 +18,11 @@ import (
 type Dialect interface {
 	// Name is what the catalog calls it.
 	Name() string
-	// Cannot says what of the request this dialect has no words for; "" where it can say all.
-	Cannot(req *wire.Request) string
+	// Says is the shape in which a request of that shape is sent: its own, or one that it is translated to. Answers are in it
+	// as well. "": the dialect has no API for it.
+	Says(shape wire.Shape) wire.Shape
+	// Cannot says what of the request this dialect has no words for at that row; "" where it can say all.
+	Cannot(row *catalog.Row, req *wire.Request) string
 	// Request writes req for the row that p permits. It returns policy.ErrNoPermit unless p is for this principal and
 	// request; no request to a provider is made in any other way.
 	Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error)
@@ -27,24 +30,10 @@ type Dialect interface {
 	// many tokens that has; the limit of the answer is less by so many. It returns ErrCannotContinue where row.Continues is ""
 	// or the limit is reached.
 	Continue(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential, beginning []byte, used int64) (*http.Request, error)
-	// Event reads one event of a stream; it says End where the event is the dialect's end mark. c is overwritten.
-	Event(ev wire.Event, c *wire.Chunk) (Kind, error)
-	// Answer reads a whole answer that was not streamed. c is overwritten.
-	Answer(body []byte, c *wire.Chunk) error
 }
 
 // ErrCannotContinue is returned where an endpoint cannot be asked to continue an answer.
 var ErrCannotContinue = errors.New("the endpoint cannot continue this answer")
-
-// Kind is what an event of a stream is.
-type Kind int
-
-// The kinds of events.
-const (
-	Data    Kind = iota // holds a chunk
-	Comment             // says nothing
-	End                 // the dialect's end mark
-)
 
 var dialects = map[string]Dialect{}
 
@@ -66,4 +55,20 @@ func Names() []string {
 	}
 	sort.Strings(names)
 	return names
+}
+
+// Cannot says what of a request cannot be said to the endpoint of a row in its provider's dialect; "" where all can.
+func Cannot(row *catalog.Row, req *wire.Request) string {
+	d, err := ByName(row.Dialect)
+	if err != nil {
+		return err.Error()
+	}
+	said := d.Says(req.Shape)
+	if said == "" {
+		return fmt.Sprintf("has no API for a request to %s (dialect %s)", req.Shape, d.Name())
+	}
+	if what := req.In(said).Cannot; what != "" {
+		return what
+	}
+	return d.Cannot(row, req)
 }

@@ -23,7 +23,14 @@ func init() { register(openAI{}) }
 
 func (openAI) Name() string { return "openai" }
 
-func (openAI) Cannot(*wire.Request) string { return "" }
+func (openAI) Says(shape wire.Shape) wire.Shape {
+	if shape == wire.Chat {
+		return shape
+	}
+	return ""
+}
+
+func (openAI) Cannot(*catalog.Row, *wire.Request) string { return "" }
 
 // routingFields speak to a router and mean nothing, or an error, to a provider.
 // max_output_tokens is the Responses API's name of the limit: a provider would ignore it here, and with it what policy judged.
@@ -33,11 +40,11 @@ func (d openAI) Request(ctx context.Context, p policy.Permit, who *account.Princ
 	return d.request(ctx, p, who, req, cred, nil)
 }
 
-func (openAI) request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential, more []wire.Edit) (*http.Request, error) {
+func (d openAI) request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential, more []wire.Edit) (*http.Request, error) {
 	if err := p.Check(who, req); err != nil {
 		return nil, err
 	}
-	row := p.Row()
+	row, said := p.Row(), req.In(d.Says(req.Shape))
 	edits := make([]wire.Edit, 0, len(routingFields)+4)
 	model, err := json.Marshal(row.UpstreamModel)
 	if err != nil {
@@ -50,11 +57,11 @@ func (openAI) request(ctx context.Context, p policy.Permit, who *account.Princip
 	if req.Stream {
 		edits = append(edits, wire.Edit{Field: "stream_options.include_usage", Value: []byte("true")})
 	}
-	if edits, err = oblige(edits, p, req); err != nil {
+	if edits, err = oblige(edits, p, req, said); err != nil {
 		return nil, err
 	}
 	edits = append(edits, more...)
-	body := req.AppendEdited(make([]byte, 0, len(req.Body)+256), edits...)
+	body := said.AppendEdited(make([]byte, 0, len(said.Body)+256), edits...)
 	h, err := http.NewRequestWithContext(ctx, http.MethodPost, row.BaseURL+"/chat/completions", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -80,14 +87,14 @@ var outputLimits = []string{"max_tokens", "max_completion_tokens"}
 
 // outputLimit is the limit of the answer that goes out under that name, and whether one does: the request's own, the
 // permit's where that is less, under the names that the request uses or else under the one that the row is sure to know.
-func outputLimit(p policy.Permit, req *wire.Request, name string) (limit int64, sent bool) {
+func outputLimit(p policy.Permit, req *wire.Request, said *wire.Version, name string) (limit int64, sent bool) {
 	limit = req.MaxOutputTokens
 	obliged := p.Obligations().MaxOutputTokens
 	if obliged > 0 && (limit == 0 || obliged < limit) {
 		limit = obliged
 	}
-	if req.Has(outputLimits[0]) || req.Has(outputLimits[1]) {
-		return limit, req.Has(name)
+	if said.Has(outputLimits[0]) || said.Has(outputLimits[1]) {
+		return limit, said.Has(name)
 	}
 	known := outputLimits[0]
 	if supported := p.Row().Parameters; !supported[known] && supported[outputLimits[1]] {
@@ -97,14 +104,14 @@ func outputLimit(p policy.Permit, req *wire.Request, name string) (limit int64, 
 }
 
 // oblige adds the edits that the permit's obligations ask for.
-func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request) ([]wire.Edit, error) {
+func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request, said *wire.Version) ([]wire.Edit, error) {
 	o, row := p.Obligations(), p.Row()
 	for _, name := range outputLimits {
-		if limit, sent := outputLimit(p, req, name); sent && (limit != req.MaxOutputTokens || !req.Has(name)) {
+		if limit, sent := outputLimit(p, req, said, name); sent && (limit != req.MaxOutputTokens || !said.Has(name)) {
 			edits = append(edits, wire.Edit{Field: name, Value: strconv.AppendInt(nil, limit, 10)})
 		}
 	}
-	if o.NoStore && req.Has("store") {
+	if o.NoStore && said.Has("store") {
 		edits = append(edits, wire.Edit{Field: "store", Value: []byte("false")})
 	}
 	if o.ZDR && row.DataPolicy.ZDR != catalog.Yes {
@@ -116,21 +123,3 @@ func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request) ([]wire.Edit,
 	}
 	return edits, nil
 }
-
-var doneMark = []byte("[DONE]")
-
-func (openAI) Event(ev wire.Event, c *wire.Chunk) (Kind, error) {
-	if ev.Comment || len(ev.Data) == 0 {
-		return Comment, nil
-	}
-	if bytes.Equal(bytes.TrimSpace(ev.Data), doneMark) {
-		return End, nil
-	}
-	err := wire.ScanChunk(ev.Data, c)
-	if err == nil && c.Err == nil && (string(ev.Name) == "error" || !c.HasChoices && !c.Usage.Known) {
-		c.Err = wire.ScanError(ev.Data) // an error in another form than OpenAI's
-	}
-	return Data, err
-}
-
-func (openAI) Answer(body []byte, c *wire.Chunk) error { return wire.ScanCompletion(body, c) }

@@ -62,7 +62,7 @@ func (r *Router) incapable(req *wire.Request, row *catalog.Row) *Exclusion {
 	if need := req.PromptTokens + req.MaxOutputTokens; row.ContextLength > 0 && need > row.ContextLength {
 		return out("context_length", "has a context of %d tokens, the request needs about %d", row.ContextLength, need)
 	}
-	if what := r.Cannot(row.Dialect, req); what != "" {
+	if what := r.Cannot(row, req); what != "" {
 		return out("dialect", "%s", what)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"chaperone/engine"
 	"chaperone/engine/route"
+	"chaperone/engine/wire"
 )
 
 // The catalog of these tests: one model on five providers that differ in one respect each, a second one, and one that
@@ -287,7 +288,7 @@ func TestErrorDetailKeepsRulesFromCallers(t *testing.T) {
 	e := open(t)
 	for detail, want := range map[string]struct{ message, excludedBy bool }{"full": {true, true}, "codes": {false, true}, "none": {false, false}} {
 		p := decide(t, e, "sk-"+detail, ask("acme/secret", ""))
-		text := string(p.Refusal.AppendJSON(nil))
+		text := string(wire.Chat.AppendError(nil, p.Refusal))
 		if got := strings.Contains(text, "nobody may use this"); got != want.message {
 			t.Errorf("%s: the rule's words are told: %t; %s", detail, got, text)
 		}

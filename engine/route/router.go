@@ -31,8 +31,8 @@ type Router struct {
 	Scorers     []scorer.Weighted
 	Spread      scorer.Spread
 	ValueOfTime float64 // USD an hour, where the organisation has none of its own
-	// Cannot is what of a request a dialect has no words for; "" where it can say all.
-	Cannot func(dialect string, req *wire.Request) string
+	// Cannot is what of a request a row's dialect has no words for; "" where it can say all.
+	Cannot func(row *catalog.Row, req *wire.Request) string
 }
 
 // Moment is what a plan depends on beside its request and the snapshot.

@@ -72,7 +72,7 @@ func plainRequest(model string) *wire.Request {
 	if err != nil {
 		panic(err) // a string always marshals
 	}
-	req, refused := wire.SkimChat(fmt.Appendf(nil, `{"model":%s,"messages":[{"role":"user","content":"."}]}`, name))
+	req, refused := wire.Skim(wire.Chat, wire.Head{}, fmt.Appendf(nil, `{"model":%s,"messages":[{"role":"user","content":"."}]}`, name))
 	if refused != nil {
 		panic(refused) // well-formed by construction
 	}

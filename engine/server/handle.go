@@ -13,21 +13,21 @@ import (
 
 // handle serves one request: head, target, route, and then the route.
 func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
-	started, route := time.Now(), ""
+	started, p := time.Now(), &path{shape: guess(ctx)}
 	defer func() {
-		if p := recover(); p != nil {
-			s.internal(ctx, route, p)
+		if panicked := recover(); panicked != nil {
+			s.internal(ctx, p, panicked)
 		}
 		if s.draining.Load() {
 			ctx.SetConnectionClose()
 		}
 		if !ctx.Response.IsBodyStream() && !ctx.Hijacked() {
-			s.access(ctx, route, ctx.Response.StatusCode(), started)
+			s.access(ctx, p.pattern, ctx.Response.StatusCode(), started)
 		}
 	}()
 	h, e := s.check(ctx)
 	if e != nil {
-		refuse(ctx, e)
+		refuse(ctx, p.shape, e)
 		hangUp(ctx)
 		return
 	}
@@ -36,23 +36,25 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
 	}
 	segments, e := readTarget(ctx.Request.Header.RequestURI(), ctx.Request.Header.Host(), ctx.IsTLS())
 	if e != nil {
-		refuse(ctx, e)
+		refuse(ctx, p.shape, e)
 		hangUp(ctx)
 		return
 	}
-	p, params := find(paths, segments)
-	r := &request{RequestCtx: ctx, head: h, params: params}
-	if p == nil {
-		refuse(ctx, unknownPath(paths, segments))
+	r := &request{RequestCtx: ctx, head: h}
+	if found, params := find(paths, segments); found == nil {
+		refuse(ctx, p.shape, unknownPath(paths, segments))
 	} else {
-		route = p.pattern
-		s.serve(p, r)
+		p, r.path, r.params = found, found, params
+		s.serve(r)
 	}
 	// A body that was not read must not be taken for the next request.
 	if !r.read && !skipBody(ctx) {
 		hangUp(ctx)
 	}
 }
+
+// guess is the form of an error that comes before the path is known.
+func guess(*fasthttp.RequestCtx) wire.Shape { return wire.Chat }
 
 // check holds the request against what has nothing to do with its path.
 func (s *Server) check(ctx *fasthttp.RequestCtx) (*head, *wire.Error) {
@@ -70,7 +72,8 @@ func (s *Server) check(ctx *fasthttp.RequestCtx) (*head, *wire.Error) {
 	return h, nil
 }
 
-func (s *Server) serve(p *path, r *request) {
+func (s *Server) serve(r *request) {
+	p := r.path
 	err := s.admit(p, r)
 	switch {
 	case err != nil:
@@ -84,7 +87,7 @@ func (s *Server) serve(p *path, r *request) {
 	switch {
 	case err == nil:
 	case errors.As(err, &e):
-		refuse(r.RequestCtx, e)
+		refuse(r.RequestCtx, p.shape, e)
 		if e.Status == fasthttp.StatusMethodNotAllowed {
 			r.Response.Header.Set(fasthttp.HeaderAllow, p.allow())
 		}

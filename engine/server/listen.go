@@ -159,8 +159,8 @@ func (l *listener) refuse(c *conn) {
 	}
 	go func() {
 		defer func() { <-l.telling }()
-		body := (&wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_overloaded",
-			Message: "this router has as many connections open as it may; close idle ones, or ask again shortly"}).AppendJSON(nil)
+		body := wire.Chat.AppendError(nil, &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_overloaded",
+			Message: "this router has as many connections open as it may; close idle ones, or ask again shortly"})
 		var h fasthttp.ResponseHeader
 		h.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		h.SetContentType(jsonType)

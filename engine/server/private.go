@@ -6,6 +6,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"chaperone/engine/wire"
 )
 
 // privateConnections bounds the private listener, whose clients are few. It shares nothing with the public one, so that no
@@ -13,14 +15,14 @@ import (
 const privateConnections = 256
 
 var private = []path{
-	{"/metrics", fasthttp.MethodGet, false, func(s *Server, r *request) error {
+	{"/metrics", fasthttp.MethodGet, false, wire.Chat, func(s *Server, r *request) error {
 		s.metrics(r.RequestCtx)
 		return nil
 	}},
-	{"/healthz", fasthttp.MethodGet, false, (*Server).healthz},
-	{"/readyz", fasthttp.MethodGet, false, (*Server).readyz},
-	{"/debug/pprof/", fasthttp.MethodGet, false, profile},
-	{"/debug/pprof/{profile}", fasthttp.MethodGet, false, profile},
+	{"/healthz", fasthttp.MethodGet, false, wire.Chat, (*Server).healthz},
+	{"/readyz", fasthttp.MethodGet, false, wire.Chat, (*Server).readyz},
+	{"/debug/pprof/", fasthttp.MethodGet, false, wire.Chat, profile},
+	{"/debug/pprof/{profile}", fasthttp.MethodGet, false, wire.Chat, profile},
 }
 
 // profiles are Go's own; see https://pkg.go.dev/net/http/pprof. fasthttp's package for them has no index with working links.

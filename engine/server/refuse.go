@@ -19,10 +19,10 @@ import (
 
 const jsonType = "application/json"
 
-// refuse answers with the error envelope.
-func refuse(ctx *fasthttp.RequestCtx, e *wire.Error) {
+// refuse answers with an error in the form of the API that was asked.
+func refuse(ctx *fasthttp.RequestCtx, shape wire.Shape, e *wire.Error) {
 	h := &ctx.Response.Header
-	writeJSON(ctx, e.Status, e.AppendJSON(nil))
+	writeJSON(ctx, e.Status, shape.AppendError(nil, e))
 	if e.DecisionID != "" {
 		h.Set(generationHeader, e.DecisionID)
 	}
@@ -62,19 +62,19 @@ func (s *Server) unparsed(ctx *fasthttp.RequestCtx, err error) {
 			Message: fmt.Sprintf("the header did not arrive within %s (server.read_timeout)", s.settings.ReadTimeout)}
 	}
 	ctx.Response.Reset()
-	refuse(ctx, e)
+	refuse(ctx, wire.Chat, e)
 	hangUp(ctx)
 }
 
 // internal answers after a panic. The value of a panic may hold anything, so only the runtime's own are logged; the stack
 // shows where, and holds no contents.
-func (s *Server) internal(ctx *fasthttp.RequestCtx, route string, panicked any) {
+func (s *Server) internal(ctx *fasthttp.RequestCtx, p *path, panicked any) {
 	id := "err-" + randomHex()
-	refuse(ctx, &wire.Error{Status: fasthttp.StatusInternalServerError, Type: "server",
+	refuse(ctx, p.shape, &wire.Error{Status: fasthttp.StatusInternalServerError, Type: "server",
 		Message: "the router failed on this request; its log has the details under " + id})
 	ctx.Response.Header.Set(requestHeader, id)
 	hangUp(ctx)
-	s.logPanic(id, route, panicked)
+	s.logPanic(id, p.pattern, panicked)
 }
 
 func (s *Server) logPanic(id, route string, panicked any) {

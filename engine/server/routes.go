@@ -19,7 +19,8 @@ import (
 type path struct {
 	pattern string // a segment in braces stands for any one segment that is not empty
 	method  string
-	keyed   bool // refused at once without an API key
+	keyed   bool       // refused at once without an API key
+	shape   wire.Shape // of what is asked and answered there, errors included
 	serve   func(s *Server, r *request) error
 }
 
@@ -27,26 +28,27 @@ type path struct {
 type request struct {
 	*fasthttp.RequestCtx
 	head   *head
+	path   *path
 	params []string // what the braces of the pattern stand for
 	read   bool     // the body was read to its end
 }
 
 var public = []path{
-	{"/v1/chat/completions", fasthttp.MethodPost, true, (*Server).chatCompletions},
-	{"/v1/route", fasthttp.MethodPost, true, (*Server).decide},
-	{"/v1/models", fasthttp.MethodGet, true, (*Server).models},
-	{"/v1/models/user", fasthttp.MethodGet, true, (*Server).models}, // every listing is the caller's own
-	{"/v1/models/count", fasthttp.MethodGet, true, (*Server).modelCount},
-	{"/v1/models/{id}", fasthttp.MethodGet, true, (*Server).retrieveModel},
-	{"/v1/models/{author}/{slug}", fasthttp.MethodGet, true, (*Server).retrieveModel},
-	{"/v1/models/{author}/{slug}/endpoints", fasthttp.MethodGet, true, (*Server).endpoints},
-	{"/v1/model/{author}/{slug}", fasthttp.MethodGet, true, (*Server).showModel},
-	{"/v1/providers", fasthttp.MethodGet, true, (*Server).providers},
-	{"/v1/endpoints/zdr", fasthttp.MethodGet, true, (*Server).zdrEndpoints},
-	{"/v1/decisions/{id}", fasthttp.MethodGet, true, (*Server).decision},
-	{"/openapi.json", fasthttp.MethodGet, false, (*Server).openapi},
-	{"/healthz", fasthttp.MethodGet, false, (*Server).healthz},
-	{"/readyz", fasthttp.MethodGet, false, (*Server).readyz},
+	{"/v1/chat/completions", fasthttp.MethodPost, true, wire.Chat, (*Server).infer},
+	{"/v1/route", fasthttp.MethodPost, true, wire.Chat, (*Server).decide},
+	{"/v1/models", fasthttp.MethodGet, true, wire.Chat, (*Server).models},
+	{"/v1/models/user", fasthttp.MethodGet, true, wire.Chat, (*Server).models}, // every listing is the caller's own
+	{"/v1/models/count", fasthttp.MethodGet, true, wire.Chat, (*Server).modelCount},
+	{"/v1/models/{id}", fasthttp.MethodGet, true, wire.Chat, (*Server).retrieveModel},
+	{"/v1/models/{author}/{slug}", fasthttp.MethodGet, true, wire.Chat, (*Server).retrieveModel},
+	{"/v1/models/{author}/{slug}/endpoints", fasthttp.MethodGet, true, wire.Chat, (*Server).endpoints},
+	{"/v1/model/{author}/{slug}", fasthttp.MethodGet, true, wire.Chat, (*Server).showModel},
+	{"/v1/providers", fasthttp.MethodGet, true, wire.Chat, (*Server).providers},
+	{"/v1/endpoints/zdr", fasthttp.MethodGet, true, wire.Chat, (*Server).zdrEndpoints},
+	{"/v1/decisions/{id}", fasthttp.MethodGet, true, wire.Chat, (*Server).decision},
+	{"/openapi.json", fasthttp.MethodGet, false, wire.Chat, (*Server).openapi},
+	{"/healthz", fasthttp.MethodGet, false, wire.Chat, (*Server).healthz},
+	{"/readyz", fasthttp.MethodGet, false, wire.Chat, (*Server).readyz},
 }
 
 func find(paths []path, segments []string) (*path, []string) {
@@ -156,7 +158,7 @@ func (s *Server) call(r *request) (engine.Call, error) {
 	if e != nil {
 		return engine.Call{}, e
 	}
-	return engine.Call{Key: r.head.key, Body: body, Timeout: timeout}, nil
+	return engine.Call{Key: r.head.key, Shape: r.path.shape, Body: body, Timeout: timeout}, nil
 }
 
 // requestTimeout reads how long a client will wait: seconds, or a duration such as 1500ms; 0 where it does not say.

@@ -5,20 +5,15 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"chaperone/engine/wire/talk"
 )
 
 // ErrMalformed is returned for an answer that is no JSON object.
 var ErrMalformed = errors.New("malformed answer")
 
-// Usage is what a provider says it counted. Known is false where it said nothing.
-type Usage struct {
-	Known            bool  `json:"known"`
-	PromptTokens     int64 `json:"prompt_tokens"`
-	CompletionTokens int64 `json:"completion_tokens"`
-	CachedTokens     int64 `json:"cached_tokens"`
-	CacheWriteTokens int64 `json:"cache_write_tokens"`
-	ReasoningTokens  int64 `json:"reasoning_tokens"`
-}
+// Usage is what a provider says it counted.
+type Usage = talk.Usage
 
 // Chunk is what routing and accounting need of one streamed event (or of a whole answer) in OpenAI's chat form.
 type Chunk struct {

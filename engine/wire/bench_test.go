@@ -35,7 +35,7 @@ func BenchmarkSkim(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := wire.SkimChat(body); err != nil {
+				if _, err := wire.Skim(wire.Chat, wire.Head{}, body); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -50,7 +50,7 @@ func TestASkimAllocatesLittle(t *testing.T) {
 	small, large := conversation(1<<10), conversation(1<<20)
 	count := func(body []byte) float64 {
 		return testing.AllocsPerRun(100, func() {
-			if _, err := wire.SkimChat(body); err != nil {
+			if _, err := wire.Skim(wire.Chat, wire.Head{}, body); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -1,9 +1,6 @@
 package wire
 
-// AppendText appends to dst the text that data, one event of a stream of a single choice, adds to the answer. whole is false
-// where the event adds anything else as well (a tool call, reasoning, a refusal, audio, log probabilities, another choice):
-// then the text is not all that a client has of the answer.
-func AppendText(dst, data []byte) (text []byte, whole bool) {
+func appendChatText(dst, data []byte) (text []byte, whole bool) {
 	d := delta{scanner: scanner{data: data}, text: dst, whole: true}
 	d.read()
 	return d.text, d.whole && d.ok()
@@ -88,14 +85,4 @@ func (d *delta) nothing() {
 func (d *delta) peekAt() int {
 	d.peek()
 	return d.pos
-}
-
-// Value is the raw value of the body's top-level field of that name; nil where there is none. It shares memory with the body.
-func (r *Request) Value(name string) []byte {
-	i := r.fields.last(r.Body, name)
-	if i < 0 {
-		return nil
-	}
-	m := r.fields.members[i]
-	return r.Body[m.value:m.end]
 }

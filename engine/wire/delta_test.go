@@ -23,7 +23,7 @@ func TestTheTextOfAnEvent(t *testing.T) {
 		{`{"choices":[{"delta":{"content":"a"}`, "a", false},
 		{`[]`, "", false},
 	} {
-		text, whole := wire.AppendText([]byte("before "), []byte(c.data))
+		text, whole := wire.Chat.AppendText([]byte("before "), []byte(c.data))
 		if string(text) != "before "+c.text || whole != c.whole {
 			t.Errorf("%s: %q, %t; want %q, %t", c.data, text, whole, c.text, c.whole)
 		}
@@ -31,14 +31,14 @@ func TestTheTextOfAnEvent(t *testing.T) {
 }
 
 func TestTheValueOfAField(t *testing.T) {
-	req, err := wire.SkimChat([]byte(`{"model":"m","messages": [ {"role":"user","content":"x"} ] , "n":1}`))
+	req, err := wire.Skim(wire.Chat, wire.Head{}, []byte(`{"model":"m","messages": [ {"role":"user","content":"x"} ] , "n":1}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(req.Value("messages")); got != `[ {"role":"user","content":"x"} ]` {
+	if got := string(req.In(wire.Chat).Value("messages")); got != `[ {"role":"user","content":"x"} ]` {
 		t.Errorf("messages are %q", got)
 	}
-	if req.Value("tools") != nil {
+	if req.In(wire.Chat).Value("tools") != nil {
 		t.Error("a field that is not there has a value")
 	}
 }

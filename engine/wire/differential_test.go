@@ -194,7 +194,7 @@ func acceptedBodies(t *testing.T, rng *rand.Rand, n int) [][]byte {
 	accepted := good
 	for tries := 0; len(accepted) < len(good)+n && tries < 200*n; tries++ {
 		body := mutate(rng, all)
-		if _, refusal := wire.SkimChat(body); refusal == nil {
+		if _, refusal := wire.Skim(wire.Chat, wire.Head{}, body); refusal == nil {
 			accepted = append(accepted, body)
 		}
 	}

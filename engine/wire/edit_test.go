@@ -46,7 +46,7 @@ func TestEditsAreSplicedIn(t *testing.T) {
 		{"around, then inside", `{"model":"m",` + chat + `,"x":{"a":1}}`, []wire.Edit{set("x", `{"c":3}`), set("x.b", "2")}, `{"model":"m",` + chat + `,"x":{"b":2,"c":3}}`},
 		{"delete, then inside", `{"model":"m",` + chat + `,"x":{"a":1}}`, []wire.Edit{del("x"), set("x.b", "2")}, `{"model":"m",` + chat + `,"x":{"b":2}}`},
 	} {
-		r, err := wire.SkimChat([]byte(c.body))
+		r, err := wire.Skim(wire.Chat, wire.Head{}, []byte(c.body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestEditsMeanWhatTheySay(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range 20_000 {
 		body, edits := randomBody(rng), randomEdits(rng)
-		r, refusal := wire.SkimChat(body)
+		r, refusal := wire.Skim(wire.Chat, wire.Head{}, body)
 		if refusal != nil {
 			t.Fatalf("%v: %s", refusal, body)
 		}
@@ -200,7 +200,7 @@ func FuzzAppendEdited(f *testing.F) {
 		f.Add(body, uint64(len(body)))
 	}
 	f.Fuzz(func(t *testing.T, body []byte, seed uint64) {
-		r, refusal := wire.SkimChat(body)
+		r, refusal := wire.Skim(wire.Chat, wire.Head{}, body)
 		if refusal != nil {
 			t.Skip("refused")
 		}

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// Error is every refusal or failure that a client sees: OpenRouter's envelope, which OpenAI's clients read too.
+// Error is every refusal or failure that a client sees; Shape.AppendError writes it in the form of the client's API.
 type Error struct {
 	Status     int
 	Type       string // OpenRouter's error_type vocabulary: "invalid_request", "rate_limit_exceeded" …
@@ -24,13 +24,13 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// AppendJSON appends the envelope
+// appendEnvelope appends OpenRouter's envelope
 // (https://openrouter.ai/docs/api_reference/errors-and-debugging), always as valid JSON in UTF-8:
 //
 //	{"error":{"code":400,"message":"…","type":"invalid_request","param":"model","metadata":{"error_type":"invalid_request"}},"id":"gen-…"}
 //
 // Param is null and id left out where there is none.
-func (e *Error) AppendJSON(dst []byte) []byte {
+func appendEnvelope(dst []byte, e *Error) []byte {
 	dst = append(dst, `{"error":`...)
 	dst = e.appendObject(dst)
 	if e.DecisionID != "" {
@@ -38,23 +38,6 @@ func (e *Error) AppendJSON(dst []byte) []byte {
 		dst = appendString(dst, e.DecisionID)
 	}
 	return append(dst, '}')
-}
-
-// AppendEvent appends the event that ends a stream which failed after its first content
-// (https://openrouter.ai/docs/api_reference/streaming), with the blank line after it. No [DONE] follows. created is in
-// seconds since 1970.
-func AppendEvent(dst []byte, e *Error, id, model, provider string, created int64) []byte {
-	dst = append(dst, `data: {"id":`...)
-	dst = appendString(dst, id)
-	dst = append(dst, `,"object":"chat.completion.chunk","created":`...)
-	dst = strconv.AppendInt(dst, created, 10)
-	dst = append(dst, `,"model":`...)
-	dst = appendString(dst, model)
-	dst = append(dst, `,"provider":`...)
-	dst = appendString(dst, provider)
-	dst = append(dst, `,"error":`...)
-	dst = e.appendObject(dst)
-	return append(dst, `,"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`+"\n\n"...)
 }
 
 func (e *Error) appendObject(dst []byte) []byte {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"chaperone/engine/wire"
+	"chaperone/engine/wire/talk"
 )
 
 func TestTheEnvelope(t *testing.T) {
@@ -18,18 +19,18 @@ func TestTheEnvelope(t *testing.T) {
 	}
 	want := `{"error":{"code":404,"message":"no endpoint may serve this","type":"not_found","param":"provider.only",` +
 		`"metadata":{"error_type":"not_found","attempts":[1],"excluded_by":"zdr"}},"id":"gen-1"}`
-	if got := string(e.AppendJSON([]byte("x"))); got != "x"+want {
+	if got := string(wire.Chat.AppendError([]byte("x"), e)); got != "x"+want {
 		t.Errorf("\n got %s\nwant %s", got, "x"+want)
 	}
 	bare := &wire.Error{Status: 500, Type: "server", Message: "m"}
-	if got, want := string(bare.AppendJSON(nil)), `{"error":{"code":500,"message":"m","type":"server","param":null,"metadata":{"error_type":"server"}}}`; got != want {
+	if got, want := string(wire.Chat.AppendError(nil, bare)), `{"error":{"code":500,"message":"m","type":"server","param":null,"metadata":{"error_type":"server"}}}`; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 }
 
 func TestTheErrorEvent(t *testing.T) {
 	e := &wire.Error{Status: 502, Type: "provider_unavailable", Message: "the provider\nwent away"}
-	got := string(wire.AppendEvent(nil, e, "gen-1", "demo/chat", "Acme", 1700000000))
+	got := string(wire.Chat.AppendErrorEvent(nil, e, talk.Label{ID: "gen-1", Model: "demo/chat", Provider: "Acme", Created: 1700000000}))
 	want := `data: {"id":"gen-1","object":"chat.completion.chunk","created":1700000000,"model":"demo/chat","provider":"Acme",` +
 		`"error":{"code":502,"message":"the provider\nwent away","type":"provider_unavailable","param":null,"metadata":{"error_type":"provider_unavailable"}},` +
 		`"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}` + "\n\n"
@@ -58,7 +59,7 @@ func TestTheEnvelopeIsValidWhateverIsInIt(t *testing.T) {
 			"raw": json.RawMessage("\"\xff\""), "broken": json.RawMessage(`{`),
 		},
 	}
-	for _, b := range [][]byte{e.AppendJSON(nil), wire.AppendEvent(nil, e, nasty, nasty, nasty, -1)[len("data: "):]} {
+	for _, b := range [][]byte{wire.Chat.AppendError(nil, e), wire.Chat.AppendErrorEvent(nil, e, talk.Label{ID: nasty, Model: nasty, Provider: nasty, Created: -1})[len("data: "):]} {
 		if !json.Valid(b) || !utf8.Valid(b) {
 			t.Errorf("not valid: %q", b)
 		}
@@ -69,7 +70,7 @@ func TestTheEnvelopeIsValidWhateverIsInIt(t *testing.T) {
 	var back struct {
 		Error struct{ Message string }
 	}
-	if err := json.Unmarshal(e.AppendJSON(nil), &back); err != nil || back.Error.Message != replaced(nasty) {
+	if err := json.Unmarshal(wire.Chat.AppendError(nil, e), &back); err != nil || back.Error.Message != replaced(nasty) {
 		t.Errorf("the message reads back as %q (%v)", back.Error.Message, err)
 	}
 }

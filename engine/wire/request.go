@@ -6,6 +6,8 @@ import "time"
 
 // Request is what one strict pass finds in a body. The body itself is never changed.
 type Request struct {
+	Shape  Shape
+	Head   Head
 	Body   []byte   // as received; the request owns it
 	Digest [32]byte // SHA-256 of Body: what a permit is bound to
 
@@ -38,8 +40,9 @@ type Request struct {
 
 	Claims Claims
 
-	fields  fieldIndex
-	opening [2]span // of the first message with instructions, and of the first other one
+	fields   fieldIndex
+	versions *versions // shared by copies: they have the same body
+	opening  [2]span   // of the first message with instructions, and of the first other one
 }
 
 // Opening is how the conversation begins, as sent: the first message with instructions and the first other one. Either may be

@@ -12,6 +12,7 @@ import (
 	"github.com/openai/openai-go/v3/option"
 
 	"chaperone/engine/wire"
+	"chaperone/engine/wire/talk"
 )
 
 // OpenAI's own client finds its fields in the envelope and in the event that ends a broken stream.
@@ -25,12 +26,12 @@ func TestOpenAIsClientReadsOurErrors(t *testing.T) {
 		if !strings.Contains(string(body), `"stream":true`) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(e.Status)
-			w.Write(e.AppendJSON(nil))
+			w.Write(wire.Chat.AppendError(nil, e))
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Write([]byte("data: " + string(contentChunk) + "\n\n"))
-		w.Write(wire.AppendEvent(nil, e, "gen-1", "m", "Acme", 1))
+		w.Write(wire.Chat.AppendErrorEvent(nil, e, talk.Label{ID: "gen-1", Model: "m", Provider: "Acme", Created: 1}))
 	}))
 	defer server.Close()
 	client := openai.NewClient(option.WithBaseURL(server.URL), option.WithAPIKey("sk-test"), option.WithMaxRetries(0))

@@ -6,15 +6,20 @@ import (
 	"slices"
 )
 
-// SkimChat reads a chat completion request strictly, in one pass. It takes the body over; the caller must not change it
-// afterwards. The error (400, "invalid_request") names the field and the byte, what was found and what would be right.
+// Skim reads a request strictly, in one pass. It takes the body over; the caller must not change it afterwards. The error
+// (400, "invalid_request") names the field and the byte, what was found and what would be right.
 //
 // A body is refused wherever two parsers could read it differently: see scanner.strict, and folds for keys. A field that
 // is null counts as not sent, as providers take it. Fields that are not known are left as they are.
-func SkimChat(body []byte) (*Request, *Error) {
+func Skim(shape Shape, head Head, body []byte) (*Request, *Error) {
+	if shape == "" {
+		shape = Chat
+	}
 	s := skim{
 		scanner: scanner{data: body, strict: true},
+		api:     shape.api(),
 		r: &Request{
+			Shape: shape, Head: head, versions: &versions{},
 			Body:           body,
 			N:              1,
 			ResponseFormat: "text",
@@ -22,7 +27,7 @@ func SkimChat(body []byte) (*Request, *Error) {
 			Claims:         Claims{Metadata: map[string]string{}},
 		},
 	}
-	if !s.chat() {
+	if !s.body() {
 		return nil, s.refusal()
 	}
 	s.r.Digest = sha256.Sum256(body)
@@ -32,7 +37,8 @@ func SkimChat(body []byte) (*Request, *Error) {
 // skim is one pass over a request.
 type skim struct {
 	scanner
-	r *Request
+	api *api
+	r   *Request
 
 	param     string // of the fault, where that is not the value at its offset
 	outputKey string // the alias that set r.MaxOutputTokens
@@ -63,7 +69,7 @@ func (s *skim) conflict(at int, param, format string, args ...any) bool {
 	return s.fail(at, format, args...)
 }
 
-// field is one that a router or a provider knows at the top of a chat request.
+// field is one that a router or a provider knows at the top of a request.
 type field struct {
 	parameter string // OpenRouter's name for it among supported_parameters; "" where it is none
 	read      func(*skim) bool
@@ -71,70 +77,7 @@ type field struct {
 
 func unread(s *skim) bool { return s.skip() }
 
-var chatFields map[string]field
-
-func init() {
-	chatFields = map[string]field{
-		"messages": {read: (*skim).messageList},
-		"model":    {read: func(s *skim) bool { return s.name(&s.r.Model) }},
-		"models":   {read: func(s *skim) bool { return s.names(&s.r.Models) }},
-		"preset":   {read: func(s *skim) bool { return s.name(&s.r.Preset) }},
-		"route":    {read: func(s *skim) bool { return s.choice(&s.route, "fallback", "sort") }},
-		"provider": {read: (*skim).preferences},
-
-		"stream":         {read: func(s *skim) bool { return s.bool(&s.r.Stream) }},
-		"stream_options": {read: (*skim).streamOptions},
-		"n":              {read: func(s *skim) bool { return s.whole(&s.r.N, 1) }},
-
-		"max_tokens":            {"max_tokens", func(s *skim) bool { return s.maxOutput("max_tokens") }},
-		"max_completion_tokens": {"max_tokens", func(s *skim) bool { return s.maxOutput("max_completion_tokens") }},
-		"max_output_tokens":     {"max_tokens", func(s *skim) bool { return s.maxOutput("max_output_tokens") }},
-
-		"tools":              {"tools", func(s *skim) bool { return s.toolList(false) }},
-		"functions":          {"tools", func(s *skim) bool { return s.toolList(true) }},
-		"tool_choice":        {"tool_choice", unread},
-		"function_call":      {"tool_choice", unread},
-		"web_search_options": {"web_search_options", (*skim).search},
-		"search_parameters":  {read: (*skim).search},       // xAI's
-		"enable_search":      {read: (*skim).searchSwitch}, // Alibaba's
-		"mcp_servers":        {read: (*skim).servers},      // Anthropic's
-		"plugins":            {read: (*skim).plugins},
-
-		"modalities":       {read: (*skim).modalities},
-		"response_format":  {"response_format", (*skim).responseFormat},
-		"reasoning":        {"reasoning", (*skim).reasoning},
-		"reasoning_effort": {"reasoning_effort", (*skim).effort},
-
-		"store":                {read: func(s *skim) bool { return s.bool(&s.r.Store) }},
-		"background":           {read: func(s *skim) bool { return s.bool(&s.r.Background) }},
-		"previous_response_id": {read: (*skim).previous},
-		"conversation":         {read: (*skim).previous},
-
-		"user":       {read: func(s *skim) bool { return s.string(&s.r.Claims.User) }},
-		"metadata":   {read: (*skim).metadata},
-		"tags":       {read: (*skim).tags},
-		"trace":      {read: (*skim).trace},
-		"session_id": {read: (*skim).session},
-
-		"prompt_cache_key": {read: func(s *skim) bool { return s.string(&s.r.PromptCacheKey) }},
-		"cache_control":    {read: (*skim).cacheControl},
-		"service_tier":     {read: (*skim).serviceTier},
-	}
-	for _, name := range []string{
-		"temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty", "repetition_penalty",
-		"logit_bias", "logprobs", "top_logprobs", "prediction", "seed", "structured_outputs", "stop", "parallel_tool_calls",
-		"include_reasoning", "verbosity",
-	} {
-		chatFields[name] = field{name, unread}
-	}
-	for _, name := range []string{
-		"audio", "debug", "image_config", "prompt_cache_options", "safety_identifier", "transforms", "usage",
-	} {
-		chatFields[name] = field{read: unread}
-	}
-}
-
-func (s *skim) chat() bool {
+func (s *skim) body() bool {
 	switch c := s.peek(); {
 	case len(s.data) >= 3 && string(s.data[:3]) == "\ufeff":
 		return s.fail(0, "found a byte order mark; a body should begin with its JSON object")
@@ -146,7 +89,7 @@ func (s *skim) chat() bool {
 	o := s.object()
 	for s.member(&o) {
 		key, valueAt := o.key, s.pos
-		if f, known := chatFields[string(key)]; known {
+		if f, known := s.api.fields[string(key)]; known {
 			if !s.null() && s.ok() {
 				if !f.read(s) {
 					return false
@@ -155,7 +98,7 @@ func (s *skim) chat() bool {
 					s.r.Parameters = insert(s.r.Parameters, f.parameter)
 				}
 			}
-		} else if !unlike(&s.scanner, &o, chatFields) || !s.skip() {
+		} else if !unlike(&s.scanner, &o, s.api.fields) || !s.skip() {
 			return false
 		}
 		s.r.fields.members = append(s.r.fields.members, member{lead: o.lead, key: o.keyAt, value: valueAt, end: s.pos})
@@ -181,8 +124,8 @@ func (s *skim) settle(at int) bool {
 		}
 		r.Model, r.Models = r.Models[0], r.Models[1:]
 	}
-	if s.messages == 0 {
-		return s.conflict(at, "messages", "found no messages; it should be an array of at least one message")
+	if !s.api.needs(s, at) {
+		return false
 	}
 	if s.route != "" {
 		partition := map[string]string{"fallback": "model", "sort": "none"}[s.route]
@@ -222,11 +165,11 @@ func insert(list []string, word string) []string {
 	return slices.Insert(list, i, word)
 }
 
-func (s *skim) maxOutput(key string) bool {
+func (s *skim) maxOutput(key string, least int64) bool {
 	s.peek()
 	at := s.pos
 	var n int64
-	if !s.whole(&n, 1) {
+	if !s.whole(&n, least) {
 		return false
 	}
 	if s.outputKey != "" && n != s.r.MaxOutputTokens {

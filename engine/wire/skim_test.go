@@ -37,7 +37,7 @@ func bodies(t testing.TB, dir string) map[string][]byte {
 // sameReading compares what a skim found with what the oracle did.
 func sameReading(t *testing.T, body []byte) {
 	t.Helper()
-	got, refusal := wire.SkimChat(body)
+	got, refusal := wire.Skim(wire.Chat, wire.Head{}, body)
 	want, accepted := oracle(body)
 	if accepted != (refusal == nil) {
 		t.Fatalf("accepted is %v, should be %v\nrefusal: %v\nbody: %q", refusal == nil, accepted, refusal, body)
@@ -46,12 +46,12 @@ func sameReading(t *testing.T, body []byte) {
 		if refusal.Status != 400 || refusal.Type != "invalid_request" || !strings.Contains(refusal.Message, "(byte ") {
 			t.Fatalf("refusal %+v\nbody: %q", refusal, body)
 		}
-		if e := refusal.AppendJSON(nil); !json.Valid(e) {
+		if e := wire.Chat.AppendError(nil, refusal); !json.Valid(e) {
 			t.Fatalf("the refusal's JSON is invalid: %q", e)
 		}
 		return
 	}
-	want.Body, want.Digest = body, sha256.Sum256(body)
+	want.Shape, want.Body, want.Digest = wire.Chat, body, sha256.Sum256(body)
 	want.PromptTokens = got.PromptTokens
 	// The index of fields is not the oracle's to know; edits have tests of their own.
 	g, w := reflect.ValueOf(*got), reflect.ValueOf(want)
@@ -74,7 +74,7 @@ func plain(v reflect.Value) any {
 func TestGoodBodiesAreRead(t *testing.T) {
 	for file, body := range bodies(t, "good") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			if _, err := wire.SkimChat(body); err != nil {
+			if _, err := wire.Skim(wire.Chat, wire.Head{}, body); err != nil {
 				t.Fatal(err)
 			}
 			sameReading(t, body)
@@ -90,7 +90,7 @@ func TestBadBodiesAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, refusal := wire.SkimChat(body)
+			_, refusal := wire.Skim(wire.Chat, wire.Head{}, body)
 			if refusal == nil {
 				t.Fatal("accepted")
 			}
@@ -103,7 +103,7 @@ func TestBadBodiesAreRefused(t *testing.T) {
 }
 
 func TestWhatIsRead(t *testing.T) {
-	r, err := wire.SkimChat([]byte(`{
+	r, err := wire.Skim(wire.Chat, wire.Head{}, []byte(`{
 		"model": "a/b", "models": ["c"], "stream": true, "stream_options": {"include_usage": true},
 		"max_completion_tokens": 50, "n": 2, "store": true, "temperature": 1, "top_p": null,
 		"messages": [
@@ -146,7 +146,7 @@ func TestWhatIsRead(t *testing.T) {
 
 func TestPromptEstimateCountsTextAndNotItsEscapesOrBase64(t *testing.T) {
 	estimate := func(content string) int64 {
-		r, err := wire.SkimChat([]byte(`{"model":"m","messages":[{"role":"user","content":` + content + `}]}`))
+		r, err := wire.Skim(wire.Chat, wire.Head{}, []byte(`{"model":"m","messages":[{"role":"user","content":`+content+`}]}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,18 +173,18 @@ func TestAnObjectOfManyKeysIsNoAttack(t *testing.T) {
 		fmt.Fprintf(&b, `%s:0}}`, last)
 		return b.Bytes()
 	}
-	if _, err := wire.SkimChat(build(100_000, `"last"`)); err != nil {
+	if _, err := wire.Skim(wire.Chat, wire.Head{}, build(100_000, `"last"`)); err != nil {
 		t.Error(err)
 	}
-	_, err := wire.SkimChat(build(100_000, `"\u006bey50000"`))
+	_, err := wire.Skim(wire.Chat, wire.Head{}, build(100_000, `"\u006bey50000"`))
 	if err == nil || !strings.Contains(err.Message, "a second time") || err.Param != "x.key50000" {
 		t.Errorf("a repeated key among many: %v", err)
 	}
-	if _, err := wire.SkimChat(build(200_000, `"last"`)); err == nil || !strings.Contains(err.Message, "131072 members") {
+	if _, err := wire.Skim(wire.Chat, wire.Head{}, build(200_000, `"last"`)); err == nil || !strings.Contains(err.Message, "131072 members") {
 		t.Errorf("too many members: %v", err)
 	}
 	same := `{"x":{` + strings.TrimSuffix(strings.Repeat(`"a":0,`, 100_000), ",") + `}}`
-	if _, err := wire.SkimChat([]byte(same)); err == nil || !strings.Contains(err.Message, "(byte 12)") {
+	if _, err := wire.Skim(wire.Chat, wire.Head{}, []byte(same)); err == nil || !strings.Contains(err.Message, "(byte 12)") {
 		t.Errorf("one key many times: %v", err)
 	}
 	// Sixteen times the keys take about twenty times as long; comparing each with each would take 256 times as long.
@@ -192,7 +192,7 @@ func TestAnObjectOfManyKeysIsNoAttack(t *testing.T) {
 		least := time.Hour
 		for range 5 {
 			start := time.Now()
-			if _, err := wire.SkimChat(body); err != nil {
+			if _, err := wire.Skim(wire.Chat, wire.Head{}, body); err != nil {
 				t.Fatal(err)
 			}
 			least = min(least, time.Since(start))
@@ -213,7 +213,7 @@ func TestHugeKeysAndDeepNestingAreBounded(t *testing.T) {
 		strings.Repeat(`[`, 1<<20),
 		`{"model":"` + strings.Repeat(`\u0041`, 1<<18),
 	} {
-		_, err := wire.SkimChat([]byte(body))
+		_, err := wire.Skim(wire.Chat, wire.Head{}, []byte(body))
 		if err == nil {
 			t.Fatalf("accepted %q…", body[:20])
 		}

@@ -2,8 +2,8 @@ package wire
 
 func (s *skim) toolKind(k string) { s.r.ToolKinds = insert(s.r.ToolKinds, k) }
 
-// toolList reads tools, or functions: their older form, in which every element is a function without a wrapper.
-func (s *skim) toolList(functions bool) bool {
+// toolList reads an array of tools, each by one.
+func (s *skim) toolList(one func(*skim) bool) bool {
 	if s.peek() != '[' {
 		return s.wrong("an array of tools")
 	}
@@ -11,20 +11,21 @@ func (s *skim) toolList(functions bool) bool {
 	for s.element(&a) {
 		s.r.ToolCount++
 		from := s.pos
-		if functions {
-			if s.peek() != '{' {
-				return s.wrong("a function object")
-			}
-			s.toolKind("function")
-			if !s.skip() {
-				return false
-			}
-		} else if !s.tool() {
+		if !one(s) {
 			return false
 		}
 		s.toolBytes += s.pos - from
 	}
 	return s.ok()
+}
+
+// function reads a tool in its older form: a function without a wrapper.
+func (s *skim) function() bool {
+	if s.peek() != '{' {
+		return s.wrong("a function object")
+	}
+	s.toolKind("function")
+	return s.skip()
 }
 
 var toolFields = map[string]bool{"type": true, "function": true, "server_url": true}

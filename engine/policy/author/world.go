@@ -95,7 +95,7 @@ func Request(model, body string) (*wire.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the request is not JSON: %v", err)
 	}
-	req, refused := wire.SkimChat(text)
+	req, refused := wire.Skim(wire.Chat, wire.Head{}, text)
 	if refused != nil {
 		return nil, fmt.Errorf("the request cannot be read: %s", refused.Message)
 	}

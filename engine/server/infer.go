@@ -13,6 +13,7 @@ import (
 	"chaperone/engine/dispatch"
 	"chaperone/engine/route"
 	"chaperone/engine/wire"
+	"chaperone/engine/wire/talk"
 )
 
 const (
@@ -20,7 +21,8 @@ const (
 	requestHeader    = "X-Request-Id"
 )
 
-func (s *Server) chatCompletions(r *request) error {
+// infer carries out what is asked of a model, in the shape of its path.
+func (s *Server) infer(r *request) error {
 	call, err := s.call(r)
 	if err != nil {
 		return err
@@ -58,7 +60,7 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	h.Set(fasthttp.HeaderCacheControl, "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx would collect events
 	h.Set(generationHeader, response.Plan.ID)
-	re := &relay{s: s, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
+	re := &relay{s: s, path: r.path, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
 	// Once Do has returned, closing the stream is what ends the request.
 	re.detach = context.AfterFunc(x.ctx, func() { response.Stream.Close() })
 	x.answers(response.Stream)
@@ -82,6 +84,7 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 // relay is an answer in events on its way to the client.
 type relay struct {
 	s       *Server
+	path    *path
 	x       *exchange
 	stream  *dispatch.Stream
 	plan    *route.Plan
@@ -99,7 +102,7 @@ var errCut = errors.New("the stream was cut off")
 func (re *relay) Read(p []byte) (n int, err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
-			re.s.logPanic(re.plan.ID, "/v1/chat/completions", panicked)
+			re.s.logPanic(re.plan.ID, re.path.pattern, panicked)
 			n, err = 0, errCut
 		}
 	}()
@@ -115,7 +118,8 @@ func (re *relay) Read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	case errShutdown:
 		re.last = true
-		return copy(p, wire.AppendEvent(nil, cutOff(re.plan.ID), re.plan.ID, re.plan.Request.Model, "", re.plan.At.Unix())), nil
+		l := talk.Label{ID: re.plan.ID, Model: re.plan.Request.Model, Created: re.plan.At.Unix()}
+		return copy(p, re.path.shape.AppendErrorEvent(nil, cutOff(re.plan.ID), l)), nil
 	}
 	return 0, errCut
 }
@@ -129,7 +133,7 @@ func (re *relay) Close() error {
 	re.stream.Close()
 	re.x.end()
 	re.s.log.LogAttrs(context.Background(), slog.LevelDebug, "request",
-		slog.String("method", fasthttp.MethodPost), slog.String("route", "/v1/chat/completions"), slog.Int("status", re.status),
+		slog.String("method", fasthttp.MethodPost), slog.String("route", re.path.pattern), slog.Int("status", re.status),
 		slog.Duration("took", time.Since(re.started)), slog.String("remote", re.remote.String()), slog.String("id", re.plan.ID))
 	return nil
 }
