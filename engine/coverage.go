@@ -43,7 +43,8 @@ func (c *coverage) read() []telemetry.Coverage {
 	var out []telemetry.Coverage
 	for _, p := range c.permitted(s, now) {
 		well := slices.DeleteFunc(slices.Clone(p.rows), func(r *catalog.Row) bool {
-			return !r.Group.Usable() || s.router.Health.Row(r, 0, now).Why != ""
+			rest := s.router.Health.Row(r, 0, now).Why
+			return !r.Group.Usable() || rest != "" && rest != telemetry.RestFull // busy is not ill
 		})
 		healthy := p.providers
 		if len(well) < len(p.rows) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"chaperone/engine/account"
+	"chaperone/engine/admission"
 	"chaperone/engine/catalog"
 	"chaperone/engine/dispatch"
 	"chaperone/engine/journal"
@@ -59,6 +60,7 @@ type Engine struct {
 	published *telemetry.Published
 	health    *telemetry.Health
 	metrics   *telemetry.Metrics
+	gate      admission.Gate // before everything that is dispatched
 	dispatch  *dispatch.Dispatcher
 	journal   *journal.Journal
 }
@@ -78,6 +80,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e := &Engine{options: o, metrics: telemetry.NewMetrics(), health: telemetry.NewHealth(telemetry.Breaker{}),
 		published: telemetry.NewPublished()}
 	e.metrics.Watch(e.health)
+	e.metrics.Admission(&e.gate)
 	e.metrics.Cover((&coverage{engine: e}).read)
 	e.metrics.Policies(e.policyState)
 	var err error
@@ -100,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := e.archive(s); err != nil {
 		return nil, errors.Join(err, e.journal.Close(), e.abandon(ctx, s))
 	}
-	e.health.Configure(s.settings.breaker(), s.catalog)
+	e.limit(s)
 	e.current.Store(s)
 	e.metrics.Reload(true, o.Now())
 	return e, nil
@@ -188,17 +191,23 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 	if err := e.recordable(); err != nil {
 		return nil, e.refuse("", "", err, began)
 	}
+	pass, waited, refused := e.admit(ctx, c)
+	if refused != nil {
+		return nil, refused
+	}
 	p, settings, seen, err := e.plan(ctx, c)
 	if err != nil {
+		pass.Leave()
 		return nil, e.refuse("", "", err, began)
 	}
 	if p.Refusal != nil {
+		pass.Leave()
 		e.keep(journal.Of(p), seen)
 		return nil, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
 	}
 	e.metrics.Begin()
 	return e.dispatch.Do(ctx, dispatch.Job{
-		Plan: p, Limits: settings.limits(p, c.Timeout),
+		Plan: p, Limits: settings.limits(p, c.Timeout, waited), Queued: waited,
 		Patience: func(m *catalog.Model) dispatch.Patience { return settings.patience(p.Principal.Organisation.ID, m.ID) },
 		Recheck: func(ctx context.Context, permit policy.Permit) (policy.Permit, *account.Principal, error) {
 			return e.recheck(ctx, p, permit)
@@ -206,7 +215,11 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 		Health:     e.health,
 		HedgeAfter: e.usualTTFT,
 		Observe:    e.observe,
-		Finish:     func(rec *journal.Record) { e.finish(rec, seen) },
+		Waited:     func(took time.Duration, err error) { e.waited(p.Principal.Organisation.ID, "endpoint", took, err) },
+		Finish: func(rec *journal.Record) {
+			e.finish(rec, seen)
+			pass.Leave()
+		},
 	})
 }
 
@@ -269,7 +282,7 @@ func (e *Engine) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.health.Configure(s.settings.breaker(), s.catalog)
+	e.limit(s)
 	s.inherit(ctx, old, e.options.Log)
 	e.current.Store(s)
 	old.release()

@@ -74,15 +74,16 @@ func (s *Settings) patience(organisation, model string) dispatch.Patience {
 	return p
 }
 
-// limits are those of a request whose client waits for so long (0: it does not say), by the model that comes first.
-func (s *Settings) limits(p *route.Plan, timeout time.Duration) dispatch.Limits {
+// limits are those of a request whose client waits for so long (0: it does not say) and has waited already, by the model that
+// comes first.
+func (s *Settings) limits(p *route.Plan, timeout, waited time.Duration) dispatch.Limits {
 	t, d := s.Timeouts, s.Dispatch
 	l := dispatch.Limits{
 		Total: t.Total, EarlyHeaders: t.EarlyHeaders, KeepAlive: t.KeepAlive,
 		Attempts: s.Routing.Attempts, AnswerBytes: s.Routing.MaxAnswerBytes,
 		OnSlow: dispatch.OnSlow(d.OnSlow), Backoff: d.Backoff, RetryAfterWait: d.RetryAfterWait, RetryShare: d.RetryBudget / 100,
 		Hedge: d.Hedge, HedgeShare: d.HedgeBudget / 100,
-		Rescue: d.Rescue,
+		Rescue: d.Rescue, QueueWait: s.Load.QueueWait,
 	}
 	dollars, slow := d.MaxCost, d.OnSlow
 	d.matching(p.Principal.Organisation.ID, p.Permits[0].Row().Model.ID, func(o *Override) {
@@ -98,5 +99,6 @@ func (s *Settings) limits(p *route.Plan, timeout time.Duration) dispatch.Limits 
 	if timeout > 0 {
 		l.Total = min(l.Total, timeout)
 	}
+	l.Total = max(l.Total-waited, time.Millisecond)
 	return l
 }

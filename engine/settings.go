@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"chaperone/engine/admission"
 	"chaperone/engine/config"
 	"chaperone/engine/journal"
 	"chaperone/engine/scorer"
@@ -24,6 +25,7 @@ type Settings struct {
 	Timeouts       Timeouts
 	Routing        Routing
 	Dispatch       Dispatch
+	Load           Load
 	Statistics     Statistics
 	Journal        Journal
 	Scorers        []Scorer
@@ -90,6 +92,15 @@ type Breaker struct {
 	CoolDown time.Duration `toml:"cool_down" check:"min=1ms"`
 }
 
+// Load is [load]: how many requests may be in flight, and how those over it wait. 0: any number.
+type Load struct {
+	InFlight             int           `toml:"in_flight" check:"min=0"`
+	InFlightOrganisation int           `toml:"in_flight_organisation" check:"min=0"` // of one that has no in_flight of its own
+	InFlightEndpoint     int           `toml:"in_flight_endpoint" check:"min=0"`     // likewise
+	Queue                int           `toml:"queue" check:"min=0"`                  // requests that may wait for the router, and for each endpoint
+	QueueWait            time.Duration `toml:"queue_wait" check:"min=0s"`
+}
+
 // Statistics is [statistics].
 type Statistics struct {
 	Window time.Duration `toml:"window" check:"min=1ms"`
@@ -149,13 +160,14 @@ func defaults() *Settings {
 			Rescue:  []string{journal.ForContinue, journal.ForSplice},
 			Breaker: Breaker{Failures: 5, Rate: 0.5, Attempts: 20, Window: 30 * time.Second, CoolDown: 6 * time.Second},
 		},
+		Load:       Load{InFlight: 8000, Queue: 1000, QueueWait: 10 * time.Second},
 		Statistics: Statistics{Window: 5 * time.Minute, Tick: time.Second},
 		Journal:    Journal{Keep: 10_000, Fsync: "interval", OnFull: "stop", SegmentBytes: 64 << 20, SegmentAge: 24 * time.Hour},
 	}
 }
 
 // sections are the top-level keys of chaperone.toml, whoever reads them.
-var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "statistics", "journal", "scorers", "policy",
+var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "statistics", "journal", "scorers", "policy",
 	"organisations", "keys", "providers", "models", "endpoints", "aliases"}
 
 // teamSections are those of an included file: it speaks for one team and can only tighten.
@@ -177,7 +189,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	s := defaults()
 	var all config.Problems
 	for name, into := range map[string]any{
-		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch,
+		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch, "load": &s.Load,
 		"statistics": &s.Statistics, "journal": &s.Journal, "scorers": &s.Scorers,
 	} {
 		all = append(all, doc.Decode(name, into)...)
@@ -218,7 +230,10 @@ func (r *Routing) spread() scorer.Spread {
 	return scorer.Spread{Temperature: r.Temperature, Exploration: r.Exploration}
 }
 
-func (s *Settings) breaker() telemetry.Breaker {
+func (s *Settings) health() telemetry.HealthSettings {
 	b := s.Dispatch.Breaker
-	return telemetry.Breaker{Consecutive: b.Failures, Rate: b.Rate, Least: b.Attempts, Window: b.Window, CoolDown: b.CoolDown}
+	return telemetry.HealthSettings{
+		Breaker:  telemetry.Breaker{Consecutive: b.Failures, Rate: b.Rate, Least: b.Attempts, Window: b.Window, CoolDown: b.CoolDown},
+		Endpoint: admission.Limits{InFlight: s.Load.InFlightEndpoint, Waiting: s.Load.Queue},
+	}
 }

@@ -16,6 +16,7 @@ type Organisation struct {
 	Aliases     map[string]string // before the catalog's own
 	Teams       map[string]*Team
 	ValueOfTime *float64 // USD an hour; nil: the router's
+	InFlight    int      // the most requests at once; 0: load.in_flight_organisation
 }
 
 // Team is a part of an organisation.

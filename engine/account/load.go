@@ -54,6 +54,7 @@ type organisationTable struct {
 	Aliases     map[string]string     `toml:"aliases"`
 	Teams       map[string]*teamTable `toml:"teams"`
 	ValueOfTime *float64              `toml:"value_of_time" check:"min=0,max=1000000"`
+	InFlight    int                   `toml:"in_flight" check:"min=1"`
 }
 
 type teamTable struct {
@@ -129,7 +130,7 @@ func (l *loader) readOrganisations(doc *config.Document) {
 		org := &Organisation{
 			ID: id, Name: orElse(t.Name, id), Labels: t.Labels,
 			DataClass: orElse(t.DataClass, DataClasses[0]), ErrorDetail: orElse(t.ErrorDetail, "full"),
-			Aliases: t.Aliases, Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime,
+			Aliases: t.Aliases, Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime, InFlight: t.InFlight,
 		}
 		for teamID, team := range t.Teams {
 			l.checkID(team.Origin, "team", teamID)

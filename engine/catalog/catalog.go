@@ -157,6 +157,7 @@ type Row struct {
 	Attributes        map[string]float64
 	Labels            map[string]string // the group's, under the endpoint's own
 	Expected          Expected
+	InFlight          int // the most requests at once; 0: load.in_flight_endpoint
 	Disabled          bool
 	ServiceTier       string        // what the provider is asked to serve it as, "priority", "flex" …; "": its standard
 	CacheTTL          time.Duration // how long the provider keeps a prompt for the cache, from its last use; 0: not stated

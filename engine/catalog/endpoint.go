@@ -41,6 +41,7 @@ type endpointTable struct {
 		TTFTMillis float64 `toml:"ttft_ms" check:"min=0"`
 		TPS        float64 `toml:"tps" check:"min=0"`
 	} `toml:"expected"`
+	InFlight int  `toml:"in_flight" check:"min=1"`
 	Disabled bool `toml:"disabled"`
 
 	regions []string
@@ -199,6 +200,7 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		Attributes:        t.Attributes,
 		Labels:            maps.Clone(g.Labels),
 		Expected:          Expected{TTFTMillis: t.Expected.TTFTMillis, TPS: t.Expected.TPS},
+		InFlight:          t.InFlight,
 		Disabled:          t.Disabled,
 		Continues:         t.Continues,
 		ServiceTier:       t.ServiceTier,

@@ -136,7 +136,7 @@ func TestAFileWithEveryKey(t *testing.T) {
 			"price":        {Evidence: "https://deepinfra.com/meta-llama", AsOf: date(2026, 6, 1)},
 		},
 		Attributes: map[string]float64{"quality": 71.5}, Labels: map[string]string{"contract": "2026-17", "tier": "a"},
-		Expected: catalog.Expected{TTFTMillis: 350, TPS: 45.5}, CacheTTL: 5 * time.Minute,
+		Expected: catalog.Expected{TTFTMillis: 350, TPS: 45.5}, CacheTTL: 5 * time.Minute, InFlight: 40,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("row\n%+v\nwant\n%+v", got, want)

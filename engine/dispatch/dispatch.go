@@ -40,6 +40,7 @@ type Limits struct {
 	RetryShare     float64       // of all requests, 0…1: how many retries there may be
 	Rescue         []string      // journal.ForContinue, journal.ForSplice: what is tried, in order, where a stream breaks off
 	Hedge          bool          // start a second endpoint when the first takes longer than it usually does
+	QueueWait      time.Duration // the longest wait for a place at an endpoint
 	HedgeShare     float64       // of all requests, 0…1: how many hedges there may be
 }
 
@@ -66,6 +67,10 @@ type Job struct {
 	Health *telemetry.Health
 	// HedgeAfter is when an attempt at a row takes longer than it usually does; 0: not known.
 	HedgeAfter func(*catalog.Row) time.Duration
+	// Queued is how long the request has waited before.
+	Queued time.Duration
+	// Waited gets how long a request waited for a place at an endpoint, and the error of admission where it got none.
+	Waited func(time.Duration, error)
 	// Observe gets how each attempt ended.
 	Observe func(*catalog.Row, telemetry.Outcome)
 	// Finish gets the record when the outcome is known, before the last byte is handed to the client.

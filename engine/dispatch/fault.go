@@ -67,6 +67,7 @@ var kinds = map[string]kind{
 	"invalid_request": {OfRequest, false, false, 0, "invalid_request", 9, "says that the request is wrong"},
 	"newly_denied":    {OfRouter, false, false, 503, "provider_unavailable", 0, "is no longer permitted"},
 	"too_dear":        {OfRouter, false, false, 402, "payment_required", 0, "could cost more than is left of what this request may cost"},
+	"at_limit":        {OfRouter, false, false, 503, "provider_overloaded", 5, "has as many requests of this router in flight as it may"},
 	"outpaced":        {OfRouter, false, false, 502, "provider_unavailable", 0, "was given up when another answered first"},
 	"diverged":        {OfRouter, false, false, 502, "provider_unavailable", 0, "answers differently"},
 	"deadline":        {OfRouter, false, false, 504, "timeout", 4, "had not answered when the time for this request was over"},

@@ -1,8 +1,10 @@
 package dispatch
 
 import (
+	"slices"
 	"time"
 
+	"chaperone/engine/admission"
 	"chaperone/engine/catalog"
 	"chaperone/engine/policy"
 	"chaperone/engine/telemetry"
@@ -55,20 +57,22 @@ func (r *run) credentials(g *catalog.CredentialGroup) []catalog.Credential {
 	return left
 }
 
-// choice is what to try next. Without an option, and with a time, all that is left has announced a wait, the least until then.
+// choice is what to try next. Without an option all that is left is at its limit, or has announced a wait, the least until
+// then.
 type choice struct {
 	option *option
-	force  bool // it rests, and nothing else is left
+	force  bool           // it rests, and nothing else is left
+	pass   admission.Pass // that was waited for
+	full   []*option      // of each endpoint that is at its limit, the first
 	until  time.Time
 	rest   *option // the one that until is of
 }
 
 // pick chooses: the option whose quick retry is due, else the first that is ready, else the first that rests only by our own
-// judgement. Health is asked anew each time: what another request has met since the plan was made counts.
+// judgement. An endpoint that is at its limit is well: it is waited for before one that is not is tried. Health is asked anew each time: what another request has met since the plan was made counts.
 func (r *run) pick(e *errand) choice {
 	now := time.Now()
-	var soft choice
-	var firm choice
+	var soft, firm, full choice
 	if o := r.again; o != nil && r.suits(e, o) && r.rest(o, now).Why == "" {
 		return choice{option: o}
 	}
@@ -88,11 +92,18 @@ func (r *run) pick(e *errand) choice {
 			if firm.rest == nil || rest.Until.Before(firm.until) {
 				firm = choice{until: rest.Until, rest: o}
 			}
+		case rest.Why == telemetry.RestFull:
+			if !slices.ContainsFunc(full.full, func(x *option) bool { return sameEndpoint(x.row(), o.row()) }) {
+				full.full = append(full.full, o)
+			}
 		case soft.option == nil:
 			soft = choice{option: o, force: true}
 		}
 	}
-	if soft.option != nil {
+	switch {
+	case full.full != nil:
+		return full
+	case soft.option != nil:
 		return soft
 	}
 	return firm

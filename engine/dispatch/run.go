@@ -80,6 +80,7 @@ func newRun(d *Dispatcher, j Job) *run {
 	}
 	r.work, r.stop = context.WithDeadlineCause(ctx, r.deadline, errDeadline)
 	r.record.Dispatched = true
+	r.record.Outcome.QueuedMs = millis(j.Queued)
 	r.options = r.makeOptions()
 	return r
 }
@@ -199,6 +200,13 @@ func (r *run) next(e *errand) bool {
 			if r.over != nil {
 				return false
 			}
+		case c.full != nil:
+			if c = r.queue(c.full); c.option != nil && r.launch(e, c) {
+				return true
+			}
+			if r.over != nil {
+				return false
+			}
 		case c.rest == nil:
 			return false
 		case !c.until.Before(r.deadline):
@@ -212,6 +220,31 @@ func (r *run) next(e *errand) bool {
 	}
 	return false
 }
+
+// queue waits until one of the endpoints that are at their limits has room; where none has in time, they are out.
+func (r *run) queue(full []*option) choice {
+	rows := make([]*catalog.Row, len(full))
+	for i, o := range full {
+		rows[i] = o.row()
+	}
+	began := time.Now()
+	i, pass, err := r.j.Health.Wait(r.work, r.organisation(), r.j.Limits.QueueWait, rows)
+	took := time.Since(began)
+	r.record.Outcome.QueuedMs += millis(took)
+	r.j.Waited(took, err)
+	if err == nil {
+		return choice{option: full[i], pass: pass}
+	}
+	for _, row := range rows {
+		f := fault("at_limit", 0, "")
+		f.RetryAfter = max(time.Second, r.j.Limits.QueueWait)
+		r.faults = append(r.faults, failed{row, f})
+		r.drop(func(other *catalog.Row) bool { return sameEndpoint(other, row) })
+	}
+	return choice{}
+}
+
+func (r *run) organisation() string { return r.j.Plan.Principal.Organisation.ID }
 
 // waiting is the fault of an option that may not be tried yet, which no attempt was made at.
 func (r *run) waiting(c choice) *Fault {
@@ -238,6 +271,12 @@ func (r *run) pause(d time.Duration) {
 // rechecked for the row that it goes to.
 func (r *run) launch(e *errand, c choice) bool {
 	o := c.option
+	var trial *telemetry.Trial
+	defer func() {
+		if trial == nil {
+			c.pass.Leave()
+		}
+	}()
 	again := r.again == o
 	r.again = nil
 	// What has failed, or is known to fail, is only tried as far as retries may add to traffic.
@@ -271,7 +310,7 @@ func (r *run) launch(e *errand, c choice) bool {
 		o.out = true
 		return false
 	}
-	trial, _ := r.j.Health.Begin(o.row(), o.credential.Name, r.tokens, time.Now(), c.force)
+	trial, _ = r.j.Health.Begin(o.row(), o.credential.Name, r.organisation(), r.tokens, time.Now(), c.force, c.pass)
 	if trial == nil {
 		return false // another request was faster: choose again
 	}

@@ -277,6 +277,7 @@ func (v *Outcome) appendJSON(dst []byte) []byte {
 	o.optional("model", v.Model)
 	o.optional("row", v.Row)
 	o.optional("finish_reason", v.FinishReason)
+	o.positive("queued_ms", v.QueuedMs)
 	o.positive("ttft_ms", v.TTFTMs)
 	o.number("duration_ms", v.DurationMs)
 	o.optional("rescued", v.Rescued)

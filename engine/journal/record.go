@@ -189,6 +189,7 @@ type Outcome struct {
 	Model        string  `json:"model,omitempty"`
 	Row          string  `json:"row,omitempty"`
 	FinishReason string  `json:"finish_reason,omitempty"`
+	QueuedMs     float64 `json:"queued_ms,omitempty"` // waiting for a place, at the router and at endpoints
 	TTFTMs       float64 `json:"ttft_ms,omitempty"`
 	DurationMs   float64 `json:"duration_ms"`
 	// Rescued is what saved an answer that broke off, continue or splice; NotRescued is why nothing was tried to.

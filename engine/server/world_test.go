@@ -44,6 +44,12 @@ type world struct {
 // open starts a world with the given profile, after change has been at the settings.
 func open(t *testing.T, profile sim.Profile, change func(*engine.Server)) *world {
 	t.Helper()
+	return openWith(t, profile, "", change)
+}
+
+// openWith has more in its chaperone.toml.
+func openWith(t *testing.T, profile sim.Profile, more string, change func(*engine.Server)) *world {
+	t.Helper()
 	profile.Name = "one"
 	w := &world{began: make(chan sim.Record, 10_000), ended: make(chan sim.Record, 10_000), log: &lockedBuffer{}}
 	var err error
@@ -55,7 +61,7 @@ func open(t *testing.T, profile sim.Profile, change func(*engine.Server)) *world
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"chaperone.toml": fmt.Sprintf("catalog = [\"catalog.toml\"]\n[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n"+
-			"[timeouts]\nearly_headers = \"200ms\"\n", sha256.Sum256([]byte(key))),
+			"[timeouts]\nearly_headers = \"200ms\"\n%s", sha256.Sum256([]byte(key)), more),
 		"catalog.toml": fmt.Sprintf("[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n[providers.one]\nname = \"One\"\ndialect = \"openai\"\n"+
 			"base_url = %q\n[providers.one.credentials.own]\nkey_env = \"ONE\"\n[[endpoints]]\nmodel = \"m/one\"\nprovider = \"one\"\nupstream_model = \"one\"\n"+
 			"price = { prompt = 1, completion = 2 }\n", w.provider.URL()),

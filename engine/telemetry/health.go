@@ -1,10 +1,12 @@
 package telemetry
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"chaperone/engine/admission"
 	"chaperone/engine/catalog"
 )
 
@@ -15,6 +17,7 @@ const (
 	RestBreaker   = "breaker_open"   // too many failures; Until is the next probe
 	RestProbing   = "probing"        // one request tries whether it is well again
 	RestHeadroom  = "no_headroom"    // the request would exceed what is known to be left
+	RestFull      = "at_limit"       // as many requests are in flight at the endpoint as may be: wait for a place
 )
 
 // Rest is why something is not to be tried now; the zero value: it may be.
@@ -31,11 +34,28 @@ func (r Rest) Firm() bool { return r.Why == RestAnnounced || r.Why == RestLimite
 //
 // A credential is looked at as used for one row: limits are commonly set by model, and a key may be good for one only.
 type Health struct {
-	settings atomic.Pointer[Breaker]
+	settings atomic.Pointer[HealthSettings]
 
 	mu          sync.RWMutex
 	endpoints   map[endpoint]*condition
 	credentials map[credential]*condition
+}
+
+// HealthSettings are those of all endpoints and credentials.
+type HealthSettings struct {
+	Breaker  Breaker
+	Endpoint admission.Limits // of an endpoint that has no limit of its own
+
+	limits map[endpoint]int
+}
+
+// limitsOf are those of an endpoint; of several rows with limits of their own, the least counts.
+func (s *HealthSettings) limitsOf(e endpoint) admission.Limits {
+	l := s.Endpoint
+	if n, ok := s.limits[e]; ok {
+		l.InFlight = n
+	}
+	return l
 }
 
 // endpoint is one whatever the credentials: its failures are the same for all.
@@ -53,28 +73,37 @@ type condition struct {
 	limited   bool      // by a rate limit
 	headroom  Headroom
 	openings  int64
+	gate      admission.Gate // of an endpoint
 }
 
 // NewHealth knows nothing yet.
 func NewHealth(b Breaker) *Health {
 	h := &Health{endpoints: map[endpoint]*condition{}, credentials: map[credential]*condition{}}
-	h.settings.Store(&b)
+	h.settings.Store(&HealthSettings{Breaker: b})
 	return h
 }
 
 // Configure takes new settings, and forgets what a catalog no longer has.
-func (h *Health) Configure(b Breaker, cat *catalog.Catalog) {
-	h.settings.Store(&b)
+func (h *Health) Configure(s HealthSettings, cat *catalog.Catalog) {
+	s.limits = map[endpoint]int{}
 	endpoints, rows := map[endpoint]bool{}, map[string]bool{}
 	for _, row := range cat.Rows {
-		endpoints[endpointOf(row)], rows[row.ID] = true, true
+		e := endpointOf(row)
+		endpoints[e], rows[row.ID] = true, true
+		if n := row.InFlight; n > 0 && (s.limits[e] == 0 || n < s.limits[e]) {
+			s.limits[e] = n
+		}
 	}
+	h.settings.Store(&s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for e := range h.endpoints {
 		if !endpoints[e] {
 			delete(h.endpoints, e)
 		}
+	}
+	for e, c := range h.endpoints {
+		c.gate.Configure(s.limitsOf(e))
 	}
 	for c := range h.credentials {
 		if !rows[c.row] {
@@ -106,7 +135,20 @@ func (h *Health) Try(row *catalog.Row, name string, tokens int64, now time.Time)
 	h.mu.RLock()
 	e, c := h.endpoints[endpointOf(row)], h.credentials[credential{row.ID, name}]
 	h.mu.RUnlock()
-	return worse(e.rest(0, now), c.rest(tokens, now))
+	rest := worse(e.rest(0, now), c.rest(tokens, now))
+	if rest.Why == "" && e != nil && e.gate.Full(admission.Tenant{}) {
+		rest.Why = RestFull
+	}
+	return rest
+}
+
+// Wait waits for a place at one of the rows' endpoints, and returns which. The errors are those of admission.Entry.
+func (h *Health) Wait(ctx context.Context, organisation string, atMost time.Duration, rows []*catalog.Row) (int, admission.Pass, error) {
+	gates := make([]*admission.Gate, len(rows))
+	for i, row := range rows {
+		gates[i] = &h.endpoint(row).gate
+	}
+	return admission.Join(admission.Tenant{ID: organisation}, gates...).Wait(ctx, atMost)
 }
 
 func worse(a, b Rest) Rest {
@@ -148,12 +190,13 @@ type Trial struct {
 	h                    *Health
 	endpoint, credential *condition
 	probes               [2]bool // of the endpoint, of the credential: no other attempt may probe meanwhile
+	pass                 admission.Pass
 }
 
-// Begin admits an attempt. Where the row rests there is none and rest says why; force admits it all the same, unless the rest
-// is firm.
-func (h *Health) Begin(row *catalog.Row, name string, tokens int64, now time.Time, force bool) (*Trial, Rest) {
-	t := &Trial{h: h, endpoint: find(h, h.endpoints, endpointOf(row)), credential: find(h, h.credentials, credential{row.ID, name})}
+// Begin admits an attempt of an organisation. Where the row rests there is none and rest says why; force admits it all the
+// same, unless the rest is firm or the endpoint at its limit. A pass that Wait gave belongs to the trial where there is one.
+func (h *Health) Begin(row *catalog.Row, name, organisation string, tokens int64, now time.Time, force bool, pass admission.Pass) (*Trial, Rest) {
+	t := &Trial{h: h, endpoint: h.endpoint(row), credential: find(h, h.credentials, credential{row.ID, name}), pass: pass}
 	t.endpoint.mu.Lock()
 	defer t.endpoint.mu.Unlock()
 	t.credential.mu.Lock()
@@ -161,6 +204,12 @@ func (h *Health) Begin(row *catalog.Row, name string, tokens int64, now time.Tim
 	rest := worse(t.endpoint.resting(0, now), t.credential.resting(tokens, now))
 	if rest.Why != "" && (!force || rest.Firm()) {
 		return nil, rest
+	}
+	if pass == (admission.Pass{}) {
+		var free bool
+		if t.pass, free = t.endpoint.gate.Try(admission.Tenant{ID: organisation}); !free {
+			return nil, Rest{Why: RestFull}
+		}
 	}
 	for i, c := range []*condition{t.endpoint, t.credential} {
 		if b := &c.breaker; b.state(now) == HalfOpen && !b.probing {
@@ -170,6 +219,16 @@ func (h *Health) Begin(row *catalog.Row, name string, tokens int64, now time.Tim
 	t.credential.headroom.Requests.take(1)
 	t.credential.headroom.Tokens.take(tokens)
 	return t, rest
+}
+
+// endpoint is the condition of a row's endpoint.
+func (h *Health) endpoint(row *catalog.Row) *condition {
+	key := endpointOf(row)
+	c := find(h, h.endpoints, key)
+	if limits := h.settings.Load().limitsOf(key); c.gate.Limits() != limits {
+		c.gate.Configure(limits)
+	}
+	return c
 }
 
 // find is the condition of key in one of h's maps, made where there is none.
@@ -205,8 +264,8 @@ func (t *Trial) Committed() {
 
 // Succeeded says that the attempt has answered.
 func (t *Trial) Succeeded(now time.Time) {
-	t.each(func(c *condition) { c.breaker.succeeded(t.h.settings.Load(), now) })
-	t.release()
+	t.each(func(c *condition) { c.breaker.succeeded(&t.h.settings.Load().Breaker, now) })
+	t.end()
 }
 
 // Failed says that the endpoint has failed, and how long it wants to be left alone (0: it did not say).
@@ -217,12 +276,12 @@ func (t *Trial) Refused(now time.Time) { t.failed(t.credential, now, 0) }
 
 func (t *Trial) failed(c *condition, now time.Time, wait time.Duration) {
 	c.mu.Lock()
-	if c.breaker.failed(t.h.settings.Load(), now) {
+	if c.breaker.failed(&t.h.settings.Load().Breaker, now) {
 		c.openings++
 	}
 	c.mu.Unlock()
 	c.announce(now, wait)
-	t.release()
+	t.end()
 }
 
 // Limited says that the credential is rate limited for so long.
@@ -231,11 +290,16 @@ func (t *Trial) Limited(now time.Time, wait time.Duration) {
 	t.credential.mu.Lock()
 	t.credential.limited = true
 	t.credential.mu.Unlock()
-	t.release()
+	t.end()
 }
 
 // Released ends a trial that says nothing about either.
-func (t *Trial) Released() { t.release() }
+func (t *Trial) Released() { t.end() }
+
+func (t *Trial) end() {
+	t.release()
+	t.pass.Leave()
+}
 
 func (c *condition) announce(now time.Time, wait time.Duration) {
 	c.mu.Lock()
@@ -266,8 +330,10 @@ func (t *Trial) release() {
 
 // Report is the condition of one endpoint, or of one credential as used for a row.
 type Report struct {
-	Endpoint   string // model@tag, of a credential its row: model@tag#group
-	Credential string // its name; "" for an endpoint
+	Load       admission.Load // of an endpoint
+	Limit      int            // of an endpoint: the most in flight; 0: any number
+	Endpoint   string         // model@tag, of a credential its row: model@tag#group
+	Credential string         // its name; "" for an endpoint
 	State      State
 	Rest       Rest
 	Openings   int64 // of the breaker so far
@@ -285,7 +351,8 @@ func (h *Health) Reports(now time.Time) []Report {
 		all = append(all, r)
 	}
 	for e, c := range h.endpoints {
-		add(Report{Endpoint: e.model + "@" + e.tag}, c)
+		load, _ := c.gate.Load()
+		add(Report{Endpoint: e.model + "@" + e.tag, Load: load, Limit: c.gate.Limits().InFlight}, c)
 	}
 	for k, c := range h.credentials {
 		add(Report{Endpoint: k.row, Credential: k.name}, c)

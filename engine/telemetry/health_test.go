@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"chaperone/engine/admission"
 	"chaperone/engine/catalog"
 	"chaperone/engine/telemetry"
 )
@@ -28,7 +29,7 @@ func keyed(names ...string) *catalog.Row {
 // begin begins a trial that must be admitted.
 func begin(t *testing.T, h *telemetry.Health, row *catalog.Row, name string, now time.Time, force bool) *telemetry.Trial {
 	t.Helper()
-	trial, rest := h.Begin(row, name, 10, now, force)
+	trial, rest := h.Begin(row, name, "acme", 10, now, force, admission.Pass{})
 	if trial == nil {
 		t.Fatalf("%s is not admitted at %v: %+v", name, now.Sub(noon), rest)
 	}
@@ -66,7 +67,7 @@ func TestABreakerOpensOnConsecutiveFailuresAndLetsSingleProbesThrough(t *testing
 	why(t, h, row, after(10*time.Second), "")
 	probe := begin(t, h, row, "a", after(10*time.Second), false)
 	why(t, h, row, after(11*time.Second), telemetry.RestProbing)
-	if second, _ := h.Begin(row, "a", 10, after(11*time.Second), false); second != nil {
+	if second, _ := h.Begin(row, "a", "acme", 10, after(11*time.Second), false, admission.Pass{}); second != nil {
 		t.Error("two probes at once")
 	}
 	probe.Failed(after(12*time.Second), 0)
@@ -124,7 +125,7 @@ func TestCredentialsRestApart(t *testing.T) {
 	if rest := h.Try(row, "a", 10, noon); !rest.Firm() || !rest.Until.Equal(after(20*time.Second)) {
 		t.Errorf("a rests %+v", rest)
 	}
-	if trial, _ := h.Begin(row, "a", 10, noon, true); trial != nil {
+	if trial, _ := h.Begin(row, "a", "acme", 10, noon, true, admission.Pass{}); trial != nil {
 		t.Error("force breaks an announced wait")
 	}
 	why(t, h, row, noon, "")
@@ -176,7 +177,7 @@ func TestHealthIsKeptOverReloadsAndShownInMetrics(t *testing.T) {
 		m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 		return w.Body.String()
 	}
-	h.Configure(breaker, &catalog.Catalog{Rows: []*catalog.Row{row}})
+	h.Configure(telemetry.HealthSettings{Breaker: breaker}, &catalog.Catalog{Rows: []*catalog.Row{row}})
 	for _, line := range []string{
 		`chaperone_breaker_state{credential="",endpoint="m@p"} 2`, `chaperone_breaker_state{credential="a",endpoint="m@p#paid"} 0`,
 		`chaperone_breaker_openings_total{credential="",endpoint="m@p"} 1`, `chaperone_resting{credential="",endpoint="m@p",reason="breaker_open"} 1`,
@@ -185,7 +186,7 @@ func TestHealthIsKeptOverReloadsAndShownInMetrics(t *testing.T) {
 			t.Errorf("the metrics lack %s", line)
 		}
 	}
-	h.Configure(breaker, &catalog.Catalog{})
+	h.Configure(telemetry.HealthSettings{Breaker: breaker}, &catalog.Catalog{})
 	if text := scrape(); strings.Contains(text, "m@p") {
 		t.Error("an endpoint that no catalog has is still in the metrics")
 	}
@@ -201,7 +202,7 @@ func TestOneProbeOfManyAtOnce(t *testing.T) {
 	for range 16 {
 		wg.Go(func() {
 			for range 500 {
-				if trial, _ := h.Begin(row, "a", 1, after(time.Minute), false); trial != nil {
+				if trial, _ := h.Begin(row, "a", "acme", 1, after(time.Minute), false, admission.Pass{}); trial != nil {
 					if admitted.Add(1) > 1 {
 						t.Error("two probes at once")
 					}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"chaperone/engine/admission"
 )
 
 var (
@@ -13,6 +15,11 @@ var (
 		"Times that a breaker has opened.", []string{"endpoint", "credential"}, nil)
 	resting = prometheus.NewDesc("chaperone_resting",
 		"1 for what is not to be tried now, with the reason.", []string{"endpoint", "credential", "reason"}, nil)
+	endpointInFlight = prometheus.NewDesc("chaperone_endpoint_in_flight", "Attempts that run at an endpoint.", []string{"endpoint"}, nil)
+	endpointQueued   = prometheus.NewDesc("chaperone_endpoint_queued", "Requests that wait for a place at an endpoint.", []string{"endpoint"}, nil)
+
+	organisationInFlight = prometheus.NewDesc("chaperone_organisation_in_flight", "Requests of an organisation that are in flight.", []string{"organisation"}, nil)
+	organisationQueued   = prometheus.NewDesc("chaperone_organisation_queued", "Requests of an organisation that wait to be let in.", []string{"organisation"}, nil)
 )
 
 // Watch adds the health of endpoints and credentials to the metrics. Its labels are names of the catalog.
@@ -25,6 +32,8 @@ func (healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- breakerState
 	ch <- breakerOpenings
 	ch <- resting
+	ch <- endpointInFlight
+	ch <- endpointQueued
 }
 
 func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
@@ -32,8 +41,38 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range c.h.Reports(time.Now()) {
 		ch <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, values[r.State], r.Endpoint, r.Credential)
 		ch <- prometheus.MustNewConstMetric(breakerOpenings, prometheus.CounterValue, float64(r.Openings), r.Endpoint, r.Credential)
+		if r.Credential == "" {
+			ch <- prometheus.MustNewConstMetric(endpointInFlight, prometheus.GaugeValue, float64(r.Load.InFlight), r.Endpoint)
+			ch <- prometheus.MustNewConstMetric(endpointQueued, prometheus.GaugeValue, float64(r.Load.Waiting), r.Endpoint)
+		}
 		if r.Rest.Why != "" {
 			ch <- prometheus.MustNewConstMetric(resting, prometheus.GaugeValue, 1, r.Endpoint, r.Credential, r.Rest.Why)
 		}
+	}
+}
+
+// Admission adds what is in flight and waits, by organisation. Only those that have something are told of.
+func (m *Metrics) Admission(g *admission.Gate) { m.registry.MustRegister(admissionCollector{g, m}) }
+
+type admissionCollector struct {
+	gate    *admission.Gate
+	metrics *Metrics
+}
+
+func (admissionCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- organisationInFlight
+	ch <- organisationQueued
+}
+
+func (c admissionCollector) Collect(ch chan<- prometheus.Metric) {
+	_, all := c.gate.Load()
+	shown := map[string]admission.Load{} // an organisation that was removed may still have requests in flight
+	for id, l := range all {
+		name := c.metrics.organisations.label(id)
+		shown[name] = admission.Load{InFlight: shown[name].InFlight + l.InFlight, Waiting: shown[name].Waiting + l.Waiting}
+	}
+	for name, l := range shown {
+		ch <- prometheus.MustNewConstMetric(organisationInFlight, prometheus.GaugeValue, float64(l.InFlight), name)
+		ch <- prometheus.MustNewConstMetric(organisationQueued, prometheus.GaugeValue, float64(l.Waiting), name)
 	}
 }

@@ -39,6 +39,8 @@ type Metrics struct {
 	calls       *prometheus.CounterVec
 	abstentions *prometheus.CounterVec
 	traps       *prometheus.CounterVec
+	waits       *prometheus.HistogramVec
+	shed        *prometheus.CounterVec
 }
 
 // NewMetrics registers everything that there is, with the Go runtime's and the process's own metrics.
@@ -66,6 +68,10 @@ func NewMetrics() *Metrics {
 	m.calls = m.counter("chaperone_plugin_calls_total", "Calls of WASM plugins.", "plugin")
 	m.abstentions = m.counter("chaperone_plugin_abstentions_total", "Calls in which a plugin gave no opinion, traps among them.", "plugin")
 	m.traps = m.counter("chaperone_plugin_traps_total", "Calls that ended in a trap.", "plugin")
+	m.waits = m.histogram("chaperone_queue_wait_seconds", "Waits for a place at the router or at an endpoint, however they ended.",
+		[]float64{.001, .005, .01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "at")
+	m.shed = m.counter("chaperone_shed_total", "Waits that ended without a place: queue_full, or queue_wait for those that took too long.",
+		"organisation", "at", "reason")
 	m.registry.MustRegister(m.inFlight, m.reloaded, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{"success", "failure"} {
@@ -169,6 +175,16 @@ func (m *Metrics) Cost(organisation, model, provider string, cost catalog.Picodo
 		m.cost.WithLabelValues(m.organisations.label(organisation), m.models.label(model), m.providers.label(provider)).
 			Add(float64(cost) / 1e12)
 	}
+}
+
+// Waited records a wait in a queue: at the router or an endpoint.
+func (m *Metrics) Waited(at string, took time.Duration) {
+	m.waits.WithLabelValues(at).Observe(took.Seconds())
+}
+
+// Shed counts a request that got no place there.
+func (m *Metrics) Shed(organisation, at, reason string) {
+	m.shed.WithLabelValues(m.organisations.label(organisation), at, reason).Inc()
 }
 
 // Denied counts rows that a policy package has denied to a request.

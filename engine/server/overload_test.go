@@ -1,0 +1,126 @@
+package server_test
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine/sim"
+)
+
+// until waits for something that can be observed.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (w *world) metric(t *testing.T, line string) bool {
+	t.Helper()
+	_, text := do(t, client(t), newRequest(t, "GET", "http://"+w.PrivateAddr().String()+"/metrics", ""))
+	return strings.Contains(text, "\n"+line+"\n")
+}
+
+const otherKey = "sk-calm"
+
+var otherOrganisation = fmt.Sprintf("[organisations.calm]\n[[keys]]\norganisation = \"calm\"\nsha256 = \"%x\"\n", sha256.Sum256([]byte(otherKey)))
+
+// Too much of one organisation: the others go first, whoever goes away leaves the queue, whoever has no place is told so at
+// once, and health checks are answered on both listeners.
+func TestAnOverloadIsQueuedFairlyAndShed(t *testing.T) {
+	slow := sim.Profile{Faults: []sim.Fault{{Kind: sim.Stall, Share: 1, AfterTokens: 1}}}
+	w := openWith(t, slow, "idle = \"1h\"\n[load]\nin_flight = 2\nqueue = 3\n"+otherOrganisation, nil)
+	var held, queued []*bufio.Reader
+	var close []func()
+	ask := func(key string) (*bufio.Reader, func()) {
+		c := dial(t, w.Addr())
+		send(t, c, strings.Replace(post(stream), "sk-acme", key, 1))
+		return bufio.NewReader(c), func() { c.SetLinger(0); c.Close() }
+	}
+	for range 2 {
+		from, end := ask(key)
+		held, close = append(held, from), append(close, end)
+		next(t, w.began, "request at the provider")
+	}
+	var leave []func()
+	for i := range 3 {
+		from, end := ask(key)
+		queued, leave = append(queued, from), append(leave, end)
+		until(t, "it waits", func() bool {
+			return w.metric(t, fmt.Sprintf(`chaperone_organisation_queued{organisation="acme"} %d`, i+1))
+		})
+	}
+	began := time.Now()
+	resp, text := do(t, client(t), newRequest(t, "POST", w.url("/v1/chat/completions"), stream))
+	if took := time.Since(began); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "10" || took > 5*time.Second ||
+		!strings.Contains(text, "this router has 2 requests in flight, as many as it may, and its queue is full; ask again later") {
+		t.Errorf("got %d %v after %s: %s", resp.StatusCode, resp.Header, took, text)
+	}
+	for _, url := range []string{w.url("/healthz"), w.url("/readyz"), "http://" + w.PrivateAddr().String() + "/healthz"} {
+		if resp, _ := do(t, client(t), newRequest(t, "GET", url, "")); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s says %d", url, resp.StatusCode)
+		}
+	}
+	// A client of another organisation takes the place of the last of the one with the most, and the next that is free.
+	calm, _ := ask(otherKey)
+	if resp, text := read(t, queued[2]); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the last in the queue got %d %s", resp.StatusCode, text)
+	}
+	close[0]()
+	if resp, err := http.ReadResponse(calm, nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("the other organisation got %v, %v", resp, err)
+	}
+	if !w.metric(t, `chaperone_organisation_in_flight{organisation="calm"} 1`) {
+		t.Error("it is not in the metrics")
+	}
+	leave[0]()
+	until(t, "who went away leaves the queue", func() bool { return w.metric(t, `chaperone_organisation_queued{organisation="acme"} 1`) })
+	close[1]()
+	if resp, err := http.ReadResponse(queued[1], nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("who waited got %v, %v", resp, err)
+	}
+	if !w.metric(t, `chaperone_shed_total{at="router",organisation="acme",reason="queue_full"} 2`) {
+		t.Error("two were shed; the metrics say otherwise")
+	}
+}
+
+func TestAnOrganisationsLimitIsItsOwn(t *testing.T) {
+	w := openWith(t, sim.Profile{Faults: []sim.Fault{{Kind: sim.Stall, Share: 1, AfterTokens: 1}}},
+		"idle = \"1h\"\n[load]\nin_flight_organisation = 1\nqueue_wait = \"30ms\"\n"+strings.Replace(otherOrganisation, "calm]\n", "calm]\nin_flight = 2\n", 1), nil)
+	c := dial(t, w.Addr())
+	send(t, c, post(stream))
+	next(t, w.began, "request at the provider")
+	resp, text := do(t, client(t), newRequest(t, "POST", w.url("/v1/chat/completions"), chat))
+	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "1" ||
+		!strings.Contains(text, "organisation acme has 1 requests in flight, as many as it may, and none has ended while this one waited; ask again later") {
+		t.Errorf("got %d %v: %s", resp.StatusCode, resp.Header, text)
+	}
+	for range 2 {
+		other := dial(t, w.Addr())
+		send(t, other, strings.Replace(post(stream), key, otherKey, 1))
+		if resp, err := http.ReadResponse(bufio.NewReader(other), nil); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("another organisation got %v, %v", resp, err)
+		}
+	}
+}
+
+// The time that a client allows includes that in the queue.
+func TestAWaitIsPartOfTheClientsTime(t *testing.T) {
+	w := openWith(t, sim.Profile{Faults: []sim.Fault{{Kind: sim.Stall, Share: 1, AfterTokens: 1}}}, "idle = \"1h\"\n[load]\nin_flight = 1\n", nil)
+	c := dial(t, w.Addr())
+	send(t, c, post(stream))
+	next(t, w.began, "request at the provider")
+	r := newRequest(t, "POST", w.url("/v1/chat/completions"), chat)
+	r.Header.Set("X-Request-Timeout", "50ms")
+	began := time.Now()
+	if resp, _ := do(t, client(t), r); resp.StatusCode != http.StatusServiceUnavailable || time.Since(began) > 5*time.Second {
+		t.Errorf("got %d after %s", resp.StatusCode, time.Since(began))
+	}
+}
