@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"chaperone/engine/wasm"
+	"chaperone/engine/wasm/meter"
 	"chaperone/sdk/project"
 )
 
@@ -82,6 +83,21 @@ func TestExamplesScoreAlikeInEveryLanguage(t *testing.T) {
 	eachLanguage(t, func(t *testing.T, h *wasm.Host, module []byte) {
 		if err := golden.Verify(context.Background(), h, wasm.Config{Bytes: module}); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestRewritingAddsLittleToTheExamples holds what counting fuel adds to a module of each language to a tenth.
+func TestRewritingAddsLittleToTheExamples(t *testing.T) {
+	eachLanguage(t, func(t *testing.T, _ *wasm.Host, module []byte) {
+		out, err := meter.Rewrite(module, meter.Default, "chaperone_score", "chaperone_observe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		growth := 100 * (float64(len(out))/float64(len(module)) - 1)
+		t.Logf("%d bytes, %+.1f %%", len(module), growth)
+		if growth > 10 {
+			t.Error("which is more than 10 %")
 		}
 	})
 }

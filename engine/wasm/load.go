@@ -70,7 +70,7 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	p.layout = newLayout(m, len(p.configuration))
 	limits := meter.Default
 	limits.MemoryPages = p.limits.MemoryPages
-	metered, err := meter.Rewrite(module, limits)
+	metered, err := meter.Rewrite(module, limits, often...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: it %w", ErrModule, err)
 	}
@@ -110,6 +110,9 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	}
 	return p, nil
 }
+
+// often is the exports that are called often.
+var often = []string{"chaperone_score", "chaperone_observe"}
 
 // read gives the module's bytes: those that are verified are those that are compiled.
 func read(c Config) ([]byte, error) {

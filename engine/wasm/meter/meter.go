@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"chaperone/engine/wasm/binary"
@@ -59,7 +60,9 @@ var Default = Limits{
 // Rewrite returns the module with a counter. The same module gives the same bytes; names and other custom sections are kept,
 // but for a name section that cannot be read. Memories and tables that it defines get the limits as their maximum; imported
 // ones are the host's affair.
-func Rewrite(src []byte, l Limits) ([]byte, error) {
+//
+// often names the exports that are called often: what these cannot reach is charged in fewer bytes and more time.
+func Rewrite(src []byte, l Limits, often ...string) ([]byte, error) {
 	if len(src) > l.Bytes {
 		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrLimit, len(src), l.Bytes)
 	}
@@ -67,7 +70,7 @@ func Rewrite(src []byte, l Limits) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it %w", ErrInvalid, err)
 	}
-	m := &module{limits: l, start: none, declared: map[uint32]bool{}}
+	m := &module{limits: l, often: often, start: none, declared: map[uint32]bool{}, inTables: map[uint32]bool{}}
 	for _, s := range sections {
 		if err := m.read(s); err != nil {
 			if errors.Is(err, ErrLimit) {
@@ -93,19 +96,23 @@ func (s space) size() uint32 { return s.imported + s.defined }
 // module is what has been read of one, and the sections that differ in the output.
 type module struct {
 	limits    Limits
+	often     []string
 	last      int // rank of the last section
 	types     uint32
 	plain     []bool          // by type: () -> ()
 	functions space           // with their types below
 	typeOf    []uint32        // by function
 	declared  map[uint32]bool // functions that stand outside of bodies, which alone ref.func may name in them
+	inTables  map[uint32]bool // of these, those that can be called by table
 	tables    space
 	globals   space
 	bodies    uint32
 	locals    int
 	work      int
 	start     uint32
-	needs     [chargers]bool // helper functions that instructions on ranges call
+	needs     [chargers]bool // helper functions that are called
+
+	oftenCalled []uint32 // the functions behind often
 
 	tableOut, memoryOut, codeOut []byte
 }
@@ -247,8 +254,10 @@ func (m *module) readImports(r *binary.Reader) error {
 }
 
 // declare reads the index of a function outside of bodies.
-func (m *module) declare(r *binary.Reader) {
-	m.declared[m.index(r, "function", r.U32(), m.functions.size())] = true
+func (m *module) declare(r *binary.Reader) uint32 {
+	f := m.index(r, "function", r.U32(), m.functions.size())
+	m.declared[f] = true
+	return f
 }
 
 // index holds an index to its space: what lies behind is the rewriter's.
@@ -349,7 +358,7 @@ func (m *module) constant(r *binary.Reader) {
 	case opRefNull:
 		r.RefType()
 	case opRefFunc:
-		m.declare(r)
+		m.inTables[m.declare(r)] = true
 	case opVector:
 		if sub := r.Byte(); sub != vectorConst {
 			r.Fail("vector instruction %#x in a constant expression", sub)
@@ -375,7 +384,9 @@ func (m *module) readExports(r *binary.Reader) error {
 		}
 		switch kind := r.Byte(); kind {
 		case binary.KindFunction:
-			m.declare(r)
+			if f := m.declare(r); slices.Contains(m.often, name) {
+				m.oftenCalled = append(m.oftenCalled, f)
+			}
 		case binary.KindGlobal:
 			m.index(r, "global", r.U32(), m.globals.size())
 		case binary.KindTable, binary.KindMemory:
@@ -423,7 +434,7 @@ func (m *module) readElements(r *binary.Reader) error {
 			if expressions {
 				m.constant(r)
 			} else {
-				m.declare(r)
+				m.inTables[m.declare(r)] = true
 			}
 			if r.Err() != nil {
 				break

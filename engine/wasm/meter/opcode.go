@@ -62,13 +62,15 @@ const (
 	miscTableFill    = 17
 )
 
-// A charger is a helper function that takes off fuel for the length on top of the stack, and leaves it there.
+// A charger is a helper function that takes off fuel: for the length on top of the stack, which it leaves there, or for a
+// region.
 type charger byte
 
 const (
-	perWord  charger = iota // of memory: 1 for 8 bytes
-	perEntry                // of a table: 1
-	perPage                 // of memory: 1 for a byte, since it is cleared, and sometimes all the memory moves
+	perWord   charger = iota // of memory: 1 for 8 bytes
+	perEntry                 // of a table: 1
+	perPage                  // of memory: 1 for a byte, since it is cleared, and sometimes all the memory moves
+	perRegion                // what the region costs; where it is run often that is charged in line
 	chargers
 	noCharge = chargers
 )

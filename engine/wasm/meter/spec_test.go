@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -135,18 +136,29 @@ func (v values) holds(t *testing.T, words []uint64) bool {
 	return true
 }
 
-// world is the modules of one test, either as they are or rewritten.
+// form is what became of a module: it is as it is, or rewritten with its regions charged in line, or by calls.
+type form int
+
+const (
+	asItIs form = iota
+	inLine
+	byCalls
+)
+
+func (f form) String() string { return []string{"as it is", "charged in line", "charged by calls"}[f] }
+
+// world is the modules of one test in one form.
 type world struct {
-	runtime   wazero.Runtime
-	rewritten bool
-	named     map[string]api.Module
-	last      api.Module
-	all       []api.Module
+	runtime wazero.Runtime
+	form    form
+	named   map[string]api.Module
+	last    api.Module
+	all     []api.Module
 }
 
-func newWorld(t *testing.T, features api.CoreFeatures, rewritten bool, host []byte) *world {
+func newWorld(t *testing.T, features api.CoreFeatures, f form, host []byte) *world {
 	config := wazero.NewRuntimeConfig().WithCoreFeatures(features)
-	w := &world{runtime: wazero.NewRuntimeWithConfig(context.Background(), config), rewritten: rewritten, named: map[string]api.Module{}}
+	w := &world{runtime: wazero.NewRuntimeWithConfig(context.Background(), config), form: f, named: map[string]api.Module{}}
 	t.Cleanup(func() {
 		if err := w.runtime.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -161,9 +173,9 @@ func newWorld(t *testing.T, features api.CoreFeatures, rewritten bool, host []by
 // instantiate instantiates a module and runs its start function.
 func (w *world) instantiate(module []byte, registered, name string) error {
 	ctx := context.Background()
-	if w.rewritten {
+	if w.form != asItIs {
 		var err error
-		if module, err = meter.Rewrite(module, wide); err != nil {
+		if module, err = meter.Rewrite(module, wide, w.often(module)...); err != nil {
 			return err
 		}
 	}
@@ -172,7 +184,7 @@ func (w *world) instantiate(module []byte, registered, name string) error {
 		return err
 	}
 	w.all = append(w.all, m)
-	if w.rewritten {
+	if w.form != asItIs {
 		w.fuel()
 		if start := m.ExportedFunction(meter.Start); start != nil {
 			if _, err := start.Call(ctx); err != nil {
@@ -185,6 +197,16 @@ func (w *world) instantiate(module []byte, registered, name string) error {
 		w.named[name] = m
 	}
 	return nil
+}
+
+// often is every function that a module exports, where they are to be charged in line.
+func (w *world) often(module []byte) (names []string) {
+	compiled, err := w.runtime.CompileModule(context.Background(), module)
+	if w.form == byCalls || err != nil {
+		return nil
+	}
+	defer compiled.Close(context.Background())
+	return slices.Collect(maps.Keys(compiled.ExportedFunctions()))
 }
 
 // fuel fills every module's counter: one may call another.
@@ -206,7 +228,7 @@ func (w *world) do(t *testing.T, a action) ([]uint64, error) {
 	for _, v := range a.Args {
 		args = append(args, v.words(t)...)
 	}
-	if w.rewritten {
+	if w.form != asItIs {
 		w.fuel()
 	}
 	return m.ExportedFunction(a.Field).Call(context.Background(), args...)
@@ -222,7 +244,7 @@ func cause(err error) string {
 }
 
 // TestSpecification runs the WebAssembly specification's tests, as they are in the module cache with wazero, on every module
-// as it is and rewritten: both must keep every assertion and fail for the same reason.
+// as it is and rewritten in both ways: all must keep every assertion and fail for the same reason.
 func TestSpecification(t *testing.T) {
 	root := specTests(t)
 	host, err := os.ReadFile(filepath.Join(root, "testdata", "spectest.wasm"))
@@ -253,7 +275,8 @@ func TestSpecification(t *testing.T) {
 				if err := json.Unmarshal(text, &test); err != nil {
 					t.Fatal(err)
 				}
-				plain, metered := newWorld(t, features, false, host), newWorld(t, features, true, host)
+				plain := newWorld(t, features, asItIs, host)
+				rewritten := []*world{newWorld(t, features, inLine, host), newWorld(t, features, byCalls, host)}
 				read := func(c command) []byte {
 					module, err := os.ReadFile(filepath.Join(filepath.Dir(script), c.Filename))
 					if err != nil {
@@ -270,33 +293,41 @@ func TestSpecification(t *testing.T) {
 							registered = test.Commands[i+1].As
 						}
 						module := read(c)
-						if err := errors.Join(plain.instantiate(module, registered, c.Name), metered.instantiate(module, registered, c.Name)); err != nil {
-							t.Fatalf("%s: %v", where, err)
+						for _, w := range append(rewritten, plain) {
+							if err := w.instantiate(module, registered, c.Name); err != nil {
+								t.Fatalf("%s, %s: %v", where, w.form, err)
+							}
 						}
 						modules++
 					case "register": // with the module before it
 					case "assert_return", "action":
 						want, err := plain.do(t, c.Action)
-						got, errMetered := metered.do(t, c.Action)
-						if err != nil || errMetered != nil {
-							t.Fatalf("%s: %v and %v", where, err, errMetered)
+						if err != nil {
+							t.Fatalf("%s: %v", where, err)
 						}
-						if !slices.Equal(got, want) && !isReference(c) {
-							t.Errorf("%s: %v rewritten, %v as it is", where, got, want)
+						for _, w := range rewritten {
+							got, err := w.do(t, c.Action)
+							if err != nil {
+								t.Fatalf("%s, %s: %v", where, w.form, err)
+							}
+							if !slices.Equal(got, want) && !isReference(c) {
+								t.Errorf("%s: %v %s, %v as it is", where, got, w.form, want)
+							}
 						}
 						for _, v := range c.Expected {
 							n := len(v.wordsOf())
-							if !v.holds(t, got[:n]) {
-								t.Errorf("%s: %v, should be %v", where, got[:n], v)
+							if !v.holds(t, want[:n]) {
+								t.Errorf("%s: %v, should be %v", where, want[:n], v)
 							}
-							got = got[n:]
+							want = want[n:]
 						}
 						assertions++
 					case "assert_trap", "assert_exhaustion":
 						_, err := plain.do(t, c.Action)
-						_, errMetered := metered.do(t, c.Action)
-						if err == nil || cause(err) != cause(errMetered) {
-							t.Errorf("%s: %q rewritten, %q as it is, should be %s", where, cause(errMetered), cause(err), c.Text)
+						for _, w := range rewritten {
+							if _, errMetered := w.do(t, c.Action); err == nil || cause(err) != cause(errMetered) {
+								t.Errorf("%s: %q %s, %q as it is, should be %s", where, cause(errMetered), w.form, cause(err), c.Text)
+							}
 						}
 						assertions++
 					case "assert_malformed", "assert_invalid", "assert_unlinkable", "assert_uninstantiable":
@@ -305,9 +336,11 @@ func TestSpecification(t *testing.T) {
 							continue
 						}
 						module := read(c)
-						err, errMetered := plain.instantiate(module, "", ""), metered.instantiate(module, "", "")
-						if (err == nil) != (errMetered == nil) {
-							t.Errorf("%s: %v rewritten, %v as it is, should be %s", where, errMetered, err, c.Text)
+						err := plain.instantiate(module, "", "")
+						for _, w := range rewritten {
+							if errMetered := w.instantiate(module, "", ""); (err == nil) != (errMetered == nil) {
+								t.Errorf("%s: %v %s, %v as it is, should be %s", where, errMetered, w.form, err, c.Text)
+							}
 						}
 						refusals++
 					default:

@@ -4,7 +4,12 @@ import "chaperone/engine/wasm/binary"
 
 // write puts the module together: its own sections where they were, those that it lacks where they belong.
 func (m *module) write(sections []binary.Section, size int) []byte {
-	helpers := m.needs != [chargers]bool{}
+	helpers := uint32(0)
+	for _, needed := range m.needs {
+		if needed {
+			helpers++
+		}
+	}
 	out := append(make([]byte, 0, size+size/8+256), binary.Preamble...)
 	missing := []byte{binary.Global, binary.Export} // of which every module has one afterwards, in their order
 	fill := func(before int) {
@@ -33,7 +38,7 @@ func (m *module) write(sections []binary.Section, size int) []byte {
 		case binary.Start:
 			continue
 		case binary.Type, binary.Function:
-			if helpers {
+			if helpers > 0 {
 				s.Content = m.extended(s.ID, s.Content)
 			}
 		case binary.Global, binary.Export:
@@ -43,12 +48,7 @@ func (m *module) write(sections []binary.Section, size int) []byte {
 		case binary.Memory:
 			s.Content = m.memoryOut
 		case binary.Code:
-			n := m.bodies
-			if helpers {
-				m.codeOut = m.appendHelpers(m.codeOut)
-				n += uint32(chargers)
-			}
-			s.Content = append(binary.AppendU32(nil, n), m.codeOut...)
+			s.Content = m.appendHelpers(append(binary.AppendU32(nil, m.bodies+helpers), m.codeOut...))
 		}
 		out = binary.AppendSection(out, s.ID, s.Content)
 	}
@@ -66,12 +66,21 @@ func (m *module) extended(id byte, content []byte) []byte {
 	var more []byte
 	added := uint32(1)
 	switch id {
-	case binary.Type: // (i32) -> (i32)
-		more = []byte{0x60, 1, binary.I32, 1, binary.I32}
+	case binary.Type: // (i32) -> (i32), (i64) -> ()
+		added = 2
+		more = []byte{0x60, 1, binary.I32, 1, binary.I32, 0x60, 1, binary.I64, 0}
 	case binary.Function:
-		added = uint32(chargers)
-		for range chargers {
-			more = binary.AppendU32(more, m.types)
+		added = 0
+		for by := range chargers {
+			if !m.needs[by] {
+				continue
+			}
+			added++
+			if by == perRegion {
+				more = binary.AppendU32(more, m.types+1)
+			} else {
+				more = binary.AppendU32(more, m.types)
+			}
 		}
 	case binary.Global: // mutable i64, 0
 		more = []byte{binary.I64, 1, opI64Const, 0, opEnd}
