@@ -1,0 +1,71 @@
+// OpenAI's Node SDK against a running router: node openai.mjs BASE_URL. Reads a line "KEY MODEL CASE" at a time and prints a JSON object for each.
+import OpenAI from "openai";
+import { answering, image, question, schema, tool } from "./asked.mjs";
+
+const messages = [{ role: "user", content: question }];
+const tools = [{ type: "function", function: tool }];
+
+const shown = (answer) => ({
+  text: answer.choices[0].message.content,
+  finish: answer.choices[0].finish_reason,
+  model: answer.model,
+  provider: answer.provider,
+  prompt_tokens: answer.usage.prompt_tokens,
+  completion_tokens: answer.usage.completion_tokens,
+});
+
+async function gather(stream) {
+  const got = { text: "", arguments: "" };
+  for await (const chunk of stream) {
+    const choice = chunk.choices[0];
+    got.text += choice?.delta?.content ?? "";
+    for (const call of choice?.delta?.tool_calls ?? []) {
+      got.name = call.function?.name ?? got.name;
+      got.arguments += call.function?.arguments ?? "";
+    }
+    got.finish = choice?.finish_reason ?? got.finish;
+    got.model = chunk.model;
+    got.prompt_tokens = chunk.usage?.prompt_tokens ?? got.prompt_tokens;
+    got.completion_tokens = chunk.usage?.completion_tokens ?? got.completion_tokens;
+  }
+  return got;
+}
+
+const cases = (client, model) => ({
+  whole: async () => shown(await client.chat.completions.create({ model, messages, max_tokens: 24 })),
+  stream: async () => gather(await client.chat.completions.create({ model, messages, max_tokens: 24, stream: true, stream_options: { include_usage: true } })),
+  async tool() {
+    const answer = await client.chat.completions.create({ model, messages, tools, tool_choice: "required" });
+    const { name, arguments: text } = answer.choices[0].message.tool_calls[0].function;
+    return { ...shown(answer), name, arguments: text };
+  },
+  stream_tool: async () => gather(await client.chat.completions.create({ model, messages, tools, tool_choice: "required", stream: true })),
+  structured: async () =>
+    shown(await client.chat.completions.create({ model, messages, response_format: { type: "json_schema", json_schema: { name: "river", schema, strict: true } } })),
+  image: async () =>
+    shown(await client.chat.completions.create({
+      model, max_tokens: 24, messages: [{ role: "user", content: [{ type: "text", text: question }, { type: "image_url", image_url: { url: `data:image/png;base64,${image}` } }] }],
+    })),
+  async models() {
+    const ids = [];
+    for await (const one of client.models.list()) ids.push(one.id);
+    return { ids };
+  },
+  retrieve: async () => ({ id: (await client.models.retrieve(model)).id }),
+  async cancel() {
+    const controller = new AbortController();
+    const stream = await client.chat.completions.create({ model, messages, stream: true }, { signal: controller.signal });
+    let chunks = 0;
+    try {
+      for await (const _ of stream) if (++chunks === 3) controller.abort();
+    } catch {
+      // leaving is what was wanted
+    }
+    return { chunks };
+  },
+});
+
+await answering(
+  (url, apiKey, model) => cases(new OpenAI({ baseURL: url + "/v1", apiKey, maxRetries: 0 }), model),
+  (err) => err instanceof OpenAI.APIError,
+);
