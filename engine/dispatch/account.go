@@ -38,11 +38,15 @@ func (r *run) judge(a *attempt) {
 		if wait == 0 {
 			wait = r.jitter(a.option.tries)
 		}
+		a.option.told = wait
 		a.trial.Limited(now, wait)
 	case kinds[f.Kind].health && f.Scope == OfEndpoint:
+		a.option.told = f.RetryAfter
 		a.trial.Failed(now, f.RetryAfter)
 	case kinds[f.Kind].health && f.Scope == OfCredential:
 		a.trial.Refused(now)
+	case f.Kind == "unknown_model", f.Kind == "unsupported":
+		a.trial.Doubted(f.Kind)
 	default:
 		a.trial.Released()
 	}

@@ -151,7 +151,9 @@ func (a *attempt) send() (*http.Response, *Fault) {
 		return nil, a.broken(err, "connect")
 	}
 	a.body, a.status = resp.Body, resp.StatusCode
-	a.trial.Learn(provider.Headroom(resp.Header, time.Now()), time.Now())
+	now := time.Now()
+	headroom := provider.Headroom(resp.Header, now)
+	a.trial.Learn(headroom, now)
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
 	}
@@ -160,7 +162,11 @@ func (a *attempt) send() (*http.Response, *Fault) {
 		body, _ := io.ReadAll(io.LimitReader(plain, errorBodyLimit)) // what came before an error is all there is to read
 		said = wire.ScanError(body)
 	}
-	return nil, a.scrubbed(classify(resp.StatusCode, resp.Header, said, time.Now()))
+	f := classify(resp.StatusCode, resp.Header, said, now)
+	if f.Kind == "rate_limited" && f.RetryAfter == 0 {
+		f.RetryAfter = min(headroom.Wait(a.run.tokens, now), maxRetryAfter)
+	}
+	return nil, a.scrubbed(f)
 }
 
 // broken is the fault of a failed round trip or read.

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -133,6 +134,9 @@ func classify(status int, header http.Header, ue *wire.UpstreamError, now time.T
 	}
 	f := fault(name, status, message)
 	f.RetryAfter = retryAfter(header, now)
+	if f.RetryAfter == 0 && name == "rate_limited" {
+		f.RetryAfter = saidToWait(message)
+	}
 	return f
 }
 
@@ -159,12 +163,16 @@ func inBand(ue *wire.UpstreamError, now time.Time) *Fault {
 // maxRetryAfter bounds what a provider can announce: a broken clock must not shut an endpoint out for good.
 const maxRetryAfter = time.Hour
 
-// retryAfter reads Retry-After (RFC 9110 10.2.3: seconds or a date) and the retry-after-ms that OpenAI sends; 0: not said.
+// retryAfter reads Retry-After (RFC 9110 10.2.3: seconds or a date), the retry-after-ms that OpenAI sends and Azure's
+// x-ms-retry-after-ms; 0: not said.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	var d time.Duration
-	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 && ms < 1e9 {
-		d = time.Duration(ms * float64(time.Millisecond))
-	} else if v := h.Get("Retry-After"); v != "" {
+	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
+		if ms, err := strconv.ParseFloat(h.Get(name), 64); err == nil && ms > 0 && ms < 1e9 {
+			return min(time.Duration(ms*float64(time.Millisecond)), maxRetryAfter)
+		}
+	}
+	if v := h.Get("Retry-After"); v != "" {
 		if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 && s < 1e6 {
 			d = time.Duration(s * float64(time.Second))
 		} else if at, err := http.ParseTime(v); err == nil {
@@ -172,4 +180,24 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		}
 	}
 	return max(0, min(d, maxRetryAfter))
+}
+
+// waitWords finds a wait in words: "try again in 6m0s" (OpenAI, Groq), "retry in 34.07s" (Google), "retry after 26 seconds" (Azure).
+var waitWords = regexp.MustCompile(`(?i)\b(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[smh]))+|\d+(?:\.\d+)? ?seconds?)`)
+
+// saidToWait is the wait that a message announces; 0: none.
+func saidToWait(message string) time.Duration {
+	m := waitWords.FindStringSubmatch(message)
+	if m == nil {
+		return 0
+	}
+	text, _, _ := strings.Cut(strings.ToLower(m[1]), "second")
+	if text = strings.TrimSpace(text); text[len(text)-1] <= '9' {
+		text += "s"
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0 // so long that it is no wait
+	}
+	return min(d, maxRetryAfter)
 }

@@ -15,8 +15,9 @@ type option struct {
 	permit     policy.Permit
 	credential catalog.Credential
 	tries      int
-	stale      bool // the last try met a connection that had gone stale: the next costs no retry
-	out        bool // for the rest of this request
+	stale      bool          // the last try met a connection that had gone stale: the next costs no retry
+	told       time.Duration // the last try was told to wait so long, or is taken to have been
+	out        bool          // for the rest of this request
 }
 
 func (o *option) row() *catalog.Row { return o.permit.Row() }
@@ -73,6 +74,7 @@ type choice struct {
 func (r *run) pick(e *errand) choice {
 	now := time.Now()
 	var soft, firm, full choice
+	var waited *option
 	if o := r.again; o != nil && r.suits(e, o) && r.rest(o, now).Why == "" {
 		return choice{option: o}
 	}
@@ -87,7 +89,12 @@ func (r *run) pick(e *errand) choice {
 			if firm.rest != nil && firm.until.Sub(now) <= r.j.Limits.RetryAfterWait && firm.until.Before(r.deadline) {
 				return firm // the better one is worth the wait
 			}
-			return choice{option: o}
+			if o.told <= r.j.Limits.RetryAfterWait {
+				return choice{option: o}
+			}
+			if waited == nil {
+				waited = o // the time is over, but the others have not turned the request away
+			}
 		case rest.Firm():
 			if firm.rest == nil || rest.Until.Before(firm.until) {
 				firm = choice{until: rest.Until, rest: o}
@@ -101,6 +108,8 @@ func (r *run) pick(e *errand) choice {
 		}
 	}
 	switch {
+	case waited != nil:
+		return choice{option: waited}
 	case full.full != nil:
 		return full
 	case soft.option != nil:

@@ -31,16 +31,20 @@ func (a *attempt) openWhole() *Fault {
 		return fault("bad_answer", a.status, "")
 	case len(bytes.TrimSpace(body)) == 0:
 		return fault("empty_answer", a.status, "")
-	case a.said.Answer(body, &a.chunk) != nil:
-		return fault("bad_answer", a.status, "")
+	case a.said.Answer(body, &a.chunk) != nil, !a.chunk.HasChoices && !a.chunk.Commits && a.chunk.Err == nil:
+		return a.noAnswer(body)
 	case a.chunk.Err != nil:
 		return a.scrubbed(inBand(a.chunk.Err, time.Now()))
-	case a.chunk.FinishReason == "error":
+	}
+	a.note() // whatever it is worth, the provider may charge for it
+	switch {
+	case a.finishReason == "error":
 		return fault("server_error", a.status, "")
 	case !a.chunk.Commits:
 		return fault("empty_answer", a.status, "")
+	case !a.complete():
+		return fault("cut", a.status, "") // without its finish reason nobody knows whether it is whole
 	}
-	a.note()
 	a.took = time.Since(a.started)
 	a.out = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel(body)...)
 	return nil
@@ -109,6 +113,9 @@ func (a *attempt) step() (wire.Kind, wire.Event, *Fault) {
 		if err != nil {
 			if err == io.EOF && a.complete() && a.run.work.Err() == nil {
 				return a.end(ev) // no end mark, but every finish reason and a clean end: nothing is missing but perhaps the usage
+			}
+			if err == wire.ErrEventTooLarge {
+				return 0, ev, fault("bad_answer", a.status, "")
 			}
 			return 0, ev, a.broken(err, "cut")
 		}
@@ -194,11 +201,16 @@ func (a *attempt) abandoned() *Fault {
 // notStream reads a 200 that is no event stream: an error object more often than not.
 func (a *attempt) notStream(answer io.Reader) *Fault {
 	body, _ := io.ReadAll(io.LimitReader(answer, errorBodyLimit)) // what came before an error is all there is to read
-	if ue := wire.ScanError(body); ue != nil {
-		return a.scrubbed(inBand(ue, time.Now()))
-	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return fault("empty_answer", a.status, "")
+	}
+	return a.noAnswer(body)
+}
+
+// noAnswer is the fault of a body that came with status 200 and holds no answer.
+func (a *attempt) noAnswer(body []byte) *Fault {
+	if ue := wire.ScanError(body); ue != nil {
+		return a.scrubbed(inBand(ue, time.Now()))
 	}
 	return fault("bad_answer", a.status, "")
 }

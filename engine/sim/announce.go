@@ -39,7 +39,8 @@ func (f *Fault) announce(h http.Header, e *apiError, wait time.Duration, now tim
 	case "openrouter":
 		h.Set("X-RateLimit-Remaining", "0")
 		h.Set("X-RateLimit-Reset", strconv.FormatInt(ends.UnixMilli()+1, 10))
-	case "google": // google.rpc.RetryInfo
+	case "google": // google.rpc.RetryInfo, and in words
+		e.Message += fmt.Sprintf(" Please retry in %gs.", wait.Seconds())
 		e.Details = []any{map[string]string{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": fmt.Sprintf("%gs", wait.Seconds())}}
 	}
 }

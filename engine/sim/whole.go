@@ -125,8 +125,12 @@ func (x *exchange) whole() bool {
 	return x.announce(body[:len(body)-1], len(body)-1)
 }
 
-// end has every choice end after so many characters of its text, in the way of a fault.
+// end has every choice end after so many characters, in the way of a fault.
 func (c *completionJSON) end(f *Fault) {
+	short := func(s *string) {
+		runes := []rune(*s)
+		*s = string(runes[:min(len(runes), 4*f.AfterTokens)])
+	}
 	for i := range c.Choices {
 		choice := &c.Choices[i]
 		choice.FinishReason = nil
@@ -134,10 +138,16 @@ func (c *completionJSON) end(f *Fault) {
 			reason := "error"
 			choice.FinishReason = &reason
 		}
-		if text := choice.Message.Content; text != nil {
-			runes := []rune(*text)
-			short := string(runes[:min(len(runes), 4*f.AfterTokens)])
-			choice.Message.Content = &short
+		m := &choice.Message
+		short(&m.reasoning)
+		if m.Content != nil {
+			short(m.Content)
+		}
+		if f.AfterTokens == 0 {
+			m.ToolCalls = nil
+		}
+		for k := range m.ToolCalls {
+			short(&m.ToolCalls[k].Function.Arguments)
 		}
 	}
 }

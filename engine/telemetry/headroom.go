@@ -20,6 +20,18 @@ func (q *Quota) lacks(n int64, now time.Time) bool {
 	return q.Known && now.Before(q.Reset) && q.Left < n
 }
 
+// Wait is how long until a request of so many tokens fits into what is left; 0: it does, or nothing is known.
+func (h *Headroom) Wait(tokens int64, now time.Time) time.Duration {
+	var wait time.Duration
+	if h.Requests.lacks(1, now) {
+		wait = h.Requests.Reset.Sub(now)
+	}
+	if h.Tokens.lacks(tokens, now) {
+		wait = max(wait, h.Tokens.Reset.Sub(now))
+	}
+	return wait
+}
+
 // take counts what is about to be used: the provider's next answer, which says what is left, is still to come.
 func (q *Quota) take(n int64) {
 	if q.Known {

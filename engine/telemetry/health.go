@@ -185,7 +185,8 @@ func (c *condition) resting(tokens int64, now time.Time) Rest {
 	return Rest{}
 }
 
-// Trial is one attempt as health sees it. It must be ended exactly once, by Succeeded, Failed, Refused, Limited or Released.
+// Trial is one attempt as health sees it. It must be ended exactly once, by Succeeded, Failed, Refused, Limited, Doubted or
+// Released.
 type Trial struct {
 	h                    *Health
 	endpoint, credential *condition
@@ -293,6 +294,33 @@ func (t *Trial) Limited(now time.Time, wait time.Duration) {
 	t.end()
 }
 
+// Doubted says that the endpoint does not know what the catalog says it does, the model or a parameter. That speaks against the
+// entry, not against the endpoint's health; it is told until the endpoint has answered again.
+func (t *Trial) Doubted(what string) {
+	c := t.endpoint
+	c.mu.Lock()
+	c.doubt = what
+	if c.doubts == nil {
+		c.doubts = map[string]int64{}
+	}
+	c.doubts[what]++
+	c.mu.Unlock()
+	t.release()
+}
+
+// Doubt is what the endpoint of a row did not know when it was last asked; "" where it knew all.
+func (h *Health) Doubt(row *catalog.Row) string {
+	h.mu.RLock()
+	c := h.endpoints[endpointOf(row)]
+	h.mu.RUnlock()
+	if c == nil {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.doubt
+}
+
 // Released ends a trial that says nothing about either.
 func (t *Trial) Released() { t.end() }
 
@@ -337,6 +365,7 @@ type Report struct {
 	State      State
 	Rest       Rest
 	Openings   int64 // of the breaker so far
+	Doubts     map[string]int64
 }
 
 // Reports are the conditions of all that has been tried, in no order.
@@ -348,6 +377,7 @@ func (h *Health) Reports(now time.Time) []Report {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		r.State, r.Rest, r.Openings = c.breaker.state(now), c.resting(0, now), c.openings
+		r.Doubts = maps.Clone(c.doubts)
 		all = append(all, r)
 	}
 	for e, c := range h.endpoints {

@@ -48,6 +48,9 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 		if r.Rest.Why != "" {
 			ch <- prometheus.MustNewConstMetric(resting, prometheus.GaugeValue, 1, r.Endpoint, r.Credential, r.Rest.Why)
 		}
+		for what, n := range r.Doubts {
+			ch <- prometheus.MustNewConstMetric(doubts, prometheus.CounterValue, float64(n), r.Endpoint, what)
+		}
 	}
 }
 
