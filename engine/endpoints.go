@@ -125,7 +125,7 @@ func (e *Engine) Endpoints(ctx context.Context, key, model string) ([]byte, erro
 		now := e.options.Now()
 		stats := s.published.View(now)
 		for _, ep := range s.router.Endpoints(ctx, who, m, now) {
-			list = append(list, viewEndpoint(ep, stats, now, who.Organisation.ErrorDetail))
+			list = append(list, viewEndpoint(ep, stats, now, who.Organisation.ErrorDetail, e.health.Doubt(ep.Row)))
 		}
 	}
 	return json.Marshal(map[string]any{"data": map[string]any{
@@ -147,14 +147,14 @@ func (e *Engine) ZDREndpoints(ctx context.Context, key string) ([]byte, error) {
 	for _, u := range s.router.Usable(ctx, who, now) {
 		for _, ep := range u.Endpoints {
 			if ep.Row.DataPolicy.At(now).ZDR == catalog.Yes {
-				list = append(list, viewEndpoint(ep, stats, now, who.Organisation.ErrorDetail))
+				list = append(list, viewEndpoint(ep, stats, now, who.Organisation.ErrorDetail, e.health.Doubt(ep.Row)))
 			}
 		}
 	}
 	return json.Marshal(map[string]any{"data": list})
 }
 
-func viewEndpoint(ep route.Endpoint, stats telemetry.PublishedView, now time.Time, detail string) endpointView {
+func viewEndpoint(ep route.Endpoint, stats telemetry.PublishedView, now time.Time, detail, doubt string) endpointView {
 	row := ep.Row
 	half := &stats.Minutes30.Rows[row.Index]
 	v := endpointView{
@@ -166,7 +166,7 @@ func viewEndpoint(ep route.Endpoint, stats telemetry.PublishedView, now time.Tim
 		Uptime5m: percent(stats.Minutes5.Rows[row.Index].Uptime), Uptime30m: percent(half.Uptime), Uptime1d: percent(stats.Day.Rows[row.Index].Uptime),
 		Latency: viewPercentiles(half.TTFT), Throughput: viewPercentiles(half.TPS),
 		ProcessingRegions: row.ProcessingRegions, Jurisdiction: row.Jurisdiction, Headquarters: row.Headquarters, Certifications: row.Certifications,
-		Permitted: len(ep.Denials) == 0 && !row.Disabled, Distillation: row.Distillation.At(now),
+		Permitted: len(ep.Denials) == 0 && !row.Disabled, Distillation: row.Distillation.At(now), CatalogDoubt: doubt,
 	}
 	if ep.Rest.Why != "" {
 		v.Status, v.Resting = -1, ep.Rest.Why

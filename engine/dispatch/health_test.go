@@ -129,6 +129,9 @@ func TestFaultsOfRequestsDoNotOpenBreakers(t *testing.T) {
 				t.Errorf("%s: the endpoint rests for %s", fault.Kind, a.record.Candidates[0].Rest)
 			}
 		}
+		if told := strings.Contains(f.metrics(), `chaperone_catalog_doubts_total{endpoint="m/one@p0",what="unsupported"} 3`); told != (fault.Kind == sim.UnsupportedParameter) {
+			t.Errorf("%s: the metrics doubt the catalog's entry: %t", fault.Kind, told)
+		}
 	}
 }
 

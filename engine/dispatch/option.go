@@ -70,7 +70,8 @@ type choice struct {
 }
 
 // pick chooses: the option whose quick retry is due, else the first that is ready, else the first that rests only by our own
-// judgement. An endpoint that is at its limit is well: it is waited for before one that is not is tried. Health is asked anew each time: what another request has met since the plan was made counts.
+// judgement. An endpoint that is at its limit is well: it is waited for before one that is not is tried. Health is asked anew
+// each time: what another request has met since the plan was made counts.
 func (r *run) pick(e *errand) choice {
 	now := time.Now()
 	var soft, firm, full choice

@@ -1,12 +1,17 @@
 package dispatch_test
 
 import (
+	"encoding/json"
+	"errors"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"chaperone/engine"
 	"chaperone/engine/sim"
+	"chaperone/engine/wire"
 )
 
 // once makes a provider fail its next request like that, and serve all that come after it.
@@ -153,5 +158,41 @@ func TestKnownHeadroomSendsRequestsElsewhereBeforeTheLimit(t *testing.T) {
 	}
 	if n := f.sims[0].Counts().ByFate[sim.RateLimited]; n != 0 {
 		t.Errorf("the limit was hit %d times", n)
+	}
+}
+
+// A provider that turned a request away is asked again only after those that have not, however short its wait.
+func TestAProviderThatLimitsIsNotAskedAgainBeforeTheOthers(t *testing.T) {
+	f := open(t, quick, always(sim.Fault{Kind: sim.ErrorEvent, Status: 429}), always(sim.Fault{Kind: sim.Slow, Delay: 20 * time.Millisecond}))
+	for range 20 {
+		if a := f.ask(t, true); a.err != nil || outcomes(a.record) != "p0:rate_limited p1:ok" && outcomes(a.record) != "p1:ok" {
+			t.Fatalf("%s: %v", outcomes(a.record), a.err)
+		}
+	}
+}
+
+func TestAWaitThatIsAnnouncedInWordsIsKept(t *testing.T) {
+	for message, want := range map[string]time.Duration{
+		"Rate limit reached for m. Please try again in 6m0s. Visit https://example.test": 6 * time.Minute,
+		"Please try again in 20ms.":                                20 * time.Millisecond,
+		"You exceeded your quota.\nPlease retry in 34.074824224s.": 34074824224,
+		"Please retry after 26 seconds.":                           26 * time.Second,
+		"Please retry after 1 second":                              time.Second,
+		"Please try again in 9999h":                                time.Hour,
+		"Please try again in 999999999999999999999h":               0,
+		"Please try again later.":                                  0,
+		"Do not retry in 5 cases":                                  0,
+	} {
+		e := said(t, "sk-upstream", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(429)
+			json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"message": message}})
+		})
+		_, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Timeout: 15 * time.Millisecond,
+			Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`)})
+		var refused *wire.Error
+		if !errors.As(err, &refused) || refused.Status != 429 || refused.RetryAfter != want {
+			t.Errorf("%q: the client is told %+v, want a wait of %v", message, refused, want)
+		}
 	}
 }

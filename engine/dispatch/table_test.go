@@ -550,16 +550,25 @@ func (r *tableRouter) try(t *testing.T, c *tableCase) {
 	}
 	var said struct {
 		Data struct {
-			Endpoints []struct{ ID, Resting string }
+			Endpoints []struct {
+				ID, Resting string
+				Doubt       string `json:"catalog_doubt"`
+			}
 		}
 	}
 	if err := json.Unmarshal(view, &said); err != nil {
 		wrong("%v", err)
 	}
 	for _, e := range said.Data.Endpoints {
-		rests := ""
+		rests, doubt := "", ""
 		if strings.Contains(e.ID, "@a") {
 			rests = c.rests()
+			if c.row == "unknown" {
+				doubt = c.outcome.whole
+			}
+		}
+		if e.Doubt != doubt {
+			wrong("of the catalog's entry for %s it is said %q, want %q", e.ID, e.Doubt, doubt)
 		}
 		if e.Resting == "rate_limited" && c.outcome.whole == "rate_limited" && c.wait == 0 {
 			continue // for a few milliseconds, which may be over

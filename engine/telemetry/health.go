@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +74,9 @@ type condition struct {
 	limited   bool      // by a rate limit
 	headroom  Headroom
 	openings  int64
-	gate      admission.Gate // of an endpoint
+	gate      admission.Gate   // of an endpoint
+	doubt     string           // of the catalog's entry for an endpoint; see Trial.Doubted
+	doubts    map[string]int64 // how often, by what
 }
 
 // NewHealth knows nothing yet.
@@ -265,7 +268,10 @@ func (t *Trial) Committed() {
 
 // Succeeded says that the attempt has answered.
 func (t *Trial) Succeeded(now time.Time) {
-	t.each(func(c *condition) { c.breaker.succeeded(&t.h.settings.Load().Breaker, now) })
+	t.each(func(c *condition) {
+		c.breaker.succeeded(&t.h.settings.Load().Breaker, now)
+		c.doubt = ""
+	})
 	t.end()
 }
 
@@ -305,7 +311,7 @@ func (t *Trial) Doubted(what string) {
 	}
 	c.doubts[what]++
 	c.mu.Unlock()
-	t.release()
+	t.end()
 }
 
 // Doubt is what the endpoint of a row did not know when it was last asked; "" where it knew all.
@@ -364,8 +370,8 @@ type Report struct {
 	Credential string         // its name; "" for an endpoint
 	State      State
 	Rest       Rest
-	Openings   int64 // of the breaker so far
-	Doubts     map[string]int64
+	Openings   int64            // of the breaker so far
+	Doubts     map[string]int64 // of the catalog's entry, by what was not known
 }
 
 // Reports are the conditions of all that has been tried, in no order.

@@ -15,6 +15,8 @@ var (
 		"Times that a breaker has opened.", []string{"endpoint", "credential"}, nil)
 	resting = prometheus.NewDesc("chaperone_resting",
 		"1 for what is not to be tried now, with the reason.", []string{"endpoint", "credential", "reason"}, nil)
+	doubts = prometheus.NewDesc("chaperone_catalog_doubts_total",
+		"Times that an endpoint did not know the model or a parameter that the catalog says it does.", []string{"endpoint", "what"}, nil)
 	endpointInFlight = prometheus.NewDesc("chaperone_endpoint_in_flight", "Attempts that run at an endpoint.", []string{"endpoint"}, nil)
 	endpointQueued   = prometheus.NewDesc("chaperone_endpoint_queued", "Requests that wait for a place at an endpoint.", []string{"endpoint"}, nil)
 
@@ -32,6 +34,7 @@ func (healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- breakerState
 	ch <- breakerOpenings
 	ch <- resting
+	ch <- doubts
 	ch <- endpointInFlight
 	ch <- endpointQueued
 }

@@ -55,7 +55,7 @@ func init() {
 		"uptime_last_5m": nullable(number), "uptime_last_30m": nullable(number), "uptime_last_1d": nullable(number),
 		"latency_last_30m":    about(percentiles, "milliseconds to the first token"),
 		"throughput_last_30m": about(percentiles, "output tokens a second"),
-		"id":                  text, "credential_group": text, "resting": text, "resting_until": text, "processing_regions": list(text), "jurisdiction": text,
+		"id":                  text, "credential_group": text, "resting": text, "resting_until": text, "catalog_doubt": text, "processing_regions": list(text), "jurisdiction": text,
 		"headquarters": text, "certifications": nullable(list(text)), "data_policy": ref("DataPolicy"), "distillation": ref("Claim"),
 		"permitted": about(truth, "by policy, for a plain request of this key"), "denials": list(ref("Reason")),
 	}, "name", "model_id", "model_name", "provider_name", "tag", "quantization", "context_length", "max_completion_tokens", "max_prompt_tokens",
