@@ -19,6 +19,7 @@ import (
 	"chaperone/engine/catalog"
 	"chaperone/engine/dispatch"
 	"chaperone/engine/journal"
+	"chaperone/engine/ledger"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
 	"chaperone/engine/telemetry"
@@ -63,6 +64,7 @@ type Engine struct {
 	gate      admission.Gate // before everything that is dispatched
 	dispatch  *dispatch.Dispatcher
 	journal   *journal.Journal
+	ledger    *ledger.Ledger // nil where the journal is in memory
 }
 
 // Open loads the configuration and everything that it names. The error is config.Problems where the input is at fault.
@@ -103,6 +105,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := e.archive(s); err != nil {
 		return nil, errors.Join(err, e.journal.Close(), e.abandon(ctx, s))
 	}
+	if err := e.openLedger(s.settings); err != nil {
+		return nil, errors.Join(err, e.journal.Close(), e.abandon(ctx, s))
+	}
 	e.limit(s)
 	e.current.Store(s)
 	e.metrics.Reload(true, o.Now())
@@ -133,7 +138,9 @@ func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.keep(journal.Of(p), seen)
+	rec := journal.Of(p)
+	rec.Question = true
+	e.keep(rec, seen)
 	return p, nil
 }
 
@@ -304,6 +311,9 @@ func (e *Engine) Generation() uint64 { return e.current.Load().generation }
 // Close ends the engine; requests in flight should have ended.
 func (e *Engine) Close(ctx context.Context) error {
 	err := e.journal.Close()
+	if e.ledger != nil {
+		err = errors.Join(err, e.ledger.Close())
+	}
 	return errors.Join(err, e.abandon(ctx, e.current.Load()))
 }
 

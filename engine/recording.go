@@ -75,7 +75,7 @@ func (e *Engine) archive(s *snapshot) error {
 	}
 	files := map[string][]byte{}
 	for _, doc := range s.documents {
-		text, err := doc.Plain("server", "journal") // neither decides anything, and a webhook's address can be a secret
+		text, err := doc.Plain("server", "journal", "ledger") // none decides anything, and an address can be a secret
 		if err != nil {
 			return fmt.Errorf("%s cannot be archived: %w", doc.Path(), err)
 		}

@@ -28,6 +28,7 @@ type Settings struct {
 	Load           Load
 	Statistics     Statistics
 	Journal        Journal
+	Ledger         Ledger
 	Scorers        []Scorer
 }
 
@@ -123,6 +124,13 @@ type Journal struct {
 	DecisionLogTokenEnv string `toml:"decision_log_token_env"` // environment variable with a bearer token for it
 }
 
+// Ledger is [ledger]; there is one where journal.dir is set.
+type Ledger struct {
+	Database    string        `toml:"database"`                 // SQLite file, or postgres://…; "": ledger.sqlite in the journal's folder
+	DatabaseEnv string        `toml:"database_env"`             // in its place: environment variable with the address
+	Retention   time.Duration `toml:"retention" check:"min=0s"` // of single generations; 0: for ever
+}
+
 // Scorer is one [[scorers]]: a native one by its name, or a plugin.
 type Scorer struct {
 	config.Origin
@@ -167,7 +175,7 @@ func defaults() *Settings {
 }
 
 // sections are the top-level keys of chaperone.toml, whoever reads them.
-var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "statistics", "journal", "scorers", "policy",
+var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "statistics", "journal", "ledger", "scorers", "policy",
 	"organisations", "keys", "providers", "models", "endpoints", "aliases"}
 
 // teamSections are those of an included file: it speaks for one team and can only tighten.
@@ -190,7 +198,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	var all config.Problems
 	for name, into := range map[string]any{
 		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch, "load": &s.Load,
-		"statistics": &s.Statistics, "journal": &s.Journal, "scorers": &s.Scorers,
+		"statistics": &s.Statistics, "journal": &s.Journal, "ledger": &s.Ledger, "scorers": &s.Scorers,
 	} {
 		all = append(all, doc.Decode(name, into)...)
 	}
@@ -208,6 +216,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	if s.Statistics.Tick > s.Statistics.Window {
 		all = append(all, doc.Problem("statistics.tick", "found %s, longer than the window of %s; expected a shorter one", s.Statistics.Tick, s.Statistics.Window))
 	}
+	all = append(all, s.Ledger.check(doc, s.Journal.Dir)...)
 	seen := map[string]bool{}
 	for i := range s.Scorers {
 		c := &s.Scorers[i]

@@ -65,6 +65,7 @@ func (r *Record) appendJSON(dst []byte) []byte {
 	o.reasons("warnings", r.Warnings)
 	o.optional("log", string(r.Log))
 	o.boolean("dispatched", r.Dispatched)
+	o.flag("question", r.Question)
 	if len(r.Attempts) > 0 {
 		o.b = append(o.key("attempts"), '[')
 		for i := range r.Attempts {

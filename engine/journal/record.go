@@ -43,6 +43,7 @@ type Record struct {
 	Warnings      []policy.Reason    `json:"warnings,omitempty"` // of bindings that only warn or run dry
 	Log           policy.LogLevel    `json:"log,omitempty"`      // what the obligations let be recorded; "": as configured
 	Dispatched    bool               `json:"dispatched"`
+	Question      bool               `json:"question,omitempty"` // only what would be decided was asked
 	Attempts      []Attempt          `json:"attempts,omitempty"`
 	Outcome       Outcome            `json:"outcome"`
 }

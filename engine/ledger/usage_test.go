@@ -1,0 +1,363 @@
+package ledger_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/big"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine/journal"
+	"chaperone/engine/ledger"
+)
+
+var end = time.Date(2026, 11, 26, 10, 30, 0, 0, time.UTC)
+
+// figures are computed from the generations themselves, by another way than the ledger's.
+type figures struct {
+	requests, failed, attempts, shown, prompt, completion, reasoning, cached, cacheWrite int64
+	cost                                                                                 big.Int
+}
+
+func (f *figures) String() string {
+	return fmt.Sprint(f.requests, f.failed, f.attempts, f.shown, f.prompt, f.completion, f.reasoning, f.cached, f.cacheWrite, &f.cost)
+}
+
+func figuresOf(s *ledger.Sums) string {
+	f := figures{s.Requests, s.Failed, s.Attempts, s.Shown, s.Prompt, s.Completion, s.Reasoning, s.Cached, s.CacheWrite, *s.Cost.Big()}
+	return f.String()
+}
+
+// keysOf are the groups that an attempt of a generation belongs to; i is beyond the last for a request that nobody answered.
+func keysOf(g *ledger.Generation, i int, by []ledger.Dimension) [][]string {
+	all := [][]string{nil}
+	for _, d := range by {
+		var values []string
+		t := g.At.UTC()
+		model, provider, endpoint := g.Model, "", ""
+		if i < len(g.Attempts) {
+			model, provider, endpoint = g.Attempts[i].Model, g.Attempts[i].Provider, g.Attempts[i].Endpoint
+		}
+		switch d {
+		case ledger.Organisation:
+			values = []string{g.Organisation}
+		case ledger.Team:
+			values = []string{g.Team}
+		case ledger.Key:
+			values = []string{g.Key}
+		case ledger.User:
+			values = []string{g.User}
+		case ledger.App:
+			values = []string{g.App}
+		case ledger.Tag:
+			if values = g.Tags; len(values) == 0 {
+				values = []string{""}
+			}
+		case ledger.Model:
+			values = []string{model}
+		case ledger.Provider:
+			values = []string{provider}
+		case ledger.Endpoint:
+			values = []string{endpoint}
+		case ledger.Minute:
+			values = []string{t.Format("2006-01-02T15:04:00Z")}
+		case ledger.Hour:
+			values = []string{t.Format("2006-01-02T15:00:00Z")}
+		case ledger.Day:
+			values = []string{t.Format("2006-01-02")}
+		case ledger.Week:
+			for t.Weekday() != time.Monday {
+				t = t.AddDate(0, 0, -1)
+			}
+			values = []string{t.Format("2006-01-02")}
+		case ledger.Month:
+			values = []string{t.Format("2006-01")}
+		}
+		var next [][]string
+		for _, k := range all {
+			for _, v := range values {
+				next = append(next, append(slices.Clone(k), v))
+			}
+		}
+		all = next
+	}
+	return all
+}
+
+func chosen(g *ledger.Generation, i int, q *ledger.Query) bool {
+	if !q.Since.IsZero() && g.At.Before(q.Since) || !q.Until.IsZero() && !g.At.Before(q.Until) {
+		return false
+	}
+	for d, values := range q.Where {
+		if !slices.ContainsFunc(keysOf(g, i, []ledger.Dimension{d}), func(k []string) bool { return k[0] != "" && slices.Contains(values, k[0]) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// expect answers a question from the generations.
+func expect(all []*ledger.Generation, q *ledger.Query) map[string]string {
+	sums := map[string]*figures{}
+	add := func(g *ledger.Generation, i int, answered bool) {
+		if !chosen(g, i, q) {
+			return
+		}
+		for _, keys := range keysOf(g, i, q.By) {
+			id := strings.Join(keys, "|")
+			f := sums[id]
+			if f == nil {
+				f = &figures{}
+				sums[id] = f
+			}
+			if answered {
+				f.requests++
+				if g.Status >= 400 {
+					f.failed++
+				}
+			}
+			if i == len(g.Attempts) {
+				continue
+			}
+			a := &g.Attempts[i]
+			f.attempts++
+			if a.BodySent != "none" {
+				f.shown++
+			}
+			f.prompt += a.Usage.PromptTokens
+			f.completion += a.Usage.CompletionTokens
+			f.reasoning += a.Usage.ReasoningTokens
+			f.cached += a.Usage.CachedTokens
+			f.cacheWrite += a.Usage.CacheWriteTokens
+			f.cost.Add(&f.cost, big.NewInt(int64(a.Cost)))
+		}
+	}
+	for _, g := range all {
+		counted := -1
+		if g.Endpoint != "" {
+			counted = len(g.Attempts) - 1 // as the records here are made
+		}
+		for i := range g.Attempts {
+			add(g, i, i == counted)
+		}
+		if counted < 0 {
+			add(g, len(g.Attempts), true)
+		}
+	}
+	out := map[string]string{}
+	for id, f := range sums {
+		out[id] = f.String()
+	}
+	return out
+}
+
+// fill appends n records and returns the generations among them.
+func fill(t testing.TB, d dice, j *journal.Journal, n int) []*ledger.Generation {
+	var all []*ledger.Generation
+	for range n {
+		r := d.record(end)
+		if g := ledger.Of(r); g != nil {
+			all = append(all, g)
+		}
+		j.Append(r, nil)
+	}
+	return all
+}
+
+func (d dice) query() ledger.Query {
+	var q ledger.Query
+	for range d.IntN(4) {
+		if dim := ledger.Dimensions[d.IntN(len(ledger.Dimensions))]; !slices.Contains(q.By, dim) {
+			q.By = append(q.By, dim)
+		}
+	}
+	if d.IntN(2) == 0 {
+		q.Since = end.Add(-time.Duration(d.Int64N(int64(60 * 24 * time.Hour)))).Truncate(time.Microsecond)
+	}
+	if d.IntN(2) == 0 {
+		q.Until = end.Add(-time.Duration(d.Int64N(int64(30 * 24 * time.Hour)))).Truncate(time.Microsecond)
+	}
+	q.Where = map[ledger.Dimension][]string{}
+	for _, c := range []struct {
+		d      ledger.Dimension
+		values []string
+	}{{ledger.Organisation, []string{"acme", "nobody"}}, {ledger.Key, []string{"key_1", "key_3"}}, {ledger.User, []string{"ann", "Ä'\"$1;--"}}, {ledger.Tag, []string{"red", "blue"}},
+		{ledger.Provider, []string{"p2"}}, {ledger.Model, []string{"m/two"}}, {ledger.Team, []string{}}} {
+		if d.IntN(6) == 0 {
+			q.Where[c.d] = c.values
+		}
+	}
+	return q
+}
+
+func TestUsageIsWhatTheRecordsSay(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(testing.TB) string) {
+		d, dir := newDice(t), t.TempDir()
+		j := openJournal(t, dir)
+		all := fill(t, d, j, 600)
+		l := open(t, ledger.Options{Database: fresh(t), Journal: dir})
+		catchUp(t, l)
+		for range 150 {
+			q := d.query()
+			u, err := l.Usage(t.Context(), q)
+			if err != nil {
+				t.Fatalf("%+v: %v", q, err)
+			}
+			want := expect(all, &q)
+			got := map[string]string{}
+			for _, r := range u.Rows {
+				got[strings.Join(r.Keys, "|")] = figuresOf(&r.Sums)
+			}
+			if !maps.Equal(got, want) {
+				t.Fatalf("%+v:\ngot  %v\nwant %v", q, got, want)
+			}
+			total := q
+			total.By = nil
+			one := expect(all, &total)[""]
+			if one == "" {
+				one = (&figures{}).String()
+			}
+			if figuresOf(&u.Total) != one {
+				t.Fatalf("%+v: the total is %s, want %s", q, figuresOf(&u.Total), one)
+			}
+			if !slices.IsSortedFunc(u.Rows, func(a, b ledger.Row) int { return slices.Compare(a.Keys, b.Keys) }) {
+				t.Fatalf("%+v: the rows are not in order", q)
+			}
+		}
+	})
+}
+
+func TestAGenerationIsFoundAsItWas(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(testing.TB) string) {
+		d, dir := newDice(t), t.TempDir()
+		all := fill(t, d, openJournal(t, dir), 200)
+		l := open(t, ledger.Options{Database: fresh(t), Journal: dir})
+		catchUp(t, l)
+		for _, want := range all {
+			got, err := l.Generation(t.Context(), want.ID)
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("%v\ngot  %+v\nwant %+v", err, got, want)
+			}
+		}
+		for _, id := range []string{"", "gen-0", "nul\x00", "\xff"} {
+			if got, err := l.Generation(t.Context(), id); got != nil || err != nil {
+				t.Errorf("%q: %v, %v", id, got, err)
+			}
+		}
+	})
+}
+
+func TestRetentionChangesNoSum(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(testing.TB) string) {
+		d, dir := newDice(t), t.TempDir()
+		j := openJournal(t, dir)
+		all := fill(t, d, j, 300)
+		l := open(t, ledger.Options{Database: fresh(t), Journal: dir, Retention: 20 * 24 * time.Hour})
+		catchUp(t, l)
+		keep := func() {
+			t.Helper()
+			if err := l.Keep(t.Context(), end); err != nil {
+				t.Fatal(err)
+			}
+		}
+		keep()
+		all = append(all, fill(t, d, j, 100)...) // among them some for days that are rolled up already
+		catchUp(t, l)
+		keep()
+		keep()
+		edge := end.Add(-20 * 24 * time.Hour).Truncate(24 * time.Hour)
+		kept := 0
+		for _, g := range all {
+			got, err := l.Generation(t.Context(), g.ID)
+			if err != nil || (got == nil) != g.At.Before(edge) {
+				t.Fatalf("%s of %s: %v, %v", g.ID, g.At, got, err)
+			}
+			if got != nil {
+				kept++
+			}
+		}
+		if kept == 0 || kept == len(all) {
+			t.Fatalf("%d of %d are kept: nothing is shown", kept, len(all))
+		}
+		for _, by := range [][]ledger.Dimension{nil, {ledger.Organisation}, {ledger.Team, ledger.Key}, {ledger.Provider, ledger.Month}, {ledger.Day}, {ledger.Week, ledger.Endpoint, ledger.Model}} {
+			q := ledger.Query{By: by}
+			u, err := l.Usage(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for _, r := range u.Rows {
+				got[strings.Join(r.Keys, "|")] = figuresOf(&r.Sums)
+			}
+			if want := expect(all, &q); !maps.Equal(got, want) {
+				t.Errorf("by %v:\ngot  %v\nwant %v", by, got, want)
+			}
+		}
+		u, err := l.Usage(t.Context(), ledger.Query{By: []ledger.Dimension{ledger.User}})
+		if err != nil || !slices.ContainsFunc(u.Rows, func(r ledger.Row) bool { return r.Keys[0] == ledger.RolledUp }) || u.Omitted {
+			t.Errorf("what is rolled up has no line of its own: %+v, %v", u, err)
+		}
+		u, err = l.Usage(t.Context(), ledger.Query{Where: map[ledger.Dimension][]string{ledger.User: {"ann"}}})
+		if err != nil || !u.Omitted {
+			t.Errorf("it is not said that days are left out: %+v, %v", u, err)
+		}
+		u, err = l.Usage(t.Context(), ledger.Query{Where: map[ledger.Dimension][]string{ledger.User: {"ann"}}, Since: edge})
+		if err != nil || u.Omitted {
+			t.Errorf("it is said that days are left out, and none are: %+v, %v", u, err)
+		}
+	})
+}
+
+func TestNothingIsEnteredTwice(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(testing.TB) string) {
+		d, dir, database := newDice(t), t.TempDir(), fresh(t)
+		j := openJournal(t, dir)
+		var all []*ledger.Generation
+		for round := range 8 {
+			all = append(all, fill(t, d, j, d.IntN(300))...)
+			done := make(chan error)
+			for range 3 { // as a router and two commands do at once
+				l := open(t, ledger.Options{Database: database, Journal: dir})
+				ctx, cancel := context.WithCancel(t.Context())
+				if round%2 == 1 {
+					time.AfterFunc(time.Duration(d.IntN(30))*time.Millisecond, cancel)
+				}
+				go func() {
+					defer cancel()
+					done <- l.CatchUp(ctx)
+				}()
+			}
+			for range 3 {
+				if err := <-done; err != nil && round%2 == 0 {
+					t.Fatal(err)
+				}
+			}
+		}
+		l := open(t, ledger.Options{Database: database, Journal: dir})
+		catchUp(t, l)
+		u, err := l.Usage(t.Context(), ledger.Query{})
+		if want := expect(all, &ledger.Query{})[""]; err != nil || figuresOf(&u.Total) != want {
+			t.Errorf("%s, %v; want %s", figuresOf(&u.Total), err, want)
+		}
+	})
+}
+
+func TestQuestionsThatCannotBeAnswered(t *testing.T) {
+	l := open(t, ledger.Options{Database: t.TempDir() + "/ledger.sqlite"})
+	for _, c := range []struct {
+		q    ledger.Query
+		want string
+	}{
+		{ledger.Query{By: []ledger.Dimension{"colour"}}, `found "colour" to group by; expected one of organisation, team, key, user, app, tag, model, provider, endpoint, minute, hour, day, week, month`},
+		{ledger.Query{By: []ledger.Dimension{"day", "day"}}, `"day" is named twice to group by`},
+		{ledger.Query{Where: map[ledger.Dimension][]string{"day": {"x"}}}, `found "day" to choose by; expected one of organisation, team, key, user, app, tag, model, provider, endpoint`},
+	} {
+		if _, err := l.Usage(t.Context(), c.q); err == nil || err.Error() != c.want {
+			t.Errorf("%+v: %v, want %s", c.q, err, c.want)
+		}
+	}
+}
