@@ -2,9 +2,12 @@ package ledger_test
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -227,6 +230,76 @@ func TestUsageIsWhatTheRecordsSay(t *testing.T) {
 			if !slices.IsSortedFunc(u.Rows, func(a, b ledger.Row) int { return slices.Compare(a.Keys, b.Keys) }) {
 				t.Fatalf("%+v: the rows are not in order", q)
 			}
+		}
+	})
+}
+
+func TestBothDatabasesGiveTheSameAnswers(t *testing.T) {
+	d, dir := newDice(t), t.TempDir()
+	j := openJournal(t, dir)
+	here := open(t, ledger.Options{Database: filepath.Join(t.TempDir(), "ledger.sqlite"), Journal: dir, Retention: 30 * 24 * time.Hour})
+	there := open(t, ledger.Options{Database: newDatabase(t, postgres(t)), Journal: dir, Retention: 30 * 24 * time.Hour})
+	fill(t, d, j, 500)
+	for _, l := range []*ledger.Ledger{here, there} {
+		catchUp(t, l)
+		if err := l.Keep(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 150 {
+		q := d.query()
+		a, err := here.Usage(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := there.Usage(t.Context(), q)
+		if err != nil || !reflect.DeepEqual(a, b) {
+			t.Fatalf("%+v: %v\nSQLite     %+v\nPostgreSQL %+v", q, err, a, b)
+		}
+	}
+}
+
+func TestAServerThatIsAwayIsAskedAgain(t *testing.T) {
+	dir := t.TempDir()
+	openJournal(t, dir)
+	l := open(t, ledger.Options{Database: "postgres://chaperone:kanarienvogel@127.0.0.1:1/ledger", Journal: dir})
+	for range 2 {
+		err := l.CatchUp(t.Context())
+		if err == nil || strings.Contains(err.Error(), "kanarienvogel") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestANewerLedgerIsLeftAlone(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(testing.TB) string) {
+		database := fresh(t)
+		if err := open(t, ledger.Options{Database: database}).Close(); err != nil {
+			t.Fatal(err)
+		}
+		driver, name := "sqlite3", "file:"+database
+		if ledger.IsURL(database) {
+			driver, name = "pgx", database
+			l := open(t, ledger.Options{Database: database})
+			if _, err := l.Usage(t.Context(), ledger.Query{}); err != nil { // makes the schema
+				t.Fatal(err)
+			}
+		}
+		db, err := sql.Open(driver, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec("INSERT INTO chaperone_ledger (version) VALUES (1000)"); err != nil {
+			t.Fatal(err)
+		}
+		l, err := ledger.Open(ledger.Options{Database: database, Log: quiet})
+		if l != nil {
+			defer l.Close()
+			_, err = l.Usage(t.Context(), ledger.Query{})
+		}
+		if !errors.Is(err, ledger.ErrNewer) {
+			t.Error(err)
 		}
 	})
 }

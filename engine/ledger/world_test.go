@@ -1,9 +1,12 @@
 package ledger_test
 
 import (
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -21,6 +24,48 @@ func databases(t *testing.T, test func(t *testing.T, fresh func(t testing.TB) st
 	t.Run("sqlite", func(t *testing.T) {
 		test(t, func(t testing.TB) string { return filepath.Join(t.TempDir(), "ledger.sqlite") })
 	})
+	t.Run("postgres", func(t *testing.T) {
+		server := postgres(t)
+		test(t, func(t testing.TB) string { return newDatabase(t, server) })
+	})
+}
+
+// postgres is the address of a server to make databases on.
+func postgres(t testing.TB) string {
+	address := os.Getenv("CHAPERONE_TEST_POSTGRES")
+	switch {
+	case address != "":
+	case os.Getenv("CHAPERONE_TEST_REQUIRE") != "":
+		t.Fatal("CHAPERONE_TEST_POSTGRES is not set, and CHAPERONE_TEST_REQUIRE is")
+	default:
+		t.Skip("no PostgreSQL: install Debian's package postgresql and set CHAPERONE_TEST_POSTGRES to what \".ci/postgres start DIR\" prints")
+	}
+	return address
+}
+
+// newDatabase makes an empty database, which goes with the test.
+func newDatabase(t testing.TB, server string) string {
+	t.Helper()
+	db, err := sql.Open("pgx", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("ledger_%x", rand.Uint64())
+	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+		db.Close()
+	})
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
 }
 
 func open(t testing.TB, o ledger.Options) *ledger.Ledger {
