@@ -246,14 +246,7 @@ func pluginInspectCommand(out *printer) *cobra.Command {
 			if err != nil {
 				return inputErrorf("%v", err)
 			}
-			v := struct {
-				*workbench.Description
-				Signed string `json:"signed"`
-			}{d, signedBy(path, module)}
-			return out.print(v, func(w io.Writer) {
-				describeModule(w, d)
-				row(w, "signed", v.Signed)
-			})
+			return out.print(d, func(w io.Writer) { describeModule(w, d) })
 		},
 	}
 	addConfiguration(cmd, &configuration)

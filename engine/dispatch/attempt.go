@@ -55,6 +55,7 @@ type attempt struct {
 	slowAt    time.Time // its first content is late
 	late      bool      // a second attempt may run beside it
 
+	settled      atomic.Bool // it has reached its commit point, or has been given up: whichever came first
 	started      time.Time
 	ttft         time.Duration // 0: no content yet
 	took         time.Duration
@@ -141,7 +142,22 @@ func (a *attempt) release() {
 
 // within arms the timer of the attempt.
 func (a *attempt) within(limit time.Duration) {
-	a.timer = time.AfterFunc(limit, func() { a.cancel(errTooSlow) })
+	a.timer = time.AfterFunc(limit, func() { a.giveUp(errTooSlow) })
+}
+
+// giveUp cancels an attempt unless it has reached its commit point: from there on the client has a part of its answer.
+func (a *attempt) giveUp(why error) {
+	if a.settled.CompareAndSwap(false, true) {
+		a.cancel(why)
+	}
+}
+
+// open carries the attempt to its commit point.
+func (a *attempt) open(e *errand) {
+	a.fault = e.open(a)
+	if a.fault == nil && !a.settled.CompareAndSwap(false, true) {
+		a.fault = a.broken(nil, "cut") // in the same moment it was given up
+	}
 }
 
 // send gets a response with status 200, or the fault.
@@ -244,7 +260,11 @@ func (a *attempt) outputTokens() int64 {
 	if a.usage.Known {
 		return a.usage.CompletionTokens
 	}
-	return wire.EstimateTokens(a.outputBytes)
+	tokens := wire.EstimateTokens(a.outputBytes)
+	if limit := a.run.outputLimit(a.permit); limit > 0 {
+		tokens = min(tokens, limit*max(a.run.j.Plan.Request.N, 1))
+	}
+	return tokens
 }
 
 // cost is what the attempt is billed: by the provider's own count, or by estimate where output came without one.

@@ -28,7 +28,9 @@ func anything(r *rand.Rand) sim.Fault {
 		{Kind: sim.Status, Status: []int{400, 401, 402, 403, 404, 408, 418, 429, 500, 502, 503, 504, 522, 529}[r.IntN(14)], RetryAfter: time.Duration(r.IntN(3)) * 30 * time.Millisecond},
 		{Kind: sim.Slow, Delay: time.Duration(1+r.IntN(200)) * time.Millisecond}, {Kind: sim.Stall, AfterTokens: after}, {Kind: sim.Cut, AfterTokens: after},
 		{Kind: sim.Truncate, AfterTokens: after}, {Kind: sim.Malformed, AfterTokens: after}, {Kind: sim.ErrorEvent, AfterTokens: after},
-		{Kind: sim.ErrorEvent, AfterTokens: after, Status: 429},
+		{Kind: sim.ErrorEvent, AfterTokens: after, Status: 429}, {Kind: sim.EarlyDone, AfterTokens: after}, {Kind: sim.ErrorFinish, AfterTokens: after},
+		{Kind: sim.Pings, AfterTokens: after}, {Kind: sim.Endless, AfterTokens: after}, {Kind: sim.Malformed, AfterTokens: after, Events: 6},
+		{Kind: sim.ErrorBody, Status: []int{429, 500, 503}[r.IntN(3)], Form: []string{"", "bare", "text", "detail", "array"}[r.IntN(5)]},
 	}
 	f := all[r.IntN(len(all))]
 	f.Share = []float64{0.2, 0.5, 1}[r.IntN(3)]
@@ -36,7 +38,8 @@ func anything(r *rand.Rand) sim.Fault {
 }
 
 // Whatever goes wrong and whatever is configured: attempts, time and money stay within the budget of the request, an answer
-// that a client takes for whole is whole, what providers saw is what the record says, and nothing is left running.
+// that a client takes for whole is whole, no row is attempted without a permit of this request, what providers saw is what the
+// record says, and nothing is left running.
 func TestNoFaultExceedsTheBudget(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -63,7 +66,12 @@ func TestNoFaultExceedsTheBudget(t *testing.T) {
 			}
 			profiles = append(profiles, p)
 		}
-		f := (&fixture{endpoint: "continues = \"prefill\"", price: "{ prompt = 0, completion = 2 }"}).open(t, settings, profiles...)
+		denied := r.IntN(len(profiles)+1) - 1 // -1: none
+		f := &fixture{endpoint: "continues = \"prefill\"", price: "{ prompt = 0, completion = 2 }"}
+		if denied >= 0 {
+			f.policy = fmt.Sprintf("deny contains \"not_this_one\" if input.endpoint.provider == \"p%d\"", denied)
+		}
+		f.open(t, settings, profiles...)
 		order, _ := json.Marshal(f.order)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
@@ -107,6 +115,15 @@ func TestNoFaultExceedsTheBudget(t *testing.T) {
 				problem := func(format string, args ...any) {
 					t.Errorf("seed %d: %s: %s\n%s", seed, fmt.Sprintf(format, args...), outcomes(rec), settings)
 				}
+				permitted := map[string]bool{}
+				for _, c := range rec.Candidates {
+					permitted[c.Row] = c.Excluded == nil
+				}
+				for _, x := range rec.Attempts {
+					if !permitted[x.Row] {
+						problem("%s was asked without a permit", x.Row)
+					}
+				}
 				if len(rec.Attempts) > attempts {
 					problem("%d attempts, %d are allowed", len(rec.Attempts), attempts)
 				}
@@ -129,6 +146,9 @@ func TestNoFaultExceedsTheBudget(t *testing.T) {
 		}
 		wg.Wait()
 		var asked int64
+		if denied >= 0 && f.sims[denied].Counts().Requests > 0 {
+			t.Errorf("seed %d: p%d was asked %d times and is denied", seed, denied, f.sims[denied].Counts().Requests)
+		}
 		for _, p := range f.sims {
 			if err := p.Settle(t.Context()); err != nil {
 				t.Fatal(err)

@@ -5,8 +5,9 @@ import (
 	"chaperone/engine/policy"
 )
 
-// affordable says whether all attempts together stay within what the request may cost even if this one costs the most that it can.
-func (r *run) affordable(p policy.Permit) bool {
+// affordable says whether all attempts together stay within what the request may cost even if those that run beside this one,
+// and this one, cost the most that they can.
+func (r *run) affordable(p policy.Permit, beside []*attempt) bool {
 	limit := r.j.Limits.MaxCost
 	if limit == 0 {
 		return true
@@ -15,7 +16,7 @@ func (r *run) affordable(p policy.Permit) bool {
 	for _, a := range r.record.Attempts {
 		sum = min(sum, limit+1) + a.Cost // each is far below the range
 	}
-	for _, a := range r.active {
+	for _, a := range beside {
 		sum = min(sum, limit+1) + r.worst(a.permit)
 	}
 	return sum <= limit
@@ -25,10 +26,7 @@ func (r *run) affordable(p policy.Permit) bool {
 // the output that may come.
 func (r *run) worst(p policy.Permit) catalog.Picodollars {
 	req, row := r.j.Plan.Request, p.Row()
-	output := req.MaxOutputTokens
-	if limit := p.Obligations().MaxOutputTokens; limit > 0 && (output == 0 || limit < output) {
-		output = limit
-	}
+	output := r.outputLimit(p)
 	if output == 0 {
 		output = row.MaxOutputTokens
 	}
@@ -36,4 +34,13 @@ func (r *run) worst(p policy.Permit) catalog.Picodollars {
 		output = max(0, row.ContextLength-req.PromptTokens)
 	}
 	return row.Prices.Cost(req.PromptTokens, 0, 0, output*max(req.N, 1), 0)
+}
+
+// outputLimit is the most output tokens of a choice that the request or the permit's obligations allow; 0: they do not say.
+func (r *run) outputLimit(p policy.Permit) int64 {
+	output := r.j.Plan.Request.MaxOutputTokens
+	if limit := p.Obligations().MaxOutputTokens; limit > 0 && (output == 0 || limit < output) {
+		output = limit
+	}
+	return output
 }

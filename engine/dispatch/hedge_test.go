@@ -121,3 +121,18 @@ func TestObligationsBoundHedgesAndRescues(t *testing.T) {
 		})
 	}
 }
+
+// A first token that comes in the very moment in which its provider is given up: the one or the other, never both.
+func TestAnAttemptIsGivenUpOrCommitsNeverBoth(t *testing.T) {
+	const limit = 20 * time.Millisecond
+	f := open(t, fmt.Sprintf("[timeouts]\nttft = \"%v\"\n[dispatch.breaker]\nfailures = 100000\nattempts = 100000\n", limit), takes(limit), sim.Profile{})
+	seen := map[string]int{}
+	for range 60 {
+		a := f.ask(t, true)
+		seen[outcomes(a.record)]++
+		if a.err != nil || !a.done || a.record.Outcome.Rescued != "" {
+			t.Fatalf("%s: %+v, rescued by %q", outcomes(a.record), a.err, a.record.Outcome.Rescued)
+		}
+	}
+	t.Logf("%v", seen)
+}

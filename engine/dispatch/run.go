@@ -305,7 +305,7 @@ func (r *run) launch(e *errand, c choice) bool {
 		o.out = true
 		return false
 	}
-	if !r.affordable(permit) {
+	if !r.affordable(permit, r.active) {
 		r.faults = append(r.faults, failed{permit.Row(), fault("too_dear", 0, "")})
 		o.out = true
 		return false
@@ -328,7 +328,7 @@ func (r *run) launch(e *errand, c choice) bool {
 	r.active = append(r.active, a)
 	r.watch(a)
 	go func() {
-		a.fault = e.open(a)
+		a.open(e)
 		r.results <- a
 	}()
 	return true

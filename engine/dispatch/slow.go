@@ -43,9 +43,9 @@ func (r *run) late(e *errand) {
 		a.late = true
 		r.hedge(e)
 	case Switch:
-		// Never given up where nothing better is left.
-		if c := r.pick(e); c.option != nil && !c.force && r.launched < r.j.Limits.Attempts {
-			a.cancel(errSlow)
+		// Never given up where nothing better is left, or nothing that may be paid for.
+		if c := r.pick(e); c.option != nil && !c.force && r.launched < r.j.Limits.Attempts && r.affordable(c.option.permit, nil) {
+			a.giveUp(errSlow)
 		}
 	}
 }

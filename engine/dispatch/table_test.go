@@ -388,15 +388,15 @@ func (r *received) add(t *testing.T, data []byte) {
 }
 
 // send asks a router as any client would.
-func send(t *testing.T, client *http.Client, url string, body []byte, stream bool) (r received) {
-	request, err := http.NewRequestWithContext(t.Context(), "POST", url, bytes.NewReader(body))
+func (router *router) send(t *testing.T, key string, body []byte, stream bool) (r received) {
+	request, err := http.NewRequestWithContext(t.Context(), "POST", router.url, bytes.NewReader(body))
 	if err != nil {
 		t.Error(err)
 		return r
 	}
-	request.Header.Set("Authorization", "Bearer sk-acme")
+	request.Header.Set("Authorization", "Bearer "+key)
 	request.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(request)
+	resp, err := router.client.Do(request)
 	if err != nil {
 		t.Error(err)
 		return r
@@ -479,25 +479,45 @@ func TestEveryRowOfTheTable(t *testing.T) {
 	}
 }
 
-// tableRouter is a server in front of an engine.
-type tableRouter struct {
+// router is a server in front of an engine.
+type router struct {
 	engine *engine.Engine
 	client *http.Client
 	url    string
 }
 
-func openTable(t *testing.T, breaks int, cases []*tableCase) *tableRouter {
+func openTable(t *testing.T, breaks int, cases []*tableCase) *router {
 	var toml strings.Builder
 	fmt.Fprintf(&toml, tableSettings, breaks, sha256.Sum256([]byte("sk-acme")))
 	for _, c := range cases {
 		c.start(t, t.Context(), &toml)
 	}
-	path := filepath.Join(t.TempDir(), "chaperone.toml")
-	if err := os.WriteFile(path, []byte(toml.String()), 0o600); err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() {
+		for _, c := range cases {
+			c.bad.Close()
+			if c.good != nil {
+				c.good.Close()
+			}
+		}
+	})
+	return serve(t, toml.String(), "")
+}
+
+// serve starts a router with that configuration, and a policy beside it where there is one.
+func serve(t *testing.T, toml, rego string) *router {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"chaperone.toml": toml, "own.rego": rego} {
+		if text == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Log: quiet, Env: func(name string) (string, bool) { return "sk-" + name + "-0123456789", true }})
+	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: filepath.Join(dir, "chaperone.toml"), Log: quiet,
+		Env: func(name string) (string, bool) { return "sk-" + name + "-0123456789", true }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -513,21 +533,15 @@ func openTable(t *testing.T, breaks int, cases []*tableCase) *tableRouter {
 		client.CloseIdleConnections()
 		s.Shutdown(context.Background())
 		e.Close(context.Background())
-		for _, c := range cases {
-			c.bad.Close()
-			if c.good != nil {
-				c.good.Close()
-			}
-		}
 	})
-	return &tableRouter{e, client, "http://" + s.Addr().String() + "/v1/chat/completions"}
+	return &router{e, client, "http://" + s.Addr().String() + "/v1/chat/completions"}
 }
 
 // try sends the request of c and holds what came of it against the table.
-func (r *tableRouter) try(t *testing.T, c *tableCase) {
+func (r *router) try(t *testing.T, c *tableCase) {
 	wrong := func(format string, args ...any) { t.Errorf("%s: %s", c, fmt.Sprintf(format, args...)) }
 	want, answered := c.want()
-	got := send(t, r.client, r.url, c.body(), c.stream)
+	got := r.send(t, "sk-acme", c.body(), c.stream)
 	id := got.header.Get("X-Generation-Id")
 	rec := r.engine.Record(id)
 	if rec == nil {

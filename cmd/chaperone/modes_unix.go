@@ -1,6 +1,0 @@
-//go:build unix
-
-package main
-
-// privateModes says that a file's mode tells who may read it.
-const privateModes = true

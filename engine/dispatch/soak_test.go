@@ -1,0 +1,348 @@
+package dispatch_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chaperone/engine/sim"
+)
+
+// The soak: twelve endpoints, of which eleven fail in ways that change every few seconds, and three kinds of requests of two
+// organisations, one of which may not use five of the endpoints.
+//
+//	go test ./engine/dispatch -run TestSoak -v                                # about fifteen seconds
+//	CHAPERONE_SOAK=full go test ./engine/dispatch -run TestSoak -v -timeout 20m   # ten minutes, 200,000 requests
+const (
+	soakProviders = 12
+	soakHealthy   = soakProviders - 1 // the one that is always well
+	soakDenied    = 5                 // the first so many are not for the organisation strict
+	soakRate      = 340               // requests a second
+)
+
+const soakSettings = `[server]
+listen = "127.0.0.1:0"
+private_listen = ""
+drain_delay = "0s"
+[timeouts]
+first_byte = "2s"
+ttft = "700ms"
+answer = "2s"
+idle = "1500ms"
+total = "15s"
+[routing]
+attempts = 40
+exploration = 0.05
+max_answer_bytes = 100000
+[dispatch]
+on_slow = "hedge"
+hedge_budget = 10
+backoff = "20ms"
+[dispatch.breaker]
+cool_down = "1s"
+[journal]
+keep = 2000
+[organisations.open]
+[organisations.strict]
+[models."m/one"]
+name = "One"
+context_length = 32000
+[[policy.sources]]
+name = "own"
+path = "."
+[[policy.bindings]]
+package = "own"
+for = "org:strict"
+`
+
+// soakAnswer is how every provider answers when it is well: with the same words.
+var soakAnswer = sim.Profile{Seed: 1, OutputTokens: sim.Distribution{P50: 24, P95: 60}}
+
+// mood draws how a provider behaves for the next seconds.
+func mood(r *rand.Rand) sim.Profile {
+	p := soakAnswer
+	p.TTFT, p.TPS = sim.Distribution{P50: 3, P95: 12}, sim.Distribution{P50: 4000}
+	switch d := r.IntN(10); {
+	case d < 2:
+	case d < 6: // now and then
+		for range 1 + r.IntN(3) {
+			f := anything(r)
+			f.Share = 0.02 + 0.2*r.Float64()
+			p.Faults = append(p.Faults, f)
+		}
+	case d < 8: // always, or nearly
+		f := anything(r)
+		f.Share = 0.9
+		p.Faults = append(p.Faults, f)
+	case d < 9:
+		p.Down = true
+	default:
+		p.TTFT.P50 = float64(50 + r.IntN(1000))
+		p.TTFT.P95 = 0
+	}
+	// A stream that sends comments alone is held for alive until its time is over.
+	for i := range p.Faults {
+		if f := &p.Faults[i]; f.Kind == sim.Pings && f.AfterTokens > 0 {
+			f.Share = min(f.Share, 0.01)
+		}
+	}
+	return p
+}
+
+type soakCounts struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (c *soakCounts) add(kind string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n[kind]++
+}
+
+func TestSoak(t *testing.T) {
+	total := 8 * time.Second
+	switch os.Getenv("CHAPERONE_SOAK") {
+	case "full":
+		total = 10 * time.Minute
+	case "":
+		if testing.Short() {
+			total = 3 * time.Second
+		}
+	default:
+		t.Fatalf("CHAPERONE_SOAK is %q; it should be \"full\" or not set", os.Getenv("CHAPERONE_SOAK"))
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+
+	var toml strings.Builder
+	toml.WriteString(soakSettings)
+	for _, organisation := range []string{"open", "strict"} {
+		fmt.Fprintf(&toml, "[[keys]]\norganisation = %q\nsha256 = \"%x\"\n", organisation, sha256.Sum256([]byte("sk-"+organisation)))
+	}
+	var sims []*sim.Provider
+	for i := range soakProviders {
+		p := soakAnswer
+		p.Name, p.LogSize = fmt.Sprintf("p%d", i), 100
+		if i < soakDenied {
+			p.Denied = []sim.Denial{{User: "strict"}}
+		}
+		if i%2 == 0 {
+			p.Continues = "prefill"
+			fmt.Fprintf(&toml, "[[endpoints]]\ncontinues = \"prefill\"\n")
+		} else {
+			fmt.Fprintf(&toml, "[[endpoints]]\n")
+		}
+		provider, err := sim.Start(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { provider.Close() })
+		sims = append(sims, provider)
+		fmt.Fprintf(&toml, "model = \"m/one\"\nprovider = \"p%d\"\nupstream_model = \"u\"\nprice = { prompt = 1, completion = %d }\nsupported_parameters = [\"tools\", \"tool_choice\", \"response_format\", \"structured_outputs\"]\n"+
+			"[providers.p%d]\nname = \"P%d\"\ndialect = \"openai\"\nbase_url = %q\n[providers.p%d.credentials.own]\nkeys = [{ key_env = \"K%d\" }]\n", i, 2+i, i, i, provider.URL(), i, i)
+	}
+	router := serve(t, toml.String(), fmt.Sprintf("package own\n\ndeny contains {\"code\": \"not_for_strict\", \"message\": \"not for this organisation\"} if {\n\tinput.endpoint.provider in {%s}\n}\n",
+		deniedNames()))
+
+	// The weather.
+	stop := make(chan struct{})
+	var weather sync.WaitGroup
+	weather.Go(func() {
+		for {
+			for i, p := range sims[:soakHealthy] {
+				now := p.Profile()
+				next := mood(r)
+				next.Name, next.LogSize, next.Denied, next.Continues = now.Name, now.LogSize, now.Denied, now.Continues
+				if err := p.SetProfile(next); err != nil {
+					t.Errorf("p%d: %v", i, err)
+				}
+			}
+			select {
+			case <-time.After(2 * time.Second):
+			case <-stop:
+				return
+			}
+		}
+	})
+	counts := &soakCounts{n: map[string]int{}}
+	began := time.Now()
+	first := router.drive(t, counts, 0, int(total.Seconds()*soakRate/4))
+	last := router.drive(t, counts, first.sent, int(total.Seconds()*soakRate*3/4))
+	took := time.Since(began)
+	close(stop)
+	weather.Wait()
+
+	for _, p := range sims {
+		if err := p.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := p.Denied(); n > 0 {
+			t.Errorf("%s got %d requests that it must not see", p.Name(), n)
+		}
+		for fate, n := range p.Counts().ByFate {
+			counts.n["providers: "+string(fate)] += int(n)
+		}
+	}
+	if last.goroutines > first.goroutines+5 {
+		t.Errorf("%d goroutines of the router after a quarter, %d at the end", first.goroutines, last.goroutines)
+	}
+	if last.heap > first.heap+first.heap/4+8<<20 {
+		t.Errorf("%d KiB of heap after a quarter, %d KiB at the end", first.heap>>10, last.heap>>10)
+	}
+	t.Logf("%d requests in %v; goroutines of the router: %d, then %d; heap: %d KiB, then %d KiB", last.sent, took.Round(time.Second), first.goroutines, last.goroutines, first.heap>>10, last.heap>>10)
+	var kinds []string
+	for kind := range counts.n {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	for _, kind := range kinds {
+		t.Logf("%7d %s", counts.n[kind], kind)
+	}
+	if counts.n["whole"] < last.sent*9/10 {
+		t.Errorf("only %d of %d answers were whole", counts.n["whole"], last.sent)
+	}
+	for _, purpose := range []string{"attempts: fallback", "attempts: splice", "attempts: retry", "attempts: hedge", "asked: text", "asked: tool", "asked: structured"} {
+		if counts.n[purpose] == 0 {
+			t.Errorf("the weather was too fine: none of %s", purpose)
+		}
+	}
+}
+
+// soaked is how things were when all was quiet.
+type soaked struct {
+	sent       int
+	goroutines int
+	heap       uint64
+}
+
+// drive sends n requests at the rate of the soak and waits for the last.
+func (r *router) drive(t *testing.T, counts *soakCounts, from, n int) soaked {
+	var all sync.WaitGroup
+	var open atomic.Int64
+	began := time.Now()
+	for i := range n {
+		if wait := time.Until(began.Add(time.Duration(i) * time.Second / soakRate)); wait > 0 {
+			time.Sleep(wait) // the rate is the point
+		}
+		for open.Load() > 1500 { // the machine does not keep up
+			time.Sleep(time.Millisecond)
+		}
+		open.Add(1)
+		all.Go(func() {
+			defer open.Add(-1)
+			r.soak(t, counts, from+i)
+		})
+	}
+	all.Wait()
+	r.client.CloseIdleConnections()
+	runtime.GC()
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	return soaked{from + n, goroutinesIn("chaperone/engine/dispatch.("), memory.HeapAlloc}
+}
+
+// goroutinesIn counts those that are in a package.
+func goroutinesIn(frame string) int {
+	var b strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&b, 2)
+	n := 0
+	for _, stack := range strings.Split(b.String(), "\n\n") {
+		if strings.Contains(stack, frame) {
+			n++
+		}
+	}
+	return n
+}
+
+const soakTool = `"tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object","properties":` +
+	`{"what":{"type":"string"},"where":{"type":"string"},"when":{"type":"string"},"count":{"type":"integer"}},"required":["what","where","when","count"]}}}],"tool_choice":"required",`
+
+const soakSchema = `"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{"type":"object","properties":` +
+	`{"title":{"type":"string"},"body":{"type":"string"},"year":{"type":"integer"}},"required":["title","body","year"]}}},`
+
+// soak sends request number i and counts what came of it.
+func (r *router) soak(t *testing.T, counts *soakCounts, i int) {
+	kind, more := "text", ""
+	switch i % 4 {
+	case 1:
+		kind, more = "tool", soakTool
+	case 3:
+		kind, more = "structured", soakSchema
+	}
+	organisation, stream := []string{"open", "strict"}[i/4%2], i%3 > 0
+	body := fmt.Appendf(nil, `{"model":"m/one","stream":%t,"user":"%s/%d",%s"messages":[{"role":"user","content":"question %d"}]}`, stream, organisation, i, more, i)
+	completion, err := sim.Answer(soakAnswer, body)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	right, arguments := completion.Choices[0], ""
+	if right.Call != nil {
+		arguments = right.Call.Arguments
+	}
+	got := r.send(t, "sk-"+organisation, body, stream)
+	rec := r.engine.Record(got.header.Get("X-Generation-Id"))
+	if rec == nil {
+		t.Errorf("request %d has no record: %d %+v", i, got.status, got.failure)
+		return
+	}
+	counts.add("asked: " + kind)
+	for _, a := range rec.Attempts {
+		counts.add("attempts: " + a.Purpose)
+	}
+	whole := got.text == right.Text && got.arguments == arguments && got.finish == right.FinishReason
+	switch {
+	case got.done && !whole:
+		t.Errorf("request %d: a client takes for whole %q %q (%s); right is %q %q (%s)\n%s", i, got.text, got.arguments, got.finish, right.Text, arguments, right.FinishReason, outcomes(rec))
+		counts.add("SHOWN AS WHOLE AND NOT")
+	case got.done:
+		counts.add("whole")
+		if rec.Outcome.Rescued != "" {
+			counts.add("whole: rescued by " + rec.Outcome.Rescued)
+		}
+	case !strings.HasPrefix(right.Text, got.text) || !strings.HasPrefix(arguments, got.arguments):
+		t.Errorf("request %d: %q %q is no part of %q %q", i, got.text, got.arguments, right.Text, arguments)
+	case !lostByTheRules(got, outcomes(rec), rec.Outcome.NotRescued):
+		t.Errorf("request %d was lost: status %d, %+v, %s, %q", i, got.status, got.failure, outcomes(rec), rec.Outcome.NotRescued)
+		counts.add("LOST")
+	case rec.Outcome.NotRescued != "":
+		counts.add("broken off, not rescued: " + rec.Outcome.NotRescued)
+	default:
+		counts.add(fmt.Sprintf("answered with the provider's refusal: %d", got.status))
+	}
+}
+
+// lostByTheRules says whether a failed request is one that no rule lets another endpoint save.
+func lostByTheRules(got received, attempts, notRescued string) bool {
+	last := attempts[strings.LastIndexByte(attempts, ':')+1:]
+	switch {
+	case notRescued == "the answer has more than text: a tool call, reasoning, a refusal or media", notRescued == "the answer has its finish reason":
+		return got.status == http.StatusOK
+	case notRescued == "the provider ended the answer for what it says":
+		return true
+	case notRescued == "the time for the request is over": // of comments alone
+		return last == "deadline"
+	}
+	return last == "content_policy" || last == "invalid_request"
+}
+
+func deniedNames() string {
+	var names []string
+	for i := range soakDenied {
+		names = append(names, fmt.Sprintf("%q", fmt.Sprintf("p%d", i)))
+	}
+	return strings.Join(names, ", ")
+}
