@@ -31,7 +31,7 @@ import (
 type Options struct {
 	ConfigPath string
 	Config     []byte                      // the configuration itself, in place of the file; ConfigPath is then its name in messages
-	CacheDir   string                      // private folder for compiled plugins; "" keeps them in memory
+	CacheDir   string                      // private folder for compiled plugins, where [plugins] has none; "" keeps them in memory
 	Env        func(string) (string, bool) // os.LookupEnv where nil
 	Log        *slog.Logger                // slog.Default where nil
 	Now        func() time.Time            // time.Now where nil
@@ -85,10 +85,6 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.metrics.Admission(&e.gate)
 	e.metrics.Cover((&coverage{engine: e}).read)
 	e.metrics.Policies(e.policyState)
-	var err error
-	if e.wasm, err = wasm.NewHost(o.CacheDir, o.Log); err != nil {
-		return nil, err
-	}
 	kept := ""
 	if o.CacheDir != "" {
 		kept = filepath.Join(o.CacheDir, "bundles")

@@ -163,7 +163,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	}
 	s.files = append(append(src.files, cat.KeyFiles...), policy.Directories(rules)...)
 	for _, p := range s.plugins {
-		s.files = append(s.files, p.path)
+		s.files = append(s.files, p.path, p.path+wasm.SignatureSuffix)
 	}
 	for _, w := range policies.Warnings(e.options.Now()) {
 		e.options.Log.Warn("policy", slog.String("what", w.String()))
@@ -191,7 +191,10 @@ var honoured = []string{
 // scorers loads the blend; plugins go into s, which closes them.
 func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scorer.Weighted, config.Problems) {
 	var out []scorer.Weighted
-	var problems config.Problems
+	problems := e.openPlugins(src)
+	if len(problems) > 0 {
+		return nil, problems
+	}
 	for i := range src.settings.Scorers {
 		c := &src.settings.Scorers[i]
 		weight := 1.0

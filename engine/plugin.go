@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"chaperone/engine/config"
 	"chaperone/engine/dispatch"
 	"chaperone/engine/journal"
 	"chaperone/engine/wasm"
@@ -16,21 +17,41 @@ import (
 func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loaded, error) {
 	from := src.main.Path()
 	path := beside(from, c.Plugin)
-	config := wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config, Limits: wasm.Limits{Fuel: c.Fuel}}
+	load := wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config, Limits: wasm.Limits{Fuel: c.Fuel},
+		Trusted: src.settings.Plugins.trusted()}
 	if c.State != "" {
-		config.State = beside(from, c.State)
+		load.State = beside(from, c.State)
 	}
 	if c.Golden != "" {
 		text, err := os.ReadFile(beside(from, c.Golden))
 		if err != nil {
 			return loaded{}, fmt.Errorf("golden vectors: %w", err)
 		}
-		if config.Golden, err = wasm.ParseGolden(text); err != nil {
+		if load.Golden, err = wasm.ParseGolden(text); err != nil {
 			return loaded{}, err
 		}
 	}
-	p, err := wasm.Load(ctx, e.wasm, config)
+	p, err := wasm.Load(ctx, e.wasm, load)
 	return loaded{p, path}, err
+}
+
+// openPlugins makes the host of plugins with the settings of the first snapshot.
+func (e *Engine) openPlugins(src *sources) (problems config.Problems) {
+	if e.wasm != nil {
+		return nil
+	}
+	dir := e.options.CacheDir
+	if own := src.settings.Plugins.CacheDir; own != "" {
+		dir = beside(src.main.Path(), own)
+	}
+	if e.options.DecideOnly {
+		dir = "" // it is the router's, which may be another user's
+	}
+	var err error
+	if e.wasm, err = wasm.NewHost(dir, e.options.Log); err != nil {
+		return config.Problems{src.main.Problem("plugins.cache_dir", "%v", err)}
+	}
+	return nil
 }
 
 // inherit hands what the plugins of the old snapshot learned over to those of the same name.

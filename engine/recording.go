@@ -15,6 +15,7 @@ import (
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
+	"chaperone/engine/wasm"
 	"chaperone/engine/wire"
 	"chaperone/policies"
 )
@@ -90,6 +91,9 @@ func (e *Engine) archive(s *snapshot) error {
 			return fmt.Errorf("plugin %s cannot be archived: %s has changed since it was loaded; load again", p.Name(), p.path)
 		}
 		files[p.path] = module
+		if _, signature := p.Signature(); signature != nil {
+			files[p.path+wasm.SignatureSuffix] = signature
+		}
 	}
 	return e.journal.Configure(journal.Artefacts{
 		Generation: s.generation, Policy: s.policies.Digest(), Catalog: s.catalog.Digest, Program: program(),

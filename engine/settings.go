@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -29,6 +30,7 @@ type Settings struct {
 	Statistics     Statistics
 	Journal        Journal
 	Ledger         Ledger
+	Plugins        Plugins
 	Scorers        []Scorer
 }
 
@@ -131,6 +133,21 @@ type Ledger struct {
 	Retention   time.Duration `toml:"retention" check:"min=0s"` // of single generations; 0: for ever
 }
 
+// Plugins is [plugins].
+type Plugins struct {
+	TrustedKeys map[string]string `toml:"trusted_keys"` // name → Ed25519 public key in hex; where there are any, modules must be signed
+	CacheDir    string            `toml:"cache_dir"`    // private folder for compiled modules; "": memory
+}
+
+// trusted are the keys; readSettings has found them to be such.
+func (p *Plugins) trusted() wasm.TrustedKeys {
+	keys := wasm.TrustedKeys{}
+	for name, text := range p.TrustedKeys {
+		keys[name], _ = wasm.ParsePublicKey(text)
+	}
+	return keys
+}
+
 // Scorer is one [[scorers]]: a native one by its name, or a plugin.
 type Scorer struct {
 	config.Origin
@@ -175,7 +192,7 @@ func defaults() *Settings {
 }
 
 // sections are the top-level keys of chaperone.toml, whoever reads them.
-var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "statistics", "journal", "ledger", "scorers", "policy",
+var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "statistics", "journal", "ledger", "plugins", "scorers", "policy",
 	"organisations", "keys", "providers", "models", "endpoints", "aliases"}
 
 // teamSections are those of an included file: it speaks for one team and can only tighten.
@@ -198,7 +215,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	var all config.Problems
 	for name, into := range map[string]any{
 		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch, "load": &s.Load,
-		"statistics": &s.Statistics, "journal": &s.Journal, "ledger": &s.Ledger, "scorers": &s.Scorers,
+		"statistics": &s.Statistics, "journal": &s.Journal, "ledger": &s.Ledger, "plugins": &s.Plugins, "scorers": &s.Scorers,
 	} {
 		all = append(all, doc.Decode(name, into)...)
 	}
@@ -217,6 +234,11 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 		all = append(all, doc.Problem("statistics.tick", "found %s, longer than the window of %s; expected a shorter one", s.Statistics.Tick, s.Statistics.Window))
 	}
 	all = append(all, s.Ledger.check(doc, s.Journal.Dir)...)
+	for _, name := range slices.Sorted(maps.Keys(s.Plugins.TrustedKeys)) {
+		if _, err := wasm.ParsePublicKey(s.Plugins.TrustedKeys[name]); err != nil {
+			all = append(all, doc.Problem(config.Dotted("plugins", "trusted_keys", name), "%v", err))
+		}
+	}
 	seen := map[string]bool{}
 	for i := range s.Scorers {
 		c := &s.Scorers[i]

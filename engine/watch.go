@@ -12,6 +12,7 @@ import (
 
 	"chaperone/engine/config"
 	"chaperone/engine/policy"
+	"chaperone/engine/wasm"
 )
 
 // settle is how long files must have been quiet before they are read: an editor writes in several steps. patience is how
@@ -76,7 +77,7 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 }
 
 // written are the extensions of what a configuration is made of, beside files that it names itself.
-var written = []string{".toml", ".rego", ".wasm", ".gz"}
+var written = []string{".toml", ".rego", ".wasm", wasm.SignatureSuffix, ".gz"}
 
 // concerns says whether an event may have changed the configuration. A log that is written beside it does not.
 func concerns(ev fsnotify.Event, files []string) bool {

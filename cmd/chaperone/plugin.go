@@ -21,18 +21,21 @@ import (
 func pluginCommand(out *printer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
-		Short: "Write, build, check and measure scorer plugins",
-		Long: `Write, build, check and measure scorer plugins: WebAssembly modules that rank the endpoints that policy has permitted.
+		Short: "Write, build, check, measure, sign and switch off scorer plugins",
+		Long: `Write, build, check, measure, sign and switch off scorer plugins: WebAssembly modules that rank the endpoints that policy has permitted.
 Where a command takes a MODULE it takes the folder of a project too, and means the module that build put there.`,
 		Example: `  chaperone plugin new --lang rust my-scorer
   chaperone plugin build my-scorer
   chaperone plugin check my-scorer
-  chaperone plugin run my-scorer --input rows.json`,
+  chaperone plugin run my-scorer --input rows.json
+  chaperone plugin sign my-scorer --key release.key
+  chaperone plugin disable my-scorer`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(pluginNewCommand(out), pluginBuildCommand(out), pluginPackCommand(out), pluginCheckCommand(out),
-		pluginRunCommand(out), pluginBenchCommand(out), pluginInspectCommand(out))
+		pluginRunCommand(out), pluginBenchCommand(out), pluginInspectCommand(out), pluginKeygenCommand(out), pluginSignCommand(out),
+		pluginDisableCommand(out), pluginEnableCommand(out))
 	return cmd
 }
 

@@ -246,7 +246,14 @@ func pluginInspectCommand(out *printer) *cobra.Command {
 			if err != nil {
 				return inputErrorf("%v", err)
 			}
-			return out.print(d, func(w io.Writer) { describeModule(w, d) })
+			v := struct {
+				*workbench.Description
+				Signed string `json:"signed"`
+			}{d, signedBy(path, module)}
+			return out.print(v, func(w io.Writer) {
+				describeModule(w, d)
+				row(w, "signed", v.Signed)
+			})
 		},
 	}
 	addConfiguration(cmd, &configuration)

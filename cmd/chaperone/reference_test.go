@@ -135,6 +135,10 @@ func written(v any) string {
 		return `"` + v + `"`
 	case []string:
 		return "[" + strings.Join(v, ", ") + "]"
+	case map[string]string:
+		if len(v) == 0 {
+			return "{}"
+		}
 	}
 	return fmt.Sprint(v)
 }

@@ -4,12 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"reflect"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +16,7 @@ var ErrNoSuchKey = errors.New("no key with this id")
 // AppendKey adds a [[keys]] entry at the end of a TOML file, which is replaced in one step and keeps its mode. Nothing is
 // written unless the file reads well before and after.
 func AppendKey(path string, k Key) error {
-	return edit(path, func(doc *config.Document, src []byte) ([]byte, error) {
+	return config.Edit(path, "keys", func(doc *config.Document, src []byte) ([]byte, error) {
 		var b bytes.Buffer
 		b.Write(src)
 		if len(src) > 0 {
@@ -34,7 +28,7 @@ func AppendKey(path string, k Key) error {
 		writeKey(&b, k)
 		return b.Bytes(), nil
 	}, func(before, after []map[string]any) bool {
-		return len(after) == len(before)+1 && sameKeys(before, after[:len(before)]) && after[len(before)]["id"] == k.ID
+		return len(after) == len(before)+1 && config.SameTables(before, after[:len(before)]) && after[len(before)]["id"] == k.ID
 	})
 }
 
@@ -56,19 +50,14 @@ func writeKey(b *bytes.Buffer, k Key) {
 	}
 }
 
-var (
-	tableHeader  = regexp.MustCompile(`^\s*\[\[`)
-	disabledLine = regexp.MustCompile(`^(\s*disabled\s*=\s*)(true|false)`)
-)
-
 // RevokeKey writes disabled = true into the entry with that id and leaves the rest of the file byte for byte. The id may
 // be missing in the entry: it follows from the sha256. A key that is disabled already stays as it is.
 func RevokeKey(path, id string, now time.Time) error {
 	place := -1
-	return edit(path, func(doc *config.Document, src []byte) ([]byte, error) {
-		keys, err := entries(doc)
-		if err != nil {
-			return nil, err
+	return config.Edit(path, "keys", func(doc *config.Document, src []byte) ([]byte, error) {
+		var keys []map[string]any
+		if problems := doc.Decode("keys", &keys); len(problems) > 0 {
+			return nil, problems
 		}
 		place = find(keys, id)
 		if place < 0 {
@@ -77,40 +66,11 @@ func RevokeKey(path, id string, now time.Time) error {
 		if keys[place]["disabled"] == true {
 			return src, nil
 		}
-		key := fmt.Sprintf("keys[%d]", place)
-		lines := strings.SplitAfter(string(src), "\n")
-		header, number := doc.Line(key), doc.Line(key+".disabled")
-		note := "true # revoked " + now.UTC().Format(time.RFC3339)
-		switch {
-		case number != header && disabledLine.MatchString(lines[number-1]):
-			lines[number-1] = disabledLine.ReplaceAllString(lines[number-1], "${1}true")
-		case number == header && tableHeader.MatchString(lines[header-1]):
-			end := "\n"
-			if strings.HasSuffix(lines[header-1], "\r\n") {
-				end = "\r\n"
-			}
-			if !strings.HasSuffix(lines[header-1], "\n") {
-				lines[header-1] += end
-			}
-			lines[header-1] += "disabled = " + note + end
-		default:
-			return nil, fmt.Errorf("%s:%d: %s is not written as a [[keys]] table of lines; write disabled = true there by hand", path, header, id)
-		}
-		return []byte(strings.Join(lines, "")), nil
+		return config.Disable(doc, src, fmt.Sprintf("keys[%d]", place), id, "revoked "+now.UTC().Format(time.RFC3339))
 	}, func(before, after []map[string]any) bool {
 		before[place]["disabled"] = true
-		return sameKeys(before, after)
+		return config.SameTables(before, after)
 	})
-}
-
-func sameKeys(a, b []map[string]any) bool {
-	return slices.EqualFunc(a, b, func(x, y map[string]any) bool { return reflect.DeepEqual(x, y) })
-}
-
-func entries(doc *config.Document) ([]map[string]any, error) {
-	var keys []map[string]any
-	ps := doc.Decode("keys", &keys)
-	return keys, ps.Err()
 }
 
 func find(keys []map[string]any, id string) int {
@@ -121,82 +81,4 @@ func find(keys []map[string]any, id string) int {
 		}
 	}
 	return -1
-}
-
-// edit changes a file in one step: the new content is written beside it, synced and renamed over it. The file beside it
-// is also the lock that keeps two edits from losing one. check compares the entries of the file before and after.
-func edit(path string, change func(*config.Document, []byte) ([]byte, error), check func(before, after []map[string]any) bool) (err error) {
-	target, err := filepath.EvalSymlinks(path) // a rename would replace the link
-	if err != nil {
-		return err
-	}
-	info, err := os.Stat(target)
-	if err != nil {
-		return err
-	}
-	beside := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".new")
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is being edited; if that was interrupted, delete %s and try again", path, beside)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() {
-		_ = f.Close() // closed already where all went well
-		if err != nil {
-			_ = os.Remove(beside)
-		}
-	}()
-	content, err := changed(path, target, change, check)
-	if err != nil {
-		return err
-	}
-	if _, err = f.Write(content); err != nil {
-		return err
-	}
-	if err = keepOwner(f, info); err != nil {
-		return err
-	}
-	if err = f.Chmod(info.Mode().Perm()); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(beside, target); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(target))
-}
-
-func changed(path, target string, change func(*config.Document, []byte) ([]byte, error), check func(before, after []map[string]any) bool) ([]byte, error) {
-	src, err := os.ReadFile(target)
-	if err != nil {
-		return nil, err
-	}
-	doc, problems := config.Parse(path, src)
-	if problems != nil {
-		return nil, problems
-	}
-	before, err := entries(doc)
-	if err != nil {
-		return nil, err
-	}
-	content, err := change(doc, src)
-	if err != nil {
-		return nil, err
-	}
-	doc, problems = config.Parse(path, content)
-	if problems != nil {
-		return nil, fmt.Errorf("nothing was written, the entry would not fit into this file: %w", problems)
-	}
-	after, err := entries(doc)
-	if err != nil || !check(before, after) {
-		return nil, fmt.Errorf("%s: nothing was written, the change would touch other keys of the file; edit it by hand", path)
-	}
-	return content, nil
 }

@@ -8,15 +8,16 @@ import (
 
 // What can be wrong with a plugin when it is loaded.
 var (
-	ErrRead     = errors.New("cannot be read")
-	ErrPin      = errors.New("is not the file that was pinned")
-	ErrModule   = errors.New("is not a module that can be run")
-	ErrManifest = errors.New("has no valid manifest")
-	ErrImport   = errors.New("imports what no plugin may use")
-	ErrExport   = errors.New("does not export what a scorer must")
-	ErrInit     = errors.New("did not start")
-	ErrGolden   = errors.New("does not reproduce its golden vectors")
-	ErrState    = errors.New("cannot keep what it learns")
+	ErrRead      = errors.New("cannot be read")
+	ErrPin       = errors.New("is not the file that was pinned")
+	ErrSignature = errors.New("is not signed by a trusted key")
+	ErrModule    = errors.New("is not a module that can be run")
+	ErrManifest  = errors.New("has no valid manifest")
+	ErrImport    = errors.New("imports what no plugin may use")
+	ErrExport    = errors.New("does not export what a scorer must")
+	ErrInit      = errors.New("did not start")
+	ErrGolden    = errors.New("does not reproduce its golden vectors")
+	ErrState     = errors.New("cannot keep what it learns")
 )
 
 // Why a call gave no scores. Each makes the scorer abstain for that request.

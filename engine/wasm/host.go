@@ -2,9 +2,12 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/tetratelabs/wazero"
 )
@@ -12,11 +15,13 @@ import (
 // Host is what plugins share: compiled code, so that a reload of unchanged bytes compiles nothing, and where they log.
 type Host struct {
 	cache wazero.CompilationCache
+	dir   string // of the cache; "" where it is in memory
 	log   *slog.Logger
 }
 
 // NewHost makes a host. Compiled code is kept in cacheDir, which must be the process's own (mode 0700, made where it is
-// missing): whoever can write there runs code in this process. With "" it is kept in memory.
+// missing) with all that is in it, and stand in folders that nobody else can write to: whoever can put a file there runs code in
+// this process. With "" it is kept in memory.
 func NewHost(cacheDir string, log *slog.Logger) (*Host, error) {
 	if log == nil {
 		log = slog.Default()
@@ -27,26 +32,71 @@ func NewHost(cacheDir string, log *slog.Logger) (*Host, error) {
 	if err := os.MkdirAll(cacheDir, 0o700); err != nil {
 		return nil, fmt.Errorf("plugin cache: %w", err)
 	}
-	info, err := os.Lstat(cacheDir)
-	if err != nil {
-		return nil, fmt.Errorf("plugin cache: %w", err)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("plugin cache %s: is a %v, should be a directory", cacheDir, info.Mode().Type())
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("plugin cache %s: has mode %04o, should be 0700: it holds machine code that this process runs",
-			cacheDir, mode)
-	}
-	if err := ownDirectory(info); err != nil {
-		return nil, fmt.Errorf("plugin cache %s: %w", cacheDir, err)
+	if err := private(cacheDir); err != nil {
+		return nil, fmt.Errorf("plugin cache %w", err)
 	}
 	cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
 	if err != nil {
 		return nil, fmt.Errorf("plugin cache: %w", err)
 	}
-	return &Host{cache: cache, log: log}, nil
+	return &Host{cache: cache, dir: cacheDir, log: log}, nil
+}
+
+// private says in which way a directory, what is in it or what is above it is open to others.
+func private(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s: is a %v, should be a directory", dir, info.Mode().Type())
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s: has mode %04o, should be 0700: it holds machine code that this process runs", dir, mode)
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process has just replaced it
+		}
+		if err != nil {
+			return err
+		}
+		if t := info.Mode().Type(); t != 0 && t != fs.ModeDir {
+			return fmt.Errorf("%s: is a %v, should be a file that the cache has made; delete the cache", path, t)
+		}
+		if mode := info.Mode().Perm(); mode&0o022 != 0 {
+			return fmt.Errorf("%s: has mode %04o, others can write to it; delete the cache", path, mode)
+		}
+		if err := owned(info); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// Who can write to a folder above can put another in its place, unless the folder's sticky bit leaves that to owners.
+	above, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		above, err = filepath.Abs(above)
+	}
+	for err == nil && above != filepath.Dir(above) {
+		above = filepath.Dir(above)
+		if info, err = os.Stat(above); err == nil && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("%s: everybody can write to %s above it, and so put another in its place", dir, above)
+		}
+	}
+	return err
 }
 
 // Close frees the compiled code. Plugins of this host must have been closed.
-func (h *Host) Close(ctx context.Context) error { return h.cache.Close(ctx) }
+func (h *Host) Close(ctx context.Context) error {
+	if h == nil {
+		return nil // it was never made
+	}
+	return h.cache.Close(ctx)
+}

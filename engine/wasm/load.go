@@ -45,6 +45,10 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	if c.SHA256 != "" && !strings.EqualFold(c.SHA256, digest) {
 		return nil, fmt.Errorf("%w: its SHA-256 is %s, should be %s", ErrPin, digest, strings.ToLower(c.SHA256))
 	}
+	signer, signature, err := c.checkSignature(module)
+	if err != nil {
+		return nil, err
+	}
 	wasi, manifestText, err := inspect(module)
 	if err != nil {
 		return nil, err
@@ -54,7 +58,7 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 		return nil, fmt.Errorf("%w:\n%w", ErrManifest, err)
 	}
 	p := &Plugin{
-		name: c.Name, digest: digest, manifest: m, limits: c.Limits.withDefaults(wasi), statePath: c.State,
+		name: c.Name, digest: digest, signer: signer, signature: signature, manifest: m, limits: c.Limits.withDefaults(wasi), statePath: c.State,
 		closed: make(chan struct{}),
 	}
 	p.fuel = fuelFor(m.Fuel, p.limits.Fuel)
@@ -82,9 +86,7 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 		p.ownsHost = true
 	}
 	p.log = p.host.log
-	p.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
-		WithCompilationCache(p.host.cache).
-		WithDebugInfoEnabled(false))
+	p.runtime = newRuntime(ctx, p.host.cache)
 	size := c.Pool
 	if size <= 0 {
 		size = defaultPool()
@@ -95,7 +97,9 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	p.pool = newPool(size)
 	err = p.start(ctx, metered, len(c.Configuration) > 0)
 	if err == nil && c.Golden != nil {
-		err = c.Golden.verify(ctx, p.host, c)
+		again := c
+		again.Bytes, again.Trusted = module, nil // what has been verified, whatever the files hold by now
+		err = c.Golden.verify(ctx, p.host, again)
 	}
 	if err != nil {
 		for _, in := range p.pool.free {
@@ -213,7 +217,16 @@ func configurationJSON(configuration map[string]any) ([]byte, error) {
 
 // start compiles the module, checks its shape and fills the pool.
 func (p *Plugin) start(ctx context.Context, metered []byte, configured bool) (err error) {
-	if p.compiled, err = compile(ctx, p.runtime, metered); err != nil {
+	if p.compiled, err = compile(ctx, p.runtime, metered); err != nil && p.host.dir != "" {
+		// A crash or a disk may have damaged what was kept, which must not keep a plugin from loading.
+		first := err
+		_ = p.runtime.Close(ctx) // of which nothing has come yet
+		p.runtime = newRuntime(ctx, nil)
+		if p.compiled, err = compile(ctx, p.runtime, metered); err == nil {
+			p.log.Error("the plugin cache is damaged and was not used; delete it", "plugin", p.name, "cache", p.host.dir, "error", first)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrModule, err)
 	}
 	if err := checkShape(p.compiled); err != nil {
@@ -265,6 +278,15 @@ func (p *Plugin) checkExports(configured bool) error {
 			"chaperone_restore", ErrExport)
 	}
 	return nil
+}
+
+// newRuntime makes a runtime that compiles by way of a cache; nil: without one.
+func newRuntime(ctx context.Context, cache wazero.CompilationCache) wazero.Runtime {
+	config := wazero.NewRuntimeConfig().WithDebugInfoEnabled(false)
+	if cache != nil {
+		config = config.WithCompilationCache(cache)
+	}
+	return wazero.NewRuntimeWithConfig(ctx, config)
 }
 
 // compile turns a panic of the compiler, which no module should be able to cause, into an error: a plugin must not end the

@@ -249,6 +249,16 @@ func TestCompileCacheMustBePrivate(t *testing.T) {
 	if _, err := wasm.NewHost(link, nil); err == nil || !strings.Contains(err.Error(), "should be a directory") {
 		t.Errorf("a symbolic link: %v", err)
 	}
+	open := filepath.Join(t.TempDir(), "open")
+	if err := os.MkdirAll(filepath.Join(open, "cache"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wasm.NewHost(filepath.Join(open, "cache"), nil); err == nil || !strings.Contains(err.Error(), "everybody can write to "+open+" above it") {
+		t.Errorf("a directory that others can replace: %v", err)
+	}
 	private := filepath.Join(t.TempDir(), "cache")
 	for range 2 {
 		h, err := wasm.NewHost(private, nil)
@@ -269,6 +279,60 @@ func TestCompileCacheMustBePrivate(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(private); err != nil || len(entries) == 0 {
 		t.Errorf("nothing was kept: %v", err)
+	}
+}
+
+// TestADamagedCacheIsNotUsed flips and cuts what the cache has kept: the plugin loads all the same, and says so.
+func TestADamagedCacheIsNotUsed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	for name, damage := range map[string]func([]byte) []byte{
+		"whole":       func(b []byte) []byte { return b },
+		"flipped":     func(b []byte) []byte { b[len(b)/2] ^= 0xff; return b },
+		"cut":         func(b []byte) []byte { return b[:len(b)/2] },
+		"empty":       func([]byte) []byte { return nil },
+		"of a format": func(b []byte) []byte { return append([]byte("other "), b...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &logBuffer{}
+			use := func() {
+				t.Helper()
+				h, err := wasm.NewHost(dir, slog.New(slog.NewTextHandler(log, nil)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: fixture(t, "sum"), Pool: 1, Limits: patient})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := p.ScoreTable(context.Background(), table(1, 2), 1); err != nil || got[0] == 0 {
+					t.Errorf("%v %v", got, err)
+				}
+				if err := errors.Join(p.Close(context.Background()), h.Close(context.Background())); err != nil {
+					t.Fatal(err)
+				}
+			}
+			use()
+			err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+				if err != nil || d.IsDir() {
+					return err
+				}
+				kept, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				return os.WriteFile(path, damage(kept), 0o600)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			use()
+			if said := strings.Contains(log.String(), "the plugin cache is damaged"); said == (name == "whole") {
+				t.Errorf("the log says %s", log)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

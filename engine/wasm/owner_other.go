@@ -4,5 +4,5 @@ package wasm
 
 import "io/fs"
 
-// ownDirectory has nothing to ask where files have no owning user id.
-func ownDirectory(fs.FileInfo) error { return nil }
+// owned has nothing to ask where files have no owning user id.
+func owned(fs.FileInfo) error { return nil }

@@ -22,6 +22,7 @@ type Config struct {
 	Path          string         // of the module; for messages where Bytes is given
 	Bytes         []byte         // the module; read from Path where nil. They must not change
 	SHA256        string         // hex; "" for any
+	Trusted       TrustedKeys    // where there are any, the module must be signed by one: in Path.sig
 	Configuration map[string]any // handed to the plugin as JSON
 	Golden        *Golden        // which a plugin must reproduce to be loaded; nil for none
 	State         string         // file in which what a stateful plugin learns outlives the process; "" for none
@@ -61,6 +62,8 @@ const breakAfter = 10
 type Plugin struct {
 	name          string
 	digest        string
+	signer        string // name of the key
+	signature     []byte
 	manifest      *Manifest
 	limits        Limits
 	fuel          [budgets]int64 // of each call
@@ -102,6 +105,10 @@ func (p *Plugin) Manifest() *Manifest { return p.manifest }
 
 // Digest is the SHA-256 of the module's bytes in hex.
 func (p *Plugin) Digest() string { return p.digest }
+
+// Signature is the name of the trusted key that has signed the module, and the content of the signature file; "" and nil where
+// no keys were configured.
+func (p *Plugin) Signature() (signer string, signature []byte) { return p.signer, p.signature }
 
 // Disabled says that the plugin failed too often and is not called any more.
 func (p *Plugin) Disabled() bool { return p.disabled.Load() }
