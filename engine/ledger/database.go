@@ -78,7 +78,7 @@ func (s *statement) arg(v any) string {
 func (s *statement) list(vs []string) string {
 	names := make([]string, len(vs))
 	for i, v := range vs {
-		names[i] = s.arg(v)
+		names[i] = s.arg(text(v))
 	}
 	return strings.Join(names, ", ")
 }

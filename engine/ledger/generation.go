@@ -145,7 +145,7 @@ func (g *Generation) values(replica string) []any {
 }
 
 const lineColumns = "generation, n, at, organisation, team, key_id, model, provider, provider_name, endpoint, purpose, outcome, status, body_sent, duration_us, " +
-	"requests, failed, attempts, shown, counted, prompt, completion, reasoning, cached, cache_write, cost, ttft_us, ttft_count, spoken, spoken_us"
+	"requests, failed, attempts, shown, counted, prompt, completion, reasoning, cached, cache_write, cost, latency_us, ttft_us, ttft_count, spoken, spoken_us"
 
 // lines are the values of the lines that a generation has.
 func (g *Generation) lines() [][]any {
@@ -163,7 +163,10 @@ func (g *Generation) lines() [][]any {
 }
 
 func (g *Generation) line(n int, a *Attempt, attempts int) []any {
-	var ttft, ttfts, spoken int64
+	var latency, ttft, ttfts, spoken int64
+	if a.answered {
+		latency = g.Duration.Microseconds()
+	}
 	if a.answered && g.TTFT > 0 {
 		ttft, ttfts = g.TTFT.Microseconds(), 1
 	}
@@ -173,7 +176,7 @@ func (g *Generation) line(n int, a *Attempt, attempts int) []any {
 	return []any{g.ID, n, g.At.UnixMicro(), g.Organisation, g.Team, g.Key, a.Model, a.Provider, a.ProviderName, a.Endpoint, a.Purpose, a.Outcome, a.Status,
 		a.BodySent, a.Duration.Microseconds(), number(a.answered), number(a.answered && g.Status >= 400), attempts, number(a.BodySent != "none"),
 		number(a.Usage.Known), a.Usage.PromptTokens, a.Usage.CompletionTokens, a.Usage.ReasoningTokens, a.Usage.CachedTokens, a.Usage.CacheWriteTokens, int64(a.Cost),
-		ttft, ttfts, spoken, a.spoken.Microseconds()}
+		latency, ttft, ttfts, spoken, a.spoken.Microseconds()}
 }
 
 func number(b bool) int64 {

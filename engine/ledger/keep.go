@@ -34,15 +34,15 @@ func (l *Ledger) Keep(ctx context.Context, now time.Time) error {
 }
 
 // sums are the columns that lines and days have in common.
-const sums = "requests, failed, attempts, shown, prompt, completion, reasoning, cached, cache_write, cost_high, cost_low, ttft_us, ttft_count, spoken, spoken_us"
+const sums = "requests, failed, attempts, shown, prompt, completion, reasoning, cached, cache_write, cost_high, cost_low, latency_us, ttft_us, ttft_count, spoken, spoken_us"
 
 // lineSums are those of one line.
 const lineSums = "requests, failed, attempts, shown, prompt, completion, reasoning, cached, cache_write, cost >> 32 AS cost_high, cost & 4294967295 AS cost_low, " +
-	"ttft_us, ttft_count, spoken, spoken_us"
+	"latency_us, ttft_us, ttft_count, spoken, spoken_us"
 
 // rollUp adds a day's lines to days and deletes them, with what belongs to them.
 func (l *Ledger) rollUp(ctx context.Context, from time.Time) error {
-	const dimensions = "organisation, team, key_id, model, provider, provider_name, endpoint"
+	const dimensions = "organisation, team, key_id, model, provider, endpoint"
 	begin, end := from.UnixMicro(), from.Add(day).UnixMicro()
 	return l.transaction(ctx, func(tx *sql.Tx) error {
 		if l.alone != "" {
@@ -58,12 +58,12 @@ func (l *Ledger) rollUp(ctx context.Context, from time.Time) error {
 		defer rows.Close()
 		var days [][]any
 		for rows.Next() {
-			var of [7]string
+			var of [6]string
 			var m Sums
-			if err := m.scan(rows.Scan, &of[0], &of[1], &of[2], &of[3], &of[4], &of[5], &of[6]); err != nil {
+			if err := m.scan(rows.Scan, &of[0], &of[1], &of[2], &of[3], &of[4], &of[5]); err != nil {
 				return err
 			}
-			days = append(days, append([]any{begin, of[0], of[1], of[2], of[3], of[4], of[5], of[6]}, m.values()...))
+			days = append(days, append([]any{begin, of[0], of[1], of[2], of[3], of[4], of[5]}, m.values()...))
 		}
 		if err := rows.Err(); err != nil {
 			return err

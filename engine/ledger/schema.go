@@ -73,6 +73,7 @@ CREATE TABLE lines (
 	cached        BIGINT NOT NULL,
 	cache_write   BIGINT NOT NULL,
 	cost          BIGINT NOT NULL,
+	latency_us    BIGINT NOT NULL,
 	ttft_us       BIGINT NOT NULL,
 	ttft_count    BIGINT NOT NULL,
 	spoken        BIGINT NOT NULL,
@@ -88,7 +89,6 @@ CREATE TABLE days (
 	key_id        TEXT NOT NULL,
 	model         TEXT NOT NULL,
 	provider      TEXT NOT NULL,
-	provider_name TEXT NOT NULL,
 	endpoint      TEXT NOT NULL,
 	requests      BIGINT NOT NULL,
 	failed        BIGINT NOT NULL,
@@ -101,11 +101,12 @@ CREATE TABLE days (
 	cache_write   BIGINT NOT NULL,
 	cost_high     BIGINT NOT NULL,
 	cost_low      BIGINT NOT NULL,
+	latency_us    BIGINT NOT NULL,
 	ttft_us       BIGINT NOT NULL,
 	ttft_count    BIGINT NOT NULL,
 	spoken        BIGINT NOT NULL,
 	spoken_us     BIGINT NOT NULL,
-	PRIMARY KEY (at, organisation, team, key_id, model, provider, provider_name, endpoint)
+	PRIMARY KEY (at, organisation, team, key_id, model, provider, endpoint)
 );
 CREATE TABLE claims (
 	generation    TEXT NOT NULL,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,7 @@ const RolledUp = "(rolled up)"
 type Query struct {
 	By           []Dimension
 	Where        map[Dimension][]string // one of these values each; no Minute … Month
+	Except       map[Dimension][]string // none of these values
 	Since, Until time.Time              // from the one and before the other; zero: without bound
 }
 
@@ -109,19 +111,20 @@ type Sums struct {
 	CacheWrite int64 // of Prompt
 	Cost       catalog.Total
 
+	latency            int64 // µs, of all requests
 	ttft, ttftCount    int64 // µs
 	spoken, spokenTime int64 // tokens, µs
 }
 
 const summed = "CAST(SUM(requests) AS BIGINT), CAST(SUM(failed) AS BIGINT), CAST(SUM(attempts) AS BIGINT), CAST(SUM(shown) AS BIGINT), CAST(SUM(prompt) AS BIGINT), " +
 	"CAST(SUM(completion) AS BIGINT), CAST(SUM(reasoning) AS BIGINT), CAST(SUM(cached) AS BIGINT), CAST(SUM(cache_write) AS BIGINT), CAST(SUM(cost_high) AS BIGINT), " +
-	"CAST(SUM(cost_low) AS BIGINT), CAST(SUM(ttft_us) AS BIGINT), CAST(SUM(ttft_count) AS BIGINT), CAST(SUM(spoken) AS BIGINT), CAST(SUM(spoken_us) AS BIGINT)"
+	"CAST(SUM(cost_low) AS BIGINT), CAST(SUM(latency_us) AS BIGINT), CAST(SUM(ttft_us) AS BIGINT), CAST(SUM(ttft_count) AS BIGINT), CAST(SUM(spoken) AS BIGINT), CAST(SUM(spoken_us) AS BIGINT)"
 
 // scan reads what summed selects.
 func (s *Sums) scan(scan func(...any) error, groups ...any) error {
 	var high, low int64
 	err := scan(append(groups, &s.Requests, &s.Failed, &s.Attempts, &s.Shown, &s.Prompt, &s.Completion, &s.Reasoning, &s.Cached, &s.CacheWrite, &high, &low,
-		&s.ttft, &s.ttftCount, &s.spoken, &s.spokenTime)...)
+		&s.latency, &s.ttft, &s.ttftCount, &s.spoken, &s.spokenTime)...)
 	s.Cost = catalog.TotalOf(high, low)
 	return err
 }
@@ -130,7 +133,7 @@ func (s *Sums) scan(scan func(...any) error, groups ...any) error {
 func (s *Sums) values() []any {
 	high, low := s.Cost.Halves()
 	return []any{s.Requests, s.Failed, s.Attempts, s.Shown, s.Prompt, s.Completion, s.Reasoning, s.Cached, s.CacheWrite, high, low,
-		s.ttft, s.ttftCount, s.spoken, s.spokenTime}
+		s.latency, s.ttft, s.ttftCount, s.spoken, s.spokenTime}
 }
 
 func (s *Sums) add(o *Sums) {
@@ -144,10 +147,19 @@ func (s *Sums) add(o *Sums) {
 	s.Cached += o.Cached
 	s.CacheWrite += o.CacheWrite
 	s.Cost = s.Cost.Plus(o.Cost)
+	s.latency += o.latency
 	s.ttft += o.ttft
 	s.ttftCount += o.ttftCount
 	s.spoken += o.spoken
 	s.spokenTime += o.spokenTime
+}
+
+// Latency is the mean time of requests from the decision to the end of the answer.
+func (s *Sums) Latency() time.Duration {
+	if s.Requests == 0 {
+		return 0
+	}
+	return time.Duration(s.latency/s.Requests) * time.Microsecond
 }
 
 // TTFT is the mean time to the first token, of requests that were streamed; 0 where there was none.
@@ -218,7 +230,7 @@ func (q *Query) check() error {
 			return fmt.Errorf("found %q to group by; expected one of %s", d, list(Dimensions))
 		}
 	}
-	for d := range q.Where {
+	for d := range q.chosen() {
 		if columns[d] == "" && kinds[d] == "" {
 			return fmt.Errorf("found %q to choose by; expected one of %s", d, list(slices.DeleteFunc(slices.Clone(Dimensions), Dimension.IsTime)))
 		}
@@ -234,9 +246,22 @@ func list(ds []Dimension) string {
 	return strings.Join(names, ", ")
 }
 
+// chosen are the dimensions that it chooses by.
+func (q *Query) chosen() iter.Seq[Dimension] {
+	return func(yield func(Dimension) bool) {
+		for _, m := range []map[Dimension][]string{q.Where, q.Except} {
+			for d := range m {
+				if !yield(d) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // claimed says whether it chooses by what sums of days do not have.
 func (q *Query) claimed() bool {
-	for d := range q.Where {
+	for d := range q.chosen() {
 		if kinds[d] != "" {
 			return true
 		}
@@ -335,15 +360,20 @@ func (q *Query) where(s *statement, table string) {
 		all = append(all, table+"at < "+s.arg(q.Until.UnixMicro()))
 	}
 	for _, d := range Dimensions { // in this order: the parameters are numbered
-		values, chosen := q.Where[d]
-		switch kind := kinds[d]; {
-		case !chosen:
-		case len(values) == 0:
-			all = append(all, "1 = 0")
-		case kind != "" && table == "l.":
-			all = append(all, "EXISTS (SELECT 1 FROM claims w WHERE w.generation = l.generation AND w.kind = '"+kind+"' AND w.value IN ("+s.list(values)+"))")
-		case kind == "":
-			all = append(all, table+columns[d]+" IN ("+s.list(values)+")")
+		for _, c := range []struct {
+			of  map[Dimension][]string
+			not string
+		}{{q.Where, ""}, {q.Except, "NOT "}} {
+			values, chosen := c.of[d]
+			switch kind := kinds[d]; {
+			case !chosen:
+			case len(values) == 0:
+				all = append(all, c.not+"1 = 0")
+			case kind != "" && table == "l.":
+				all = append(all, c.not+"EXISTS (SELECT 1 FROM claims w WHERE w.generation = l.generation AND w.kind = '"+kind+"' AND w.value IN ("+s.list(values)+"))")
+			case kind == "":
+				all = append(all, table+columns[d]+" "+c.not+"IN ("+s.list(values)+")")
+			}
 		}
 	}
 	if len(all) > 0 {

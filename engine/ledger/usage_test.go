@@ -95,8 +95,16 @@ func chosen(g *ledger.Generation, i int, q *ledger.Query) bool {
 	if !q.Since.IsZero() && g.At.Before(q.Since) || !q.Until.IsZero() && !g.At.Before(q.Until) {
 		return false
 	}
+	among := func(d ledger.Dimension, values []string) bool {
+		return slices.ContainsFunc(keysOf(g, i, []ledger.Dimension{d}), func(k []string) bool { return k[0] != "" && slices.Contains(values, k[0]) })
+	}
 	for d, values := range q.Where {
-		if !slices.ContainsFunc(keysOf(g, i, []ledger.Dimension{d}), func(k []string) bool { return k[0] != "" && slices.Contains(values, k[0]) }) {
+		if !among(d, values) {
+			return false
+		}
+	}
+	for d, values := range q.Except {
+		if among(d, values) {
 			return false
 		}
 	}
@@ -184,14 +192,17 @@ func (d dice) query() ledger.Query {
 	if d.IntN(2) == 0 {
 		q.Until = end.Add(-time.Duration(d.Int64N(int64(30 * 24 * time.Hour)))).Truncate(time.Microsecond)
 	}
-	q.Where = map[ledger.Dimension][]string{}
+	q.Where, q.Except = map[ledger.Dimension][]string{}, map[ledger.Dimension][]string{}
 	for _, c := range []struct {
 		d      ledger.Dimension
 		values []string
 	}{{ledger.Organisation, []string{"acme", "nobody"}}, {ledger.Key, []string{"key_1", "key_3"}}, {ledger.User, []string{"ann", "Ä'\"$1;--"}}, {ledger.Tag, []string{"red", "blue"}},
 		{ledger.Provider, []string{"p2"}}, {ledger.Model, []string{"m/two"}}, {ledger.Team, []string{}}} {
-		if d.IntN(6) == 0 {
+		switch d.IntN(12) {
+		case 0, 1:
 			q.Where[c.d] = c.values
+		case 2:
+			q.Except[c.d] = c.values
 		}
 	}
 	return q

@@ -18,6 +18,13 @@ var docs = map[string]openapi.Doc{
 	"GET /v1/providers":                        {Summary: "The providers with their terms", Answer: "ProviderList", Error: "AnyError"},
 	"GET /v1/endpoints/zdr":                    {Summary: "The endpoints with zero data retention that this key may use", Answer: "EndpointList", Error: "AnyError"},
 	"GET /v1/decisions/{id}":                   {Summary: "Why a request went where it went", Answer: "Decision", Error: "AnyError"},
+	"GET /v1/generation":                       {Summary: "What became of a request, with its tokens and cost", Answer: "Generation", Error: "AnyError", Query: generationQuery},
+	"GET /v1/key":                              {Summary: "What this key has used", Answer: "Key", Error: "AnyError"},
+	"GET /v1/auth/key":                         {Summary: "The same", Answer: "Key", Error: "AnyError"},
+	"GET /v1/credits":                          {Summary: "What the key's organisation has used", Answer: "Credits", Error: "AnyError"},
+	"GET /v1/activity":                         {Summary: "Its last 30 complete days by endpoint", Answer: "Activity", Error: "AnyError", Query: activityQuery},
+	"GET /v1/analytics/meta":                   {Summary: "What can be asked of its usage", Answer: "AnalyticsMeta", Error: "AnyError"},
+	"POST /v1/analytics/query":                 {Summary: "Its usage by model, provider, key, team, user, app, tag and time", Body: "AnalyticsQuery", Answer: "AnalyticsAnswer", Error: "AnyError"},
 	"GET /openapi.json":                        {Summary: "This document", Answer: "OpenAPI", Error: "AnyError"},
 	"GET /healthz":                             {Summary: "Whether the process serves", Answer: "Health", Error: "AnyError"},
 	"GET /readyz":                              {Summary: "Whether it wants more to serve", Answer: "Health", Error: "AnyError"},
@@ -52,6 +59,16 @@ var listingQuery = func() []openapi.QueryParameter {
 	}
 	return q
 }()
+
+var generationQuery = []openapi.QueryParameter{{Name: "id", About: "of the answer", Schema: openapi.Schema{"type": "string"}}}
+
+var activityQuery = []openapi.QueryParameter{
+	{Name: "date", About: "one of the days alone", Schema: openapi.Schema{"type": "string", "format": "date"}},
+	{Name: "api_key_hash", About: "one key alone: its SHA-256, or its id", Schema: openapi.Schema{"type": "string"}},
+	{Name: "user_id", About: "one user alone, as callers name it", Schema: openapi.Schema{"type": "string"}},
+	{Name: "workspace_id", About: "one team alone", Schema: openapi.Schema{"type": "string"}},
+	{Name: "group_by", About: "workspace: by team as well", Schema: openapi.Schema{"type": "string", "enum": []string{"workspace"}}},
+}
 
 // describe is the OpenAPI document of the public paths.
 func describe() []byte {

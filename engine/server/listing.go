@@ -1,8 +1,6 @@
 package server
 
 import (
-	"net/url"
-
 	"chaperone/engine"
 	"chaperone/engine/wire"
 )
@@ -10,9 +8,9 @@ import (
 // listing is what a request for models asks for. Anthropic's clients say which version of its API they speak and have pages
 // of their own.
 func (r *request) listing() (engine.Listing, *wire.Error) {
-	q, err := url.ParseQuery(string(r.URI().QueryString()))
-	if err != nil {
-		return engine.Listing{}, badHeader("the query of the request target is malformed: expected name=value pairs, joined by & and percent-encoded")
+	q, e := r.query()
+	if e != nil {
+		return engine.Listing{}, e
 	}
 	return engine.Listing{Key: r.head.key, Query: q, Anthropic: len(r.Request.Header.Peek("Anthropic-Version")) > 0}, nil
 }

@@ -46,6 +46,13 @@ var public = []path{
 	{"/v1/providers", fasthttp.MethodGet, true, wire.Chat, (*Server).providers},
 	{"/v1/endpoints/zdr", fasthttp.MethodGet, true, wire.Chat, (*Server).zdrEndpoints},
 	{"/v1/decisions/{id}", fasthttp.MethodGet, true, wire.Chat, (*Server).decision},
+	{"/v1/generation", fasthttp.MethodGet, true, wire.Chat, (*Server).generation},
+	{"/v1/key", fasthttp.MethodGet, true, wire.Chat, (*Server).key},
+	{"/v1/auth/key", fasthttp.MethodGet, true, wire.Chat, (*Server).key}, // as OpenRouter had it before
+	{"/v1/credits", fasthttp.MethodGet, true, wire.Chat, (*Server).credits},
+	{"/v1/activity", fasthttp.MethodGet, true, wire.Chat, (*Server).activity},
+	{"/v1/analytics/meta", fasthttp.MethodGet, true, wire.Chat, (*Server).analyticsMeta},
+	{"/v1/analytics/query", fasthttp.MethodPost, true, wire.Chat, (*Server).analytics},
 	{"/openapi.json", fasthttp.MethodGet, false, wire.Chat, (*Server).openapi},
 	{"/healthz", fasthttp.MethodGet, false, wire.Chat, (*Server).healthz},
 	{"/readyz", fasthttp.MethodGet, false, wire.Chat, (*Server).readyz},

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 
@@ -32,6 +33,12 @@ type Router interface {
 	ZDREndpoints(ctx context.Context, key string) ([]byte, error)
 	Providers(ctx context.Context, key string) ([]byte, error)
 	Decision(ctx context.Context, key, id string) ([]byte, error)
+	ShowGeneration(ctx context.Context, key, id string) ([]byte, error)
+	Key(ctx context.Context, key string) ([]byte, error)
+	Credits(ctx context.Context, key string) ([]byte, error)
+	Activity(ctx context.Context, key string, query url.Values) ([]byte, error)
+	Analytics(ctx context.Context, key string, body []byte) ([]byte, error)
+	AnalyticsMeta(ctx context.Context, key string) ([]byte, error)
 }
 
 var _ Router = (*engine.Engine)(nil)
