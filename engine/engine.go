@@ -239,7 +239,7 @@ func (e *Engine) recheck(ctx context.Context, p *route.Plan, permit policy.Permi
 		return policy.Permit{}, nil, dispatch.ErrKeyRevoked
 	}
 	row := s.catalog.Row(permit.Row().ID)
-	if row == nil || !row.Group.Usable() || !s.router.Suits(p.Request, row, now) {
+	if row == nil || !row.Group.Usable() || !s.router.Suits(p, row, now) {
 		return policy.Permit{}, nil, policy.ErrNoPermit
 	}
 	j := s.policies.Judge(ctx, &policy.Query{

@@ -11,114 +11,197 @@ import (
 	"chaperone/engine/wire"
 )
 
-// exclude is the first reason, of those that are nobody's policy, for which row cannot serve req; nil where there is none.
-func (r *Router) exclude(req *wire.Request, prefs *wire.Preferences, row *catalog.Row, now time.Time) *Exclusion {
-	if e := r.incapable(req, row); e != nil {
-		e.Stage = StageCapability
-		return e
-	}
-	if e := unwanted(req, prefs, row, now); e != nil {
-		e.Stage = StagePreference
-		return e
-	}
-	return nil
+// Change is what would have to be otherwise about a request so that one exclusion no longer held. Field is "" where nothing
+// about the request would help.
+type Change struct {
+	Field  string // "provider.max_price.prompt"
+	Detail string // "at least 5"
 }
 
-// Suits says whether a row is capable of a request and what its preferences ask for: what a row must still be where a reload
-// has changed it.
-func (r *Router) Suits(req *wire.Request, row *catalog.Row, now time.Time) bool {
-	return r.exclude(req, &req.Preferences, row, now) == nil
+// sieve finds what, that is nobody's policy, speaks against one row serving a request.
+type sieve struct {
+	router *Router
+	req    *wire.Request
+	prefs  *wire.Preferences
+	ask    *ask
+	row    *catalog.Row
+	now    time.Time
+	all    bool // go on after the first finding
+	found  []Exclusion
 }
 
-func (r *Router) incapable(req *wire.Request, row *catalog.Row) *Exclusion {
-	out := func(code, format string, args ...any) *Exclusion {
-		return &Exclusion{Code: code, Message: fmt.Sprintf(format, args...)}
+// out notes a finding; it returns false where the search is over.
+func (s *sieve) out(stage Stage, code string, change Change, format string, args ...any) bool {
+	s.found = append(s.found, Exclusion{Stage: stage, Code: code, Message: fmt.Sprintf(format, args...), change: change})
+	return s.all
+}
+
+// exclude is the first reason for which a row cannot serve the request; nil where there is none.
+func (s *sieve) exclude() *Exclusion {
+	if s.capable() {
+		s.wanted()
 	}
-	if row.Disabled {
-		return out("disabled", "the endpoint is disabled in the catalog")
+	if len(s.found) == 0 {
+		return nil
+	}
+	return &s.found[0]
+}
+
+// Suits says whether a row is capable of a plan's request and what its preferences ask for: what a row must still be where a
+// reload has changed it.
+func (r *Router) Suits(p *Plan, row *catalog.Row, now time.Time) bool {
+	for i := range p.asked {
+		if p.asked[i].model.ID == row.Model.ID {
+			s := sieve{router: r, req: p.Request, prefs: &p.Request.Preferences, ask: &p.asked[i], row: row, now: now}
+			return s.exclude() == nil
+		}
+	}
+	return false
+}
+
+func (s *sieve) capable() bool {
+	req, row := s.req, s.row
+	const stage = StageCapability
+	if row.Disabled && !s.out(stage, "disabled", Change{}, "the endpoint is disabled in the catalog") {
+		return false
 	}
 	for _, m := range req.InputModalities {
-		if !slices.Contains(row.InputModalities, m) {
-			return out("modality", "takes no %s input", m)
+		if !slices.Contains(row.InputModalities, m) && !s.out(stage, "modality", Change{"messages", "without " + m + " input"}, "takes no %s input", m) {
+			return false
 		}
 	}
 	for _, m := range req.OutputModalities {
-		if !slices.Contains(row.OutputModalities, m) {
-			return out("modality", "gives no %s output", m)
+		if !slices.Contains(row.OutputModalities, m) && !s.out(stage, "modality", Change{"modalities", "without " + m}, "gives no %s output", m) {
+			return false
 		}
 	}
-	if req.ToolCount > 0 && !row.Parameters["tools"] {
-		return out("tools", "does not support tool use")
+	if req.ToolCount > 0 && !row.Parameters["tools"] && !s.out(stage, "tools", Change{"tools", "left out"}, "does not support tool use") {
+		return false
 	}
+	text := Change{"response_format", "left out"}
 	switch {
 	case req.ResponseFormat == "json_schema" && !row.Parameters["structured_outputs"]:
-		return out("structured_outputs", "does not support structured outputs (response_format json_schema)")
+		if !s.out(stage, "structured_outputs", text, "does not support structured outputs (response_format json_schema)") {
+			return false
+		}
 	case req.ResponseFormat != "text" && req.ResponseFormat != "json_schema" && !row.Parameters["response_format"]:
-		return out("response_format", "does not support response_format %s", req.ResponseFormat)
+		if !s.out(stage, "response_format", text, "does not support response_format %s", req.ResponseFormat) {
+			return false
+		}
 	}
-	if row.MaxOutputTokens > 0 && req.MaxOutputTokens > row.MaxOutputTokens {
-		return out("max_output_tokens", "gives at most %d output tokens, %d are asked for", row.MaxOutputTokens, req.MaxOutputTokens)
+	if most := row.MaxOutputTokens; most > 0 && req.MaxOutputTokens > most &&
+		!s.out(stage, "max_output_tokens", Change{s.outputField(), fmt.Sprintf("at most %d", most)}, "gives at most %d output tokens, %d are asked for", most, req.MaxOutputTokens) {
+		return false
 	}
 	if need := req.PromptTokens + req.MaxOutputTokens; row.ContextLength > 0 && need > row.ContextLength {
-		return out("context_length", "has a context of %d tokens, the request needs about %d", row.ContextLength, need)
+		change := Change{"messages", fmt.Sprintf("at most about %d tokens", row.ContextLength-req.MaxOutputTokens)}
+		if left := row.ContextLength - req.PromptTokens; left > 0 {
+			change = Change{s.outputField(), fmt.Sprintf("at most %d", left)}
+		}
+		if !s.out(stage, "context_length", change, "has a context of %d tokens, the request needs about %d", row.ContextLength, need) {
+			return false
+		}
 	}
-	if what := r.Cannot(row, req); what != "" {
-		return out("dialect", "%s", what)
+	if what := s.router.Cannot(row, req); what != "" {
+		return s.out(stage, "dialect", Change{}, "%s", what)
 	}
-	return nil
+	return true
 }
 
-func unwanted(req *wire.Request, prefs *wire.Preferences, row *catalog.Row, now time.Time) *Exclusion {
-	out := func(code, format string, args ...any) *Exclusion {
-		return &Exclusion{Code: code, Message: fmt.Sprintf(format, args...)}
+// outputField is the name under which the request limits its answer.
+func (s *sieve) outputField() string {
+	for _, name := range []string{"max_completion_tokens", "max_output_tokens"} {
+		if s.req.Has(name) {
+			return name
+		}
 	}
-	if len(prefs.Only) > 0 && matchesAny(prefs.Only, row) < 0 {
-		return out("allowed_providers", "is not in provider.only")
+	return "max_tokens"
+}
+
+func (s *sieve) wanted() bool {
+	req, row, prefs := s.req, s.row, s.prefs
+	const stage = StagePreference
+	if s.ask.free && bills(row) && !s.out(stage, "free", Change{"model", s.ask.model.ID + " without :free"}, "is not free, and :free is asked for") {
+		return false
 	}
-	if matchesAny(prefs.Ignore, row) >= 0 {
-		return out("ignored_providers", "is in provider.ignore")
+	if tier := row.ServiceTier; tier != "" && !s.admits(tier) &&
+		!s.out(stage, "service_tier", Change{"service_tier", tier}, "serves the tier %s, which is not asked for", tier) {
+		return false
 	}
-	if len(prefs.Quantizations) > 0 && !quantizationIn(prefs.Quantizations, row.Quantization) {
-		return out("quantization", "has quantization %s, which is not in provider.quantizations", row.Quantization)
+	if len(prefs.Only) > 0 && matchesAny(prefs.Only, row) < 0 &&
+		!s.out(stage, "allowed_providers", Change{"provider.only", "with " + row.Tag}, "is not in provider.only") {
+		return false
 	}
-	data := row.DataPolicy.At(now)
-	if prefs.DataCollection == "deny" && (data.Training != catalog.No || data.RetainsPrompts != catalog.No) {
-		return out("data_policy:training", "may collect user data (training: %s, retains prompts: %s), and provider.data_collection is \"deny\"",
-			data.Training, data.RetainsPrompts)
+	if matchesAny(prefs.Ignore, row) >= 0 && !s.out(stage, "ignored_providers", Change{"provider.ignore", "without " + prefs.Ignore[matchesAny(prefs.Ignore, row)]}, "is in provider.ignore") {
+		return false
 	}
-	if prefs.ZDR && data.ZDR != catalog.Yes {
-		return out("data_policy:zdr", "has no zero data retention, and provider.zdr is true")
+	if len(prefs.Quantizations) > 0 && !quantizationIn(prefs.Quantizations, row.Quantization) &&
+		!s.out(stage, "quantization", Change{"provider.quantizations", "with " + row.Quantization}, "has quantization %s, which is not in provider.quantizations", row.Quantization) {
+		return false
+	}
+	data := row.DataPolicy.At(s.now)
+	if prefs.DataCollection == "deny" && (data.Training != catalog.No || data.RetainsPrompts != catalog.No) &&
+		!s.out(stage, "data_policy:training", Change{"provider.data_collection", `"allow"`},
+			"may collect user data (training: %s, retains prompts: %s), and provider.data_collection is \"deny\"", data.Training, data.RetainsPrompts) {
+		return false
+	}
+	if prefs.ZDR && data.ZDR != catalog.Yes && !s.out(stage, "data_policy:zdr", Change{"provider.zdr", "left out"}, "has no zero data retention, and provider.zdr is true") {
+		return false
+	}
+	if d := row.Distillation.At(s.now); prefs.DistillableText && d != catalog.Yes &&
+		!s.out(stage, "distillable_text", Change{"provider.enforce_distillable_text", "left out"},
+			"its answers may not be distilled (permitted: %s), and provider.enforce_distillable_text is true", d) {
+		return false
 	}
 	if c := prefs.MaxPrice; c != nil {
-		for _, part := range []struct {
+		for _, part := range [...]struct {
 			name    string
 			price   catalog.Picodollars
 			ceiling float64
 			scale   float64
 		}{
 			{"prompt", row.Prices.Prompt, c.Prompt, 1e6}, {"completion", row.Prices.Completion, c.Completion, 1e6},
-			{"request", row.Prices.Request, c.Request, 1}, {"image", row.Prices.Image, c.Image, 1},
+			{"request", row.Prices.Request, c.Request, 1}, {"image", row.Prices.Image, c.Image, 1}, {"audio", row.Prices.Audio, c.Audio, 1},
 		} {
-			if usd := part.price.USD() * part.scale; part.ceiling >= 0 && usd > part.ceiling*(1+1e-12) {
-				return out("max_price", "costs %g USD (%s), above provider.max_price.%s of %g", usd, part.name, part.name, part.ceiling)
+			if usd := part.price.USD() * part.scale; part.ceiling >= 0 && usd > part.ceiling*(1+1e-12) &&
+				!s.out(stage, "max_price", Change{"provider.max_price." + part.name, fmt.Sprintf("at least %g", usd)},
+					"costs %g USD (%s), above provider.max_price.%s of %g", usd, part.name, part.name, part.ceiling) {
+				return false
 			}
 		}
 	}
 	if prefs.RequireParameters {
 		for _, name := range req.Parameters {
-			if !row.Parameters[name] {
-				return out("require_parameters", "does not support %s, and provider.require_parameters is true", name)
+			if !row.Parameters[name] && !s.out(stage, "require_parameters", Change{name, "left out"},
+				"does not support %s, and provider.require_parameters is true", name) {
+				return false
 			}
 		}
 	}
-	return nil
+	return true
 }
 
-// matchesAny is the place of the first slug that names row, -1 where none does: a provider's id or shown name, or one
-// endpoint's tag.
+// bills says whether a request can cost anything at a row.
+func bills(row *catalog.Row) bool {
+	return !row.Free && row.Prices != catalog.Prices{}
+}
+
+// admits says whether an endpoint of a service tier was asked for: by the request's service_tier, a suffix of the model, or
+// its tag in order or only. A provider's name alone does not mean its tiers.
+func (s *sieve) admits(tier string) bool {
+	if s.req.ServiceTier == tier || s.ask.tier == tier {
+		return true
+	}
+	named := func(slug string) bool { return strings.EqualFold(slug, s.row.Tag) }
+	return slices.ContainsFunc(s.prefs.Order, named) || slices.ContainsFunc(s.prefs.Only, named)
+}
+
+// matchesAny is the place of the first slug that names row, -1 where none does: one endpoint's tag, or a provider's id or shown
+// name, which mean all of its endpoints but those of a service tier.
 func matchesAny(slugs []string, row *catalog.Row) int {
 	for i, s := range slugs {
-		if strings.EqualFold(s, row.Provider.ID) || strings.EqualFold(s, row.Tag) || strings.EqualFold(s, row.Provider.Name) {
+		if strings.EqualFold(s, row.Tag) ||
+			row.ServiceTier == "" && (strings.EqualFold(s, row.Provider.ID) || strings.EqualFold(s, row.Provider.Name)) {
 			return i
 		}
 	}

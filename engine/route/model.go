@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"chaperone/engine/catalog"
@@ -11,88 +12,91 @@ import (
 	"chaperone/engine/wire"
 )
 
-// sortSuffixes are the routing suffixes of OpenRouter that choose an order (reference: model variants).
-var sortSuffixes = map[string]string{"nitro": "throughput", "floor": "price", "exacto": "exacto"}
+// ask is one model that a request names, and what the suffixes of its name ask for.
+type ask struct {
+	model *catalog.Model
+	sort  string // "" where no suffix says
+	tier  string // the service tier that a suffix admits
+	free  bool   // only where nothing is billed
+	other bool   // the name is not the model's id
+}
 
-// models resolves model and models in the order asked for, each once. The second result is the order that a suffix asks
-// for, "" where none does. A name that is not known refuses the plan.
-func (r *Router) models(ctx context.Context, p *Plan) (models []*catalog.Model, sort string) {
-	names := append([]string{p.Request.Model}, p.Request.Models...)
-	if p.Request.Model == "" {
-		names = names[1:]
+// routingSuffixes are OpenRouter's that ask for an order (https://openrouter.ai/docs/guides/routing/model-variants/overview).
+var routingSuffixes = map[string]struct{ sort, tier string }{
+	"nitro": {"throughput", "priority"}, "floor": {"price", "flex"}, "exacto": {"exacto", ""},
+}
+
+// models resolves model and models in the order asked for, each once. A name that is not known refuses the plan.
+func (r *Router) models(ctx context.Context, p *Plan) []ask {
+	names := p.Request.Models
+	if p.Request.Model != "" {
+		names = append([]string{p.Request.Model}, names...)
 	}
 	if len(names) == 0 {
 		p.Refusal = &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "model",
 			Message: "model is missing; name one, as in \"model\": \"author/name\" (GET /v1/models lists those that this key may use)"}
-		return nil, ""
+		return nil
 	}
-	seen := map[*catalog.Model]bool{}
+	asked := make([]ask, 0, len(names))
 	for _, name := range names {
-		m, by := r.resolve(p, name)
-		if m == nil {
+		a, online := r.resolve(p, name)
+		switch {
+		case online:
+			p.Refusal = &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "model",
+				Message: fmt.Sprintf("%q asks for a web search by the suffix :online, which this router does not make; leave it out, or send a tool of the provider's own", name)}
+			return nil
+		case a.model == nil:
 			p.Refusal = r.unknownModel(ctx, p, name)
-			return nil, ""
+			return nil
 		}
-		if by != "" {
-			sort = by
-		}
-		if !seen[m] {
-			seen[m] = true
-			models = append(models, m)
+		if !slices.ContainsFunc(asked, func(b ask) bool { return b.model == a.model }) {
+			asked = append(asked, a)
 		}
 	}
-	return models, sort
+	return asked
 }
 
-// resolve finds the model of a name: exactly, by the organisation's aliases, by the catalog's, without its author where that
-// is unique; and all of this again without a routing suffix.
-func (r *Router) resolve(p *Plan, name string) (m *catalog.Model, sort string) {
-	for {
-		if m := r.lookup(p, name); m != nil {
-			return m, sort
-		}
-		base, suffix, ok := cutLast(name, ':')
-		by, known := sortSuffixes[suffix]
-		if !ok || !known {
-			return nil, ""
-		}
-		if sort == "" {
-			sort = by // the last suffix wins, and it is met first
-		}
-		name = base
+// resolve finds the model of a name, exactly or without its suffixes, which may stand in any order. online: it asks for a
+// search.
+func (r *Router) resolve(p *Plan, name string) (a ask, online bool) {
+	if a.model = r.lookup(p, name); a.model != nil {
+		a.other = a.model.ID != name
+		return a, false
 	}
-}
-
-func cutLast(s string, sep byte) (before, after string, found bool) {
-	if i := strings.LastIndexByte(s, sep); i >= 0 {
-		return s[:i], s[i+1:], true
+	from := strings.LastIndexByte(name, '/') + 1
+	base, suffixes, found := strings.Cut(name[from:], ":")
+	if !found {
+		return a, false
 	}
-	return s, "", false
+	rest := name[:from] + base // with the suffixes that are a part of a model's own name
+	for suffix := range strings.SplitSeq(suffixes, ":") {
+		switch asks, routing := routingSuffixes[suffix]; {
+		case suffix == "online":
+			return a, true
+		case routing:
+			a.sort = asks.sort // the last one wins
+			if asks.tier != "" {
+				a.tier = asks.tier
+			}
+		default:
+			rest += ":" + suffix
+		}
+	}
+	if a.model = r.lookup(p, rest); a.model == nil {
+		if base, free := strings.CutSuffix(rest, ":free"); free {
+			a.model, a.free = r.lookup(p, base), true
+		}
+	}
+	a.other = a.model != nil && a.model.ID != rest
+	return a, false
 }
 
+// lookup finds the model of a name by the organisation's aliases, then as the catalog does.
 func (r *Router) lookup(p *Plan, name string) *catalog.Model {
 	if id, ok := p.Principal.Organisation.Aliases[name]; ok {
 		return r.Catalog.Models[id]
 	}
-	if m, ok := r.Catalog.Models[name]; ok {
-		return m
-	}
-	if id, ok := r.Catalog.Aliases[name]; ok {
-		return r.Catalog.Models[id]
-	}
-	if strings.Contains(name, "/") {
-		return nil
-	}
-	var found *catalog.Model
-	for id, m := range r.Catalog.Models {
-		if _, slug, _ := strings.Cut(id, "/"); slug == name {
-			if found != nil {
-				return nil // two authors: the caller has to say which
-			}
-			found = m
-		}
-	}
-	return found
+	return r.Catalog.Named(name)
 }
 
 // unknownModel names the three nearest that the key may use.
@@ -107,15 +111,12 @@ func (r *Router) unknownModel(ctx context.Context, p *Plan, name string) *wire.E
 	switch {
 	case len(usable) == 0:
 		e.Message += "; this key may use no model at all"
-		return e
 	case len(near) == 0:
 		near = usable[:min(3, len(usable))]
 		e.Message += "; this key may use " + strings.Join(near, ", ") + " (GET /v1/models lists all)"
 	default:
 		e.Message += "; the nearest that this key may use: " + strings.Join(near, ", ")
 	}
-	e.Metadata = map[string]any{"availability": map[string]any{
-		"code": "model_not_found", "retryable": false, "requested_models": []string{name}, "fallback_models": near,
-	}}
+	e.Availability = &wire.Availability{Code: wire.ModelNotFound, RequestedModels: []string{name}, FallbackModels: near}
 	return e
 }

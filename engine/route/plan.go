@@ -3,6 +3,7 @@
 package route
 
 import (
+	"strings"
 	"time"
 
 	"chaperone/engine/account"
@@ -28,12 +29,13 @@ const (
 type Candidate struct {
 	Row      *catalog.Row
 	Excluded *Exclusion // nil where it is in the plan
+	Sticky   bool       // ahead because it holds the conversation's prompt
 	Ranked   scorer.RankedRow
 	Shadows  []Shadow        // parallel to Plan.Shadows; nil where excluded
 	Warnings []policy.Reason // what bindings that only warn or run dry would have denied it for
 	Place    int             // 1-based place in the plan; 0 where excluded
 
-	model  int // its model's place among those asked for
+	model  int // its model's place in Plan.asked
 	permit policy.Permit
 	Rest   telemetry.Rest // health moved it behind the others
 }
@@ -51,6 +53,8 @@ type Exclusion struct {
 	Code    string          `json:"code"`    // OpenRouter's excluded_by vocabulary where it has a word
 	Message string          `json:"message"` // what, and what would let it through
 	Denials []policy.Reason `json:"denials,omitempty"`
+
+	change Change
 }
 
 // Plan is a decision: ordered permits, or a refusal.
@@ -74,4 +78,19 @@ type Plan struct {
 	Shadows       []string           // shadow scorers that ranked beside them
 	Abstained     map[string]error
 	Took          time.Duration
+
+	asked []ask // the models, in the order in which they are to be tried
+}
+
+// Strategy is how the models of a plan were chosen, in the words of OpenRouter's metadata.
+func (p *Plan) Strategy() string {
+	switch {
+	case len(p.asked) > 1:
+		return "fallback"
+	case len(p.asked) == 1 && (p.asked[0].free || strings.HasSuffix(p.asked[0].model.ID, ":free")):
+		return "free"
+	case len(p.asked) == 1 && p.asked[0].other:
+		return "alias"
+	}
+	return "direct"
 }

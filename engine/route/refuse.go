@@ -1,10 +1,11 @@
 package route
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
-	"sort"
 	"strings"
 
 	"chaperone/engine/account"
@@ -20,12 +21,8 @@ const (
 	detailCodes = "codes"
 )
 
-// unacceptable is what no router of ours can do, or a claim that cannot be read; nil where there is none.
+// unacceptable is a claim that cannot be read; nil where there is none.
 func unacceptable(req *wire.Request) *wire.Error {
-	if req.Preset != "" {
-		return &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "preset",
-			Message: fmt.Sprintf("preset %q: presets are not kept by this router; send what the preset holds", req.Preset)}
-	}
 	if c := req.Claims.DataClass; c != "" && !slices.Contains(account.DataClasses, c) {
 		return &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "metadata.data_class",
 			Message: "metadata.data_class: " + config.NotOneOf(c, account.DataClasses)}
@@ -46,54 +43,63 @@ func rejected(p *Plan) *wire.Error {
 }
 
 // refused says why a plan has no permit, by the first cause that holds for every candidate.
-func (r *Router) refused(p *Plan) *wire.Error {
+func (r *Router) refused(ctx context.Context, p *Plan) *wire.Error {
 	stages := map[Stage]int{}
-	codes := map[string]bool{}
+	codes := map[string]int{}
 	for i := range p.Candidates {
 		stages[p.Candidates[i].Excluded.Stage]++
-		codes[p.Candidates[i].Excluded.Code] = true
+		codes[p.Candidates[i].Excluded.Code]++
 	}
-	e := &wire.Error{Status: http.StatusNotFound, Type: "not_found"}
-	availability := map[string]any{"code": "no_endpoints", "retryable": false, "requested_models": modelsAsked(p)}
+	availability := &wire.Availability{Code: wire.ConstraintFiltered, RequestedModels: modelsAsked(p)}
+	e := &wire.Error{Status: http.StatusNotFound, Type: "not_found", Availability: availability}
 	switch n := len(p.Candidates); {
 	case n == 0:
 		e.Message = fmt.Sprintf("no endpoint serves %s", strings.Join(modelsAsked(p), ", "))
+		availability.Code = wire.NoEndpoints
 	case stages[StageAccount] > 0:
 		// Everything else lets these rows through: only the operator can help.
 		e.Status, e.Type = http.StatusServiceUnavailable, "provider_unavailable"
 		e.Message = "no provider key is configured for the endpoints that may serve this request"
-		availability["code"] = "temporarily_unavailable"
+		availability.Code, availability.Retryable = wire.TemporarilyUnavailable, true
 	case stages[StagePolicy] > 0:
 		e.Message = "policy leaves no endpoint for this request"
-		availability["code"] = "privacy_restricted"
+		availability.Code = wire.PrivacyRestricted
+	case codes["free"] == n:
+		e.Message = "no endpoint of the requested model is free"
+		availability.Code = wire.FreeVariantEnded
 	case stages[StagePreference] > 0:
 		e.Message = "no endpoint matches the provider preferences of this request"
-		availability["code"] = "constraint_filtered"
 	default:
 		e.Message = "no endpoint of the requested model is capable of this request"
-		availability["code"] = "constraint_filtered"
 	}
-	e.Metadata = map[string]any{"availability": availability}
 	detail := p.Principal.Organisation.ErrorDetail
-	if detail == detailFull || detail == detailCodes {
-		by := make([]string, 0, len(codes))
-		for c := range codes {
-			by = append(by, c)
-		}
-		sort.Strings(by)
-		availability["excluded_by"] = by
+	if len(p.Candidates) == 0 || detail != detailFull && detail != detailCodes {
+		return e
 	}
-	if detail == detailFull && len(p.Candidates) > 0 {
-		var lines []string
-		told := make([]map[string]any, 0, len(p.Candidates))
-		for i := range p.Candidates {
-			c := &p.Candidates[i]
-			told = append(told, map[string]any{"endpoint": c.Row.ID, "provider": c.Row.Provider.Name, "stage": c.Excluded.Stage,
-				"code": c.Excluded.Code, "reason": c.Excluded.Message})
-			lines = append(lines, c.Row.Tag+": "+c.Excluded.Message)
+	availability.ExcludedBy = slices.Sorted(maps.Keys(codes))
+	change := r.smallestChange(ctx, p)
+	if change != nil {
+		availability.Constraint = &wire.Constraint{Field: change.fields()}
+	}
+	if detail != detailFull {
+		return e
+	}
+	lines := make([]string, len(p.Candidates))
+	told := make([]map[string]any, len(p.Candidates))
+	for i := range p.Candidates {
+		c := &p.Candidates[i]
+		told[i] = map[string]any{"endpoint": c.Row.ID, "provider": c.Row.Provider.Name, "stage": c.Excluded.Stage,
+			"code": c.Excluded.Code, "reason": c.Excluded.Message}
+		lines[i] = c.Row.Tag + ": " + c.Excluded.Message
+		if name := c.Row.Provider.Name; !slices.Contains(availability.AffectedProviders, name) {
+			availability.AffectedProviders = append(availability.AffectedProviders, name)
 		}
-		e.Metadata["candidates"] = told
-		e.Message += " (" + strings.Join(lines, "; ") + ")"
+	}
+	e.Metadata = map[string]any{"candidates": told}
+	e.Message += " (" + strings.Join(lines, "; ") + ")"
+	if change != nil {
+		availability.Constraint.Detail = change.String()
+		e.Message += "; the smallest change that would let one through: " + change.String()
 	}
 	return e
 }

@@ -254,8 +254,12 @@ func TestRefusals(t *testing.T) {
 			`"meta/lama" is not a model of this router; the nearest that this key may use: meta/llama`},
 		{"unknown model, nothing near", ask("zzzzzzzzzzzz", ""), 400, "not_found",
 			`"zzzzzzzzzzzz" is not a model of this router; this key may use meta/llama, meta/vision (GET /v1/models lists all)`},
-		{"a catalog suffix that does not exist", ask("meta/llama:free", ""), 400, "not_found",
-			`"meta/llama:free" is not a model of this router; the nearest that this key may use: meta/llama`},
+		{"a catalog suffix that does not exist", ask("meta/llama:batch", ""), 400, "not_found",
+			`"meta/llama:batch" is not a model of this router; the nearest that this key may use: meta/llama`},
+		{"nothing free", ask("meta/llama:free", ""), 404, "not_found",
+			"no endpoint of the requested model is free (cheap: is not free, and :free is asked for; careful/fast: is not free, and :free is asked for); " +
+				"the smallest change that would let one through: model meta/llama without :free (cheap)"},
+		{"a web search by suffix", ask("meta/llama:online", ""), 400, "invalid_request", `"meta/llama:online" asks for a web search by the suffix :online`},
 		{"rejected", ask("meta/llama", `"n":2`), 403, "permission_denied", "a policy refuses this request: two answers are one too many [own, "},
 		{"policy leaves none", ask("acme/secret", ""), 404, "not_found",
 			"policy leaves no endpoint for this request (careful: nobody may use this [own, "},
@@ -265,7 +269,6 @@ func TestRefusals(t *testing.T) {
 			"no endpoint matches the provider preferences of this request (cheap: is not in provider.only; careful/fast: is not in provider.only)"},
 		{"no key configured", ask("other/llama-guard", ""), 503, "provider_unavailable",
 			"no provider key is configured for the endpoints that may serve this request (keyless: no key for the credential group paid of keyless: set NOT_SET)"},
-		{"preset", ask("meta/llama", `"preset":"mine"`), 400, "invalid_request", `preset "mine": presets are not kept by this router; send what the preset holds`},
 		{"claimed data class", ask("meta/llama", `"metadata":{"data_class":"restrcted"}`), 400, "invalid_request",
 			`metadata.data_class: found "restrcted"; did you mean "restricted"?`},
 	} {

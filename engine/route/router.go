@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"slices"
 	"sort"
 	"time"
 
@@ -40,6 +41,9 @@ type Moment struct {
 	ID   string
 	Now  time.Time
 	Seed uint64
+	// Holds is the row, by its id, whose provider holds the conversation's prompt with that model in its cache; "": none. nil: no
+	// conversation is known.
+	Holds func(model string) string
 }
 
 // NewMoment draws an id and a seed.
@@ -56,7 +60,7 @@ func (r *Router) Plan(ctx context.Context, who *account.Principal, req *wire.Req
 		ID: m.ID, At: m.Now, Seed: m.Seed, Principal: who, Request: req, Snapshot: r.Generation,
 		PolicyDigest: r.Policies.Digest(), CatalogDigest: r.Catalog.Digest,
 	}
-	r.fill(ctx, p)
+	r.fill(ctx, p, m.Holds)
 	p.Took = time.Since(began)
 	if p.Refusal != nil {
 		p.Refusal.DecisionID = p.ID
@@ -64,26 +68,23 @@ func (r *Router) Plan(ctx context.Context, who *account.Principal, req *wire.Req
 	return p
 }
 
-func (r *Router) fill(ctx context.Context, p *Plan) {
+func (r *Router) fill(ctx context.Context, p *Plan, holds func(string) string) {
 	if p.Refusal = unacceptable(p.Request); p.Refusal != nil {
 		return
 	}
-	prefs := p.Request.Preferences
-	models, sort := r.models(ctx, p)
-	if p.Refusal != nil {
+	if p.asked = r.models(ctx, p); p.Refusal != nil {
 		return
 	}
-	if prefs.Sort == "" {
-		prefs.Sort = sort
-	}
 	total := 0
-	for _, m := range models {
-		total += len(m.Rows)
+	for i := range p.asked {
+		total += len(p.asked[i].model.Rows)
 	}
 	p.Candidates = make([]Candidate, 0, total)
-	for rank, m := range models {
-		for _, row := range m.Rows {
-			p.Candidates = append(p.Candidates, Candidate{Row: row, model: rank, Excluded: r.exclude(p.Request, &prefs, row, p.At)})
+	prefs := &p.Request.Preferences
+	for i := range p.asked {
+		for _, row := range p.asked[i].model.Rows {
+			s := sieve{router: r, req: p.Request, prefs: prefs, ask: &p.asked[i], row: row, now: p.At}
+			p.Candidates = append(p.Candidates, Candidate{Row: row, model: i, Excluded: s.exclude()})
 		}
 	}
 	stats := r.Board.View(p.At)
@@ -93,9 +94,9 @@ func (r *Router) fill(ctx context.Context, p *Plan) {
 		p.Refusal = rejected(p)
 		return
 	}
-	r.order(ctx, p, &prefs, stats)
+	r.order(ctx, p, stats, holds)
 	if len(p.Permits) == 0 {
-		p.Refusal = r.refused(p)
+		p.Refusal = r.refused(ctx, p)
 	}
 }
 
@@ -130,28 +131,23 @@ func (r *Router) judge(ctx context.Context, p *Plan, stats *telemetry.View) {
 
 // order ranks what is left: models in the order asked for (one list where partition is "none"), within each the rows that
 // rest behind the others.
-func (r *Router) order(ctx context.Context, p *Plan, prefs *wire.Preferences, stats *telemetry.View) {
-	var groups [][]int
-	last := -1
-	for i := range p.Candidates {
-		c := &p.Candidates[i]
-		if c.Excluded != nil {
-			continue
-		}
-		c.Rest = r.Health.Row(c.Row, p.Request.PromptTokens+p.Request.MaxOutputTokens, p.At)
-		if len(groups) == 0 || (c.model != last && prefs.Partition != "none") {
-			groups = append(groups, nil)
-		}
-		last = c.model
-		groups[len(groups)-1] = append(groups[len(groups)-1], i)
-	}
+func (r *Router) order(ctx context.Context, p *Plan, stats *telemetry.View, holds func(string) string) {
+	prefs := &p.Request.Preferences
 	var order []int
-	for _, g := range groups {
-		order = append(order, r.rank(ctx, p, prefs, stats, g)...)
+	for from := 0; from < len(p.Candidates); {
+		to := len(p.Candidates)
+		if prefs.Partition != "none" {
+			for to = from; to < len(p.Candidates) && p.Candidates[to].model == p.Candidates[from].model; to++ {
+			}
+		}
+		order = append(order, r.group(ctx, p, stats, holds, from, to)...)
+		from = to
 	}
-	sort.SliceStable(order, func(a, b int) bool {
-		return p.Candidates[order[a]].Rest.Why == "" && p.Candidates[order[b]].Rest.Why != ""
-	})
+	if len(prefs.Order) == 0 {
+		// Over all models: a fallback that is fast enough comes before a first choice that is not.
+		demote(order, func(i int) bool { return meetsCutoffs(prefs, &stats.Rows[p.Candidates[i].Row.Index]) })
+	}
+	demote(order, func(i int) bool { return p.Candidates[i].Rest.Why == "" })
 	if !prefs.AllowFallbacks {
 		order = order[:fixed(p, prefs, order)]
 	}
@@ -165,6 +161,104 @@ func (r *Router) order(ctx context.Context, p *Plan, prefs *wire.Preferences, st
 			c.Excluded = &Exclusion{Stage: StagePreference, Code: "allow_fallbacks",
 				Message: "provider.allow_fallbacks is false and another endpoint comes first"}
 		}
+	}
+}
+
+// group orders the candidates from…to that are left, which compete with each other.
+func (r *Router) group(ctx context.Context, p *Plan, stats *telemetry.View, holds func(string) string, from, to int) []int {
+	req, prefs := p.Request, &p.Request.Preferences
+	members := make([]int, 0, to-from)
+	for model := p.Candidates[from].model; from < to; model++ {
+		start := len(members)
+		for ; from < to && p.Candidates[from].model == model; from++ {
+			if c := &p.Candidates[from]; c.Excluded == nil {
+				c.Rest = r.Health.Row(c.Row, req.PromptTokens+req.MaxOutputTokens, p.At)
+				members = append(members, from)
+			}
+		}
+		members = append(members[:start], p.better(members[start:])...)
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	sortBy := prefs.Sort
+	switch {
+	case sortBy != "":
+	case p.asked[p.Candidates[members[0]].model].sort != "":
+		sortBy = p.asked[p.Candidates[members[0]].model].sort
+	case req.ServiceTier == "flex":
+		sortBy = "price"
+	case tiered(req.ServiceTier):
+		sortBy = "throughput"
+	}
+	order := r.rank(ctx, p, sortBy, stats, members)
+	if tiered(req.ServiceTier) {
+		demote(order, func(i int) bool { return p.Candidates[i].Row.ServiceTier == req.ServiceTier })
+	}
+	if len(prefs.Order) > 0 {
+		demote(order, func(i int) bool { return meetsCutoffs(prefs, &stats.Rows[p.Candidates[i].Row.Index]) })
+		wanted := func(i int) int {
+			if at := matchesAny(prefs.Order, p.Candidates[i].Row); at >= 0 {
+				return at
+			}
+			return math.MaxInt
+		}
+		sort.SliceStable(order, func(a, b int) bool { return wanted(order[a]) < wanted(order[b]) })
+	}
+	if holds != nil {
+		p.stick(order, holds)
+	}
+	return order
+}
+
+// tiered says whether a request's service_tier asks for endpoints of a tier.
+func tiered(tier string) bool { return tier != "" && tier != "auto" && tier != "default" }
+
+// better are the candidates of one model without those that lack what others have and what the request would rather not do
+// without: flex endpoints where it asks for the tier, and those that know verbosity. Never all of them are left out.
+func (p *Plan) better(members []int) []int {
+	prefer := func(members []int, has func(*catalog.Row) bool, code, message string) []int {
+		kept := make([]int, 0, len(members))
+		for _, i := range members {
+			if has(p.Candidates[i].Row) {
+				kept = append(kept, i)
+			}
+		}
+		if len(kept) == 0 || len(kept) == len(members) {
+			return members
+		}
+		for _, i := range members {
+			if c := &p.Candidates[i]; !has(c.Row) {
+				c.Excluded = &Exclusion{Stage: StagePreference, Code: code, Message: message}
+			}
+		}
+		return kept
+	}
+	if p.Request.ServiceTier == "flex" {
+		members = prefer(members, func(row *catalog.Row) bool { return row.ServiceTier == "flex" },
+			"service_tier", "does not serve the tier flex, which is asked for and which another endpoint serves")
+	}
+	if slices.Contains(p.Request.Parameters, "verbosity") {
+		members = prefer(members, func(row *catalog.Row) bool { return row.Parameters["verbosity"] },
+			"parameters", "does not support verbosity, which another endpoint does")
+	}
+	return members
+}
+
+// stick moves the first row to the front that holds the conversation's prompt: of those named in provider.order where that is
+// sent, and of the service tier that comes first.
+func (p *Plan) stick(order []int, holds func(string) string) {
+	named := len(p.Request.Preferences.Order) > 0 && matchesAny(p.Request.Preferences.Order, p.Candidates[order[0]].Row) >= 0
+	for place, i := range order {
+		c := &p.Candidates[i]
+		if c.Row.ID != holds(c.Row.Model.ID) || c.Row.ServiceTier != p.Candidates[order[0]].Row.ServiceTier ||
+			named && matchesAny(p.Request.Preferences.Order, c.Row) < 0 {
+			continue
+		}
+		copy(order[1:place+1], order[:place])
+		order[0] = i
+		c.Sticky = true
+		return
 	}
 }
 
@@ -183,8 +277,8 @@ func fixed(p *Plan, prefs *wire.Preferences, order []int) int {
 	return n
 }
 
-// rank orders one group of candidates, best first.
-func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, stats *telemetry.View, group []int) []int {
+// rank orders candidates by the scorers, or by what the request wants them sorted by.
+func (r *Router) rank(ctx context.Context, p *Plan, sortBy string, stats *telemetry.View, group []int) []int {
 	b := &scorer.Batch{
 		Catalog: r.Catalog, Stats: stats, Principal: p.Principal, Request: p.Request, Now: p.At, Seed: p.Seed,
 		ValueOfTime: r.ValueOfTime, OutputTokens: expectedOutput,
@@ -200,7 +294,7 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 		b.Rows = append(b.Rows, p.Candidates[i].Row)
 	}
 	scorers, spread := r.weighted(p.Weights), r.Spread
-	if name, ok := sortScorers[prefs.Sort]; ok {
+	if name, ok := sortScorers[sortBy]; ok {
 		native, _ := scorer.Native(name)
 		scorers, spread = []scorer.Weighted{{Scorer: native, Weight: 1}}, scorer.Spread{}
 	}
@@ -215,16 +309,6 @@ func (r *Router) rank(ctx context.Context, p *Plan, prefs *wire.Preferences, sta
 		p.Candidates[group[k]].Ranked = ranking.Rows[k]
 	}
 	p.shadow(group, ranking.Shadows)
-	demote(order, func(i int) bool { return meetsCutoffs(prefs, &stats.Rows[p.Candidates[i].Row.Index]) })
-	if len(prefs.Order) > 0 {
-		wanted := func(i int) int {
-			if at := matchesAny(prefs.Order, p.Candidates[i].Row); at >= 0 {
-				return at
-			}
-			return math.MaxInt
-		}
-		sort.SliceStable(order, func(a, b int) bool { return wanted(order[a]) < wanted(order[b]) })
-	}
 	return order
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -13,13 +14,15 @@ import (
 
 // Error is every refusal or failure that a client sees; Shape.AppendError writes it in the form of the client's API.
 type Error struct {
-	Status     int
-	Type       string // OpenRouter's error_type vocabulary: "invalid_request", "rate_limit_exceeded" …
-	Message    string // what happened, what to do
-	Param      string // the field of the request that is at fault; "" where none
-	Metadata   map[string]any
-	RetryAfter time.Duration // 0: not said
-	DecisionID string        // under which GET /v1/decisions/{id} shows the decision; "" before there is one
+	Status   int
+	Type     string // OpenRouter's error_type vocabulary: "invalid_request", "rate_limit_exceeded" …
+	Message  string // what happened, what to do
+	Param    string // the field of the request that is at fault; "" where none
+	Metadata map[string]any
+	// Availability says whether the request could be served otherwise; nil where it does not come into it.
+	Availability *Availability
+	RetryAfter   time.Duration // 0: not said
+	DecisionID   string        // under which GET /v1/decisions/{id} shows the decision; "" before there is one
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -64,7 +67,18 @@ func (e *Error) appendObject(dst []byte) []byte {
 		dst = append(dst, ':')
 		dst = appendValue(dst, e.Metadata[name])
 	}
-	return append(dst, "}}"...)
+	dst = append(dst, '}')
+	if e.Availability != nil {
+		a := *e.Availability
+		a.DocsURL = "/v1/models"
+		if e.DecisionID != "" && a.Code != ModelNotFound {
+			a.DocsURL = "/v1/decisions/" + e.DecisionID
+		}
+		a.RetryAfter = int64(math.Ceil(e.RetryAfter.Seconds()))
+		dst = append(dst, `,"availability":`...)
+		dst = appendValue(dst, a)
+	}
+	return append(dst, '}')
 }
 
 // appendValue appends any value as JSON; one that has no JSON form, as text.
