@@ -47,6 +47,11 @@ type Call struct {
 	Body  []byte // owned by the engine from here on
 	// Timeout is how long the client will wait, X-Request-Timeout; 0: it does not say. It can only shorten [timeouts] total.
 	Timeout time.Duration
+	Session string   // x-session-id, for bodies without a session_id
+	App     wire.App // the program that asks, as it names itself
+	Cache   CacheWish
+	// Metadata asks for what became of the request in the answer, X-OpenRouter-Metadata.
+	Metadata bool
 }
 
 // Engine routes. It is safe for concurrent use.
@@ -65,6 +70,8 @@ type Engine struct {
 	dispatch  *dispatch.Dispatcher
 	journal   *journal.Journal
 	ledger    *ledger.Ledger // nil where the journal is in memory
+	sticky    *sticky
+	answers   *answers
 }
 
 // Open loads the configuration and everything that it names. The error is config.Problems where the input is at fault.
@@ -104,6 +111,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := e.openLedger(s.settings); err != nil {
 		return nil, errors.Join(err, e.journal.Close(), e.abandon(ctx, s))
 	}
+	e.sticky = newSticky(s.settings.Routing.StickyConversations)
+	e.answers = newAnswers(s.settings.ResponseCache.MaxBytes)
 	e.limit(s)
 	e.current.Store(s)
 	e.metrics.Reload(true, o.Now())
@@ -130,31 +139,43 @@ func (e *Engine) statistics(s *Settings) *telemetry.Store {
 
 // Decide plans a request without dispatching it. Errors are *wire.Error; a refusal is a plan with Refusal set.
 func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
-	p, _, seen, err := e.plan(ctx, c)
+	d, err := e.plan(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	rec := journal.Of(p)
+	rec := journal.Of(d.plan)
 	rec.Question = true
-	e.keep(rec, seen)
-	return p, nil
+	e.keep(rec, d.seen)
+	return d.plan, nil
 }
 
-// plan decides on the newest snapshot, of which only the settings are kept afterwards, and what the journal wants of it.
-func (e *Engine) plan(ctx context.Context, c Call) (*route.Plan, *Settings, *journal.Seen, *wire.Error) {
+// decided is a plan with what is needed of its snapshot afterwards.
+type decided struct {
+	plan     *route.Plan
+	settings *Settings
+	seen     *journal.Seen
+	preset   *account.Preset // nil where there is none
+}
+
+// plan decides on the newest snapshot. Also an error of what is no decision yet has an id, by which it can be spoken of.
+func (e *Engine) plan(ctx context.Context, c Call) (decided, *wire.Error) {
 	s := e.acquire()
 	defer s.release()
+	m := route.NewMoment(e.options.Now())
 	who, refused := e.authenticate(s, c)
 	if refused != nil {
-		return nil, nil, nil, refused
+		refused.DecisionID = m.ID
+		return decided{}, refused
 	}
-	req, refused := wire.Skim(c.Shape, c.Head, c.Body)
+	req, preset, refused := e.understand(s, who, c)
 	if refused != nil {
-		return nil, nil, nil, refused
+		refused.DecisionID = m.ID
+		return decided{}, refused
 	}
-	p := s.router.Plan(ctx, who, req, route.NewMoment(e.options.Now()))
+	m.Holds = e.holds(who, req, m.Now)
+	p := s.router.Plan(ctx, who, req, m)
 	e.countPlan(s, p)
-	return p, s.settings, e.seen(s, p), nil
+	return decided{p, s.settings, e.seen(s, p), preset}, nil
 }
 
 // Authenticate says whether a key may ask anything at all just now. The error is a *wire.Error.
@@ -198,11 +219,12 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 	if refused != nil {
 		return nil, refused
 	}
-	p, settings, seen, err := e.plan(ctx, c)
+	d, err := e.plan(ctx, c)
 	if err != nil {
 		pass.Leave()
 		return nil, e.refuse("", "", err, began)
 	}
+	p, settings, seen := d.plan, d.settings, d.seen
 	if p.Refusal != nil {
 		pass.Leave()
 		e.keep(journal.Of(p), seen)
@@ -220,6 +242,7 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 		Observe:    e.observe,
 		Waited:     func(took time.Duration, err error) { e.waited(p.Principal.Organisation.ID, "endpoint", took, err) },
 		Finish: func(rec *journal.Record) {
+			e.stick(p.Principal, p.Request, rec)
 			e.finish(rec, seen)
 			pass.Leave()
 		},

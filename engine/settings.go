@@ -27,6 +27,7 @@ type Settings struct {
 	Routing        Routing
 	Dispatch       Dispatch
 	Load           Load
+	ResponseCache  ResponseCache
 	Statistics     Statistics
 	Journal        Journal
 	Ledger         Ledger
@@ -70,6 +71,10 @@ type Routing struct {
 	Exploration    float64 `toml:"exploration" check:"min=0,max=0.5"`
 	Attempts       int     `toml:"attempts" check:"min=1"`
 	MaxAnswerBytes int     `toml:"max_answer_bytes" check:"min=1024"`
+	// StickyFor is how long a conversation stays with the endpoint that holds its prompt, from its last answer on; longer where
+	// the catalog or the request says that the provider keeps it longer.
+	StickyFor           time.Duration `toml:"sticky_for" check:"min=0s"`
+	StickyConversations int           `toml:"sticky_conversations" check:"min=0"` // remembered at a time; 0: none
 }
 
 // Dispatch is [dispatch]; dispatch.Limits says what each means.
@@ -102,6 +107,13 @@ type Load struct {
 	InFlightEndpoint     int           `toml:"in_flight_endpoint" check:"min=0"`     // likewise
 	Queue                int           `toml:"queue" check:"min=0"`                  // requests that may wait for the router, and for each endpoint
 	QueueWait            time.Duration `toml:"queue_wait" check:"min=0s"`
+}
+
+// ResponseCache is [response_cache].
+type ResponseCache struct {
+	MaxBytes      int64         `toml:"max_bytes" check:"min=0"` // of answers in memory; 0: none are kept
+	MaxEntryBytes int           `toml:"max_entry_bytes" check:"min=1024"`
+	TTL           time.Duration `toml:"ttl" check:"min=1s,max=24h"` // where the request does not say
 }
 
 // Statistics is [statistics].
@@ -178,22 +190,23 @@ func defaults() *Settings {
 		},
 		Routing: Routing{
 			ValueOfTime: 1, Temperature: scorer.DefaultSpread.Temperature, Exploration: scorer.DefaultSpread.Exploration,
-			Attempts: 10, MaxAnswerBytes: 32 << 20,
+			Attempts: 10, MaxAnswerBytes: 32 << 20, StickyFor: 10 * time.Minute, StickyConversations: 100_000,
 		},
 		Dispatch: Dispatch{
 			OnSlow: "switch", Backoff: 200 * time.Millisecond, RetryBudget: 20, HedgeBudget: 5,
 			Rescue:  []string{journal.ForContinue, journal.ForSplice},
 			Breaker: Breaker{Failures: 5, Rate: 0.5, Attempts: 20, Window: 30 * time.Second, CoolDown: 6 * time.Second},
 		},
-		Load:       Load{InFlight: 8000, Queue: 1000, QueueWait: 10 * time.Second},
-		Statistics: Statistics{Window: 5 * time.Minute, Tick: time.Second},
-		Journal:    Journal{Keep: 10_000, Fsync: "interval", OnFull: "stop", SegmentBytes: 64 << 20, SegmentAge: 24 * time.Hour},
+		Load:          Load{InFlight: 8000, Queue: 1000, QueueWait: 10 * time.Second},
+		ResponseCache: ResponseCache{MaxBytes: 64 << 20, MaxEntryBytes: 1 << 20, TTL: 5 * time.Minute},
+		Statistics:    Statistics{Window: 5 * time.Minute, Tick: time.Second},
+		Journal:       Journal{Keep: 10_000, Fsync: "interval", OnFull: "stop", SegmentBytes: 64 << 20, SegmentAge: 24 * time.Hour},
 	}
 }
 
 // sections are the top-level keys of chaperone.toml, whoever reads them.
-var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "statistics", "journal", "ledger", "plugins", "scorers", "policy",
-	"organisations", "keys", "providers", "models", "endpoints", "aliases"}
+var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "response_cache", "statistics", "journal", "ledger", "plugins", "scorers", "policy",
+	"organisations", "keys", "presets", "providers", "models", "endpoints", "aliases"}
 
 // teamSections are those of an included file: it speaks for one team and can only tighten.
 var teamSections = []string{"organisation", "team", "policy"}
@@ -214,7 +227,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	s := defaults()
 	var all config.Problems
 	for name, into := range map[string]any{
-		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch, "load": &s.Load,
+		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch, "load": &s.Load, "response_cache": &s.ResponseCache,
 		"statistics": &s.Statistics, "journal": &s.Journal, "ledger": &s.Ledger, "plugins": &s.Plugins, "scorers": &s.Scorers,
 	} {
 		all = append(all, doc.Decode(name, into)...)

@@ -12,8 +12,9 @@ type Organisation struct {
 	Name        string
 	Labels      map[string]string
 	DataClass   string
-	ErrorDetail string            // full | codes | none
-	Aliases     map[string]string // before the catalog's own
+	ErrorDetail string             // full | codes | none
+	Aliases     map[string]string  // before the catalog's own
+	Presets     map[string]*Preset // before those for everyone
 	Teams       map[string]*Team
 	ValueOfTime *float64 // USD an hour; nil: the router's
 	InFlight    int      // the most requests at once; 0: load.in_flight_organisation

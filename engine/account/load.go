@@ -16,9 +16,10 @@ import (
 type Accounts struct {
 	Organisations map[string]*Organisation
 
-	byHash map[[32]byte]*Principal
-	byID   map[string]*Principal
-	files  map[string]string // key id → the file that it stands in
+	presets map[string]*Preset // for everyone
+	byHash  map[[32]byte]*Principal
+	byID    map[string]*Principal
+	files   map[string]string // key id → the file that it stands in
 }
 
 // Keys are all keys, also those that are expired or disabled, by organisation, team and creation.
@@ -47,14 +48,15 @@ func (a *Accounts) File(keyID string) string { return a.files[keyID] }
 
 type organisationTable struct {
 	config.Origin
-	Name        string                `toml:"name"`
-	Labels      map[string]string     `toml:"labels"`
-	DataClass   string                `toml:"data_class" check:"oneof=public|internal|confidential|restricted"`
-	ErrorDetail string                `toml:"error_detail" check:"oneof=full|codes|none"`
-	Aliases     map[string]string     `toml:"aliases"`
-	Teams       map[string]*teamTable `toml:"teams"`
-	ValueOfTime *float64              `toml:"value_of_time" check:"min=0,max=1000000"`
-	InFlight    int                   `toml:"in_flight" check:"min=1"`
+	Name        string                  `toml:"name"`
+	Labels      map[string]string       `toml:"labels"`
+	DataClass   string                  `toml:"data_class" check:"oneof=public|internal|confidential|restricted"`
+	ErrorDetail string                  `toml:"error_detail" check:"oneof=full|codes|none"`
+	Aliases     map[string]string       `toml:"aliases"`
+	Presets     map[string]*presetTable `toml:"presets"`
+	Teams       map[string]*teamTable   `toml:"teams"`
+	ValueOfTime *float64                `toml:"value_of_time" check:"min=0,max=1000000"`
+	InFlight    int                     `toml:"in_flight" check:"min=1"`
 }
 
 type teamTable struct {
@@ -90,11 +92,14 @@ func Load(docs []*config.Document, cat *catalog.Catalog) (*Accounts, config.Prob
 		cat:    cat,
 		places: map[string]string{},
 		accounts: &Accounts{
-			Organisations: map[string]*Organisation{},
-			byHash:        map[[32]byte]*Principal{}, byID: map[string]*Principal{}, files: map[string]string{},
+			Organisations: map[string]*Organisation{}, presets: map[string]*Preset{},
+			byHash: map[[32]byte]*Principal{}, byID: map[string]*Principal{}, files: map[string]string{},
 		},
 	}
 	for _, doc := range docs {
+		var presets map[string]*presetTable
+		l.add(doc.Decode("presets", &presets)...)
+		maps.Copy(l.accounts.presets, l.presets(presets, nil))
 		l.readOrganisations(doc)
 	}
 	for _, doc := range docs {
@@ -130,7 +135,7 @@ func (l *loader) readOrganisations(doc *config.Document) {
 		org := &Organisation{
 			ID: id, Name: orElse(t.Name, id), Labels: t.Labels,
 			DataClass: orElse(t.DataClass, DataClasses[0]), ErrorDetail: orElse(t.ErrorDetail, "full"),
-			Aliases: t.Aliases, Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime, InFlight: t.InFlight,
+			Aliases: t.Aliases, Presets: l.presets(t.Presets, t.Aliases), Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime, InFlight: t.InFlight,
 		}
 		for teamID, team := range t.Teams {
 			l.checkID(team.Origin, "team", teamID)

@@ -53,6 +53,9 @@ func Of(p *route.Plan) *Record {
 		if !c.Rest.Until.IsZero() {
 			out.RestMs = float64(c.Rest.Until.Sub(p.At).Microseconds()) / 1000
 		}
+		if c.Sticky {
+			r.Sticky = append(r.Sticky, c.Row.ID)
+		}
 		if c.Place > 0 {
 			out.Utility, out.Share = f.finite(c.Ranked.Utility), f.finite(c.Ranked.Share)
 			out.Scores, out.Parts = f.byScorer(p.Scorers, c.Ranked.Scores), f.byScorer(p.Scorers, c.Ranked.Parts)

@@ -111,7 +111,7 @@ func (s *sieve) capable() bool {
 // outputField is the name under which the request limits its answer.
 func (s *sieve) outputField() string {
 	for _, name := range []string{"max_completion_tokens", "max_output_tokens"} {
-		if s.req.Has(name) {
+		if s.req.In(s.req.Shape).Has(name) {
 			return name
 		}
 	}

@@ -108,6 +108,9 @@ func (r *Router) unknownModel(ctx context.Context, p *Plan, name string) *wire.E
 		usable = append(usable, u.Model.ID)
 	}
 	near := config.NearestN(name, 3, usable)
+	if base, _, suffixed := strings.Cut(name, ":"); suffixed && len(near) == 0 {
+		near = config.NearestN(base, 3, usable)
+	}
 	switch {
 	case len(usable) == 0:
 		e.Message += "; this key may use no model at all"

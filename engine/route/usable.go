@@ -30,8 +30,11 @@ type Endpoint struct {
 
 // Model is the model of any of the names that a principal may call it by; nil where there is none.
 func (r *Router) Model(who *account.Principal, name string) *catalog.Model {
-	m, _ := r.resolve(&Plan{Principal: who}, name)
-	return m
+	a, _ := r.resolve(&Plan{Principal: who}, name)
+	if a.free {
+		return nil // a choice among the model's endpoints, and no entry of the catalog
+	}
+	return a.model
 }
 
 // Usable lists the models of which this principal may use at least one row, by id.

@@ -165,7 +165,11 @@ func (s *Server) call(r *request) (engine.Call, error) {
 	if e != nil {
 		return engine.Call{}, e
 	}
-	return engine.Call{Key: r.head.key, Shape: r.path.shape, Body: body, Timeout: timeout}, nil
+	call := engine.Call{Key: r.head.key, Shape: r.path.shape, Body: body, Timeout: timeout}
+	if e := r.asides(&call); e != nil {
+		return engine.Call{}, e
+	}
+	return call, nil
 }
 
 // requestTimeout reads how long a client will wait: seconds, or a duration such as 1500ms; 0 where it does not say.

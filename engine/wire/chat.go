@@ -10,7 +10,7 @@ import (
 
 func init() {
 	apis[Chat] = &api{
-		fields: chatFields(), needs: (*skim).needMessages,
+		fields: chatFields(), needs: (*skim).needMessages, instruct: instructChat,
 		event: chatEvent, answer: ScanCompletion, text: appendChatText, labels: chatLabels,
 		failed: appendEnvelope, broken: appendChatError, alive: ": keep-alive\n\n",
 		readRequest: talk.ReadChat, writeRequest: talk.WriteChat,

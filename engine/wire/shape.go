@@ -20,6 +20,8 @@ type Head struct {
 type api struct {
 	fields map[string]field           // of a request, at its top
 	needs  func(s *skim, at int) bool // what must be there; at is where the body's object begins
+	// instruct says instructions in a request that has none.
+	instruct func(body *Version, text string) Edit
 
 	event  func(ev Event, c *Chunk) (Kind, error) // reads one event of a stream for what accounting needs
 	answer func(body []byte, c *Chunk) error      // a whole answer likewise

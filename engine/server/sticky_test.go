@@ -1,0 +1,107 @@
+package server_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine/sim"
+)
+
+// A conversation stays where its prompt is held, whatever would come first otherwise.
+func TestAConversationStaysWhereItsPromptIs(t *testing.T) {
+	f := openFleet(t, "", `deny contains "not for the strict" if {
+	input.endpoint.provider == "beta"
+	input.claims.user == "strict"
+}`)
+	const there = `"provider":{"only":["beta"]}`
+	for _, c := range []struct {
+		name          string
+		first, header string // of the request that is answered by beta
+		then, later   string
+		want          string // the first of the plan
+	}{
+		{"session_id", `"session_id":"a",` + there, "", `"session_id":"a"`, "", "beta"},
+		{"another session", `"session_id":"b",` + there, "", `"session_id":"c"`, "", "alpha/east"},
+		{"no session: nothing shows that the prompt is cached", there, "", ``, "", "alpha/east"},
+		{"X-Session-Id", there, "X-Session-Id: d", ``, "X-Session-Id: d", "beta"},
+		{"session_id before X-Session-Id", `"session_id":"e",` + there, "X-Session-Id: f", ``, "X-Session-Id: f", "alpha/east"},
+		{"prompt_cache_key", `"prompt_cache_key":"g",` + there, "", `"prompt_cache_key":"g"`, "", "beta"},
+		{"while order is set", `"session_id":"h",` + there, "", `"session_id":"h","provider":{"order":["alpha","beta"]}`, "", "beta"},
+		{"but not to what order does not name", `"session_id":"i",` + there, "", `"session_id":"i","provider":{"order":["alpha"]}`, "", "alpha/east"},
+		{"while sort is set", `"session_id":"j",` + there, "", `"session_id":"j","provider":{"sort":"latency"}`, "", "beta"},
+		{"without fallbacks", `"session_id":"k",` + there, "", `"session_id":"k","provider":{"allow_fallbacks":false}`, "", "beta"},
+		{"not where the request excludes it", `"session_id":"l",` + there, "", `"session_id":"l","provider":{"ignore":["beta"]}`, "", "alpha/east"},
+		{"not where policy denies it", `"session_id":"m",` + there, "", `"session_id":"m","user":"strict"`, "", "alpha/east"},
+		{"not with another model", `"session_id":"n",` + there, "", `"session_id":"n","model":"m/three"`, "", "m/three@delta"},
+		{"with another key", `"session_id":"o",` + there, "", `"session_id":"o"`, "Authorization: Bearer sk-other", "alpha/east"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if r := f.ask(t, c.first, c.header); r.tried() != "beta" {
+				t.Fatalf("first: %s", r.tried())
+			}
+			r := f.ask(t, c.then, c.later)
+			if first, _, _ := strings.Cut(r.planned(), " "); first != c.want {
+				t.Errorf("planned %s, want %s first", r.planned(), c.want)
+			}
+			if held := strings.Join(r.record.Sticky, " "); (held != "") != (c.want == "beta") {
+				t.Errorf("the record says that %q was ahead", held)
+			}
+		})
+	}
+}
+
+// It stays for ten minutes after its last answer, or for as long as the catalog or the request says that the prompt is kept.
+func TestAConversationStaysForAsLongAsItsPrompt(t *testing.T) {
+	f := openFleet(t, "", "")
+	for _, c := range []struct {
+		name, provider, fields string
+		stays, leaves          time.Duration
+	}{
+		{"by default", "gamma", ``, 9 * time.Minute, 11 * time.Minute},
+		{"cache_ttl of the catalog", "beta", ``, 59 * time.Minute, 61 * time.Minute},
+		{"cache_control of the request", "gamma", `,"cache_control":{"type":"ephemeral","ttl":"1h"}`, 59 * time.Minute, 61 * time.Minute},
+		{"cache_control of a part", "gamma", `,"messages":[{"role":"user","content":[{"type":"text","text":"hi","cache_control":{"type":"ephemeral","ttl":"30m"}}]}]`,
+			29 * time.Minute, 31 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			session := `"session_id":"` + c.name + `"` + c.fields
+			f.ask(t, session+`,"provider":{"only":["`+c.provider+`"]}`)
+			for i, d := range []time.Duration{c.stays, c.stays, c.leaves} { // each answer begins it anew
+				f.later.Add(int64(d))
+				if got := f.ask(t, session).tried(); (got == c.provider) != (i < 2) {
+					t.Errorf("%s later: %s", d, got)
+				}
+			}
+		})
+	}
+}
+
+// A failure there does not hold it any longer, and where the next one answers it stays from then on.
+func TestAConversationLeavesWhatFails(t *testing.T) {
+	f := openFleet(t, "", "")
+	f.ask(t, `"session_id":"s","provider":{"only":["beta"]}`)
+	if err := f.sims["beta"].SetProfile(sim.Profile{Name: "beta", Faults: []sim.Fault{{Kind: sim.Status, Status: 500, Share: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.ask(t, `"session_id":"s","provider":{"order":["beta","gamma"]}`).tried(); !strings.HasPrefix(got, "beta") || !strings.HasSuffix(got, "gamma") {
+		t.Fatalf("tried %s", got)
+	}
+	if err := f.sims["beta"].SetProfile(sim.Profile{Name: "beta"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.ask(t, `"session_id":"s"`).tried(); got != "gamma" {
+		t.Errorf("next: %s, want gamma", got)
+	}
+}
+
+func TestSessionsAreBounded(t *testing.T) {
+	f := openFleet(t, "", "")
+	long := strings.Repeat("s", 257)
+	if r := f.ask(t, `"session_id":"`+long+`"`); r.status != 400 || !strings.Contains(r.body, "more than 256 bytes") {
+		t.Errorf("body: %d %s", r.status, r.body)
+	}
+	if r := f.ask(t, ``, "X-Session-Id: "+long); r.status != 400 || !strings.Contains(r.body, "more than 256 bytes") {
+		t.Errorf("header: %d %s", r.status, r.body)
+	}
+}

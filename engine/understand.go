@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"chaperone/engine/account"
+	"chaperone/engine/config"
+	"chaperone/engine/wire"
+)
+
+// understand reads a request with all that its preset and its header add to it, before anybody judges it: what was judged is
+// what is sent.
+func (e *Engine) understand(s *snapshot, who *account.Principal, c Call) (*wire.Request, *account.Preset, *wire.Error) {
+	req, refused := wire.Skim(c.Shape, c.Head, c.Body)
+	if refused != nil {
+		return nil, nil, refused
+	}
+	model, slug, refused := presetOf(req)
+	if refused != nil {
+		return nil, nil, refused
+	}
+	var preset *account.Preset
+	if slug != "" {
+		if preset = s.accounts.Preset(who.Organisation, slug); preset == nil {
+			return nil, nil, &wire.Error{Status: http.StatusBadRequest, Type: "not_found", Param: "preset",
+				Message: config.UnknownName("preset", slug, s.accounts.PresetSlugs(who.Organisation))}
+		}
+		body, refused := req.WithPreset(model, &preset.Preset)
+		if refused == nil {
+			req, refused = wire.Skim(c.Shape, c.Head, body)
+		}
+		if refused != nil {
+			return nil, nil, refused
+		}
+		req.Preset = slug
+	}
+	if req.SessionID == "" {
+		req.SessionID = c.Session
+	}
+	req.Claims.App = c.App
+	return req, preset, nil
+}
+
+// presetOf splits the model's name from the preset's: "author/slug@preset/name", "@preset/name", or a field of its own.
+func presetOf(req *wire.Request) (model, slug string, refused *wire.Error) {
+	model, inModel, found := strings.Cut(req.Model, "@preset/")
+	if !found || inModel == req.Preset || req.Preset == "" {
+		if !found {
+			inModel = req.Preset
+		}
+		return model, inModel, nil
+	}
+	return "", "", &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "preset",
+		Message: fmt.Sprintf("preset: found %q beside %q in model; send one of them", req.Preset, inModel)}
+}

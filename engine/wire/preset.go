@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+)
+
+// Preset is what a request leaves unsaid.
+type Preset struct {
+	Fields       []Edit   // top-level fields, for requests that have none of that name
+	Instructions string   // for requests without instructions of their own
+	Tools        [][]byte // tools in JSON, for requests that do not describe the same
+}
+
+// WithPreset is the body with what a preset says and the request does not: fields are taken whole, and the request's win. Tools
+// are united. model takes the place of what the body says; where it is "", the preset's does. The error (400) is that no tools
+// can be added to what the request has.
+func (r *Request) WithPreset(model string, p *Preset) ([]byte, *Error) {
+	body := r.In(r.Shape)
+	edits := []Edit{{Field: "preset"}, {Field: "model"}}
+	if model != "" {
+		edits[1].Value = appendString(nil, model)
+	}
+	for _, f := range p.Fields {
+		switch {
+		case f.Field == "model":
+			if model == "" {
+				edits[1].Value = f.Value
+			}
+		case !body.Has(f.Field):
+			edits = append(edits, f)
+		}
+	}
+	if p.Instructions != "" && r.opening[0].to == 0 {
+		edits = append(edits, r.Shape.api().instruct(body, p.Instructions))
+	}
+	if len(p.Tools) > 0 {
+		tools, err := unite(body.Value("tools"), p.Tools)
+		if err != nil {
+			return nil, &Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "tools",
+				Message: "tools: found no array of tools, to which those of the preset could be added"}
+		}
+		edits = append(edits, Edit{Field: "tools", Value: tools})
+	}
+	return r.AppendEdited(make([]byte, 0, len(r.Body)+1024), edits...), nil
+}
+
+// instructChat puts instructions before the messages.
+func instructChat(body *Version, text string) Edit {
+	first := appendString([]byte(`[{"role":"system","content":`), text)
+	rest := bytes.TrimLeft(body.Value("messages"), " \t\r\n") // the skim has seen that they are an array, and not empty
+	return Edit{Field: "messages", Value: append(append(first, "},"...), rest[1:]...)}
+}
+
+// unite appends those of more to an array of tools that it does not hold.
+func unite(sent []byte, more [][]byte) ([]byte, error) {
+	var tools []json.RawMessage
+	if sent != nil {
+		if err := json.Unmarshal(sent, &tools); err != nil {
+			return nil, err
+		}
+	}
+	known := map[string]bool{}
+	for _, t := range tools {
+		known[toolIdentity(t)] = true
+	}
+	for _, t := range more {
+		if id := toolIdentity(t); !known[id] {
+			known[id] = true
+			tools = append(tools, t)
+		}
+	}
+	return json.Marshal(tools)
+}
+
+// toolIdentity is what two descriptions of one tool have in common: a function's name, in any dialect's form, or else the kind
+// with the name among its parameters.
+func toolIdentity(tool []byte) string {
+	var t struct {
+		Type     string `json:"type"`
+		Name     string `json:"name"`
+		Function struct {
+			Name string `json:"name"`
+		} `json:"function"`
+		Parameters json.RawMessage `json:"parameters"`
+	}
+	if json.Unmarshal(tool, &t) != nil {
+		return ""
+	}
+	if name := t.Function.Name; name != "" {
+		return "function " + name
+	}
+	if t.Name != "" && (t.Type == "" || t.Type == "function" || t.Type == "custom") {
+		return "function " + t.Name
+	}
+	var named struct {
+		Name string `json:"name"`
+	}
+	if json.Unmarshal(t.Parameters, &named) != nil {
+		named.Name = ""
+	}
+	return t.Type + " " + named.Name
+}
