@@ -8,7 +8,7 @@ import (
 )
 
 // allowedBuiltins is the reviewed list for OPA 1.22.2: what is here depends on its arguments alone, and the time and
-// memory that it takes are bounded by their size or by the evaluation's deadline. A list of what is allowed, not of what
+// memory that it takes are bounded by their size, or by what meter.go has to say about it. A list of what is allowed, not of what
 // is not: OPA adds builtins with every release and does not mark all that read clocks or the network.
 var allowedBuiltins = builtinSet(`
 	eq assign internal.member_2 internal.member_3 gt gte lt lte neq equal
@@ -17,22 +17,22 @@ var allowedBuiltins = builtinSet(`
 	and or count sum product max min
 	array.concat array.flatten array.slice array.reverse
 	to_number
-	regex.is_valid regex.match regex.split regex.globs_match regex.template_match regex.find_n
+	regex.is_valid regex.match regex.split regex.find_n
 	regex.find_all_string_submatch_n regex.replace
 	intersection union
 	strings.any_prefix_match strings.any_suffix_match concat format_int indexof indexof_n substring lower upper contains
 	strings.count startswith endswith split strings.split_n replace strings.replace_n trim trim_left trim_prefix trim_right
-	trim_suffix trim_space sprintf strings.reverse strings.render_template internal.template_string
+	trim_suffix trim_space sprintf strings.reverse internal.template_string
 	numbers.range numbers.range_step
-	json.marshal json.marshal_with_options json.unmarshal json.is_valid
+	json.marshal json.unmarshal json.is_valid
 	base64.encode base64.decode base64.is_valid base64url.encode base64url.encode_no_pad base64url.decode
 	urlquery.decode urlquery.encode urlquery.encode_object urlquery.decode_object uri.parse uri.is_valid
-	yaml.marshal yaml.unmarshal yaml.is_valid hex.encode hex.decode
+	hex.encode hex.decode
 	object.union object.union_n object.remove object.filter object.get object.keys object.subset
-	json.filter json.remove json.patch
+	json.filter json.remove
 	time.parse_rfc3339_ns time.parse_duration_ns
 	crypto.sha256 crypto.hmac.sha256 crypto.hmac.sha512 crypto.hmac.equal
-	walk graph.reachable graph.reachable_paths sort
+	walk sort
 	is_number is_string is_boolean is_array is_set is_object is_null type_name
 	rego.metadata.chain rego.metadata.rule
 	net.cidr_overlap net.cidr_intersects net.cidr_contains net.cidr_contains_matches net.cidr_merge net.cidr_is_valid
@@ -63,6 +63,13 @@ var insteadOf = []struct{ name, advice string }{
 	{"io.jwt.", "callers are authenticated before policy runs; use input.principal"},
 	{"crypto.x509.", "it verifies against the clock or the machine's certificates; callers are authenticated before policy runs"},
 	{"bits.lsh", "its result has no bound; multiply"},
+	{"strings.render_template", "its result has no bound; write $\"… {value} …\" or sprintf"},
+	{"graph.", "the paths through a graph have no bound; write the relation out as a rule"},
+	{"regex.globs_match", "its time has no bound; use glob.match"},
+	{"regex.template_match", "write a regular expression, and use regex.match"},
+	{"json.marshal_with_options", "its result has no bound; use json.marshal"},
+	{"json.patch", "its result has no bound; use object.union and object.remove"},
+	{"yaml.", "a policy has no YAML to read; use json.unmarshal"},
 	{"json.verify_schema", "it may load schemas over the network; the input is already typed"},
 	{"json.match_schema", "it may load schemas over the network; the input is already typed"},
 	{"providers.aws.", "it signs requests and reads the clock; a policy sends none"},

@@ -55,6 +55,9 @@ func compile(s *source) (out *compiled, problems config.Problems) {
 	case c.compiler.Failed():
 		return nil, regoProblems("", c.compiler.Errors)
 	}
+	for _, m := range c.compiler.Modules {
+		meterModule(m)
+	}
 	return c, nil
 }
 

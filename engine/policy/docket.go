@@ -143,7 +143,7 @@ func (d *docket) session(q *Query, rows int) *session {
 	if d.live {
 		s.view = q.Stats
 	}
-	s.sheets.limit = max(16, min(maxAnswers, maxRulings/(rows+1)))
+	s.sheets.limit = answersFor(rows)
 	d.current.Store(s)
 	return s
 }

@@ -87,8 +87,12 @@ func newStore(params map[string]any) (storage.Store, storage.Transaction, error)
 
 var errUndefined = errors.New("the query has no answer")
 
-// errOverrun is an evaluation that did not end in time: no statement about the row, so nothing that may be remembered.
-type errOverrun struct{ why string }
+// errOverrun is an evaluation that was stopped.
+type errOverrun struct {
+	why   string
+	at    *ast.Location // in the policy; nil: at no place in particular
+	spent bool          // its allowance, which it will be again on this input; else it did not end in time, which says nothing
+}
 
 func (e *errOverrun) Error() string { return e.why }
 
@@ -100,20 +104,21 @@ func (p *policy) ask(ctx context.Context, q *question, input ast.Value, tracer t
 		}
 	}()
 	if err := ctx.Err(); err != nil {
-		return nil, &errOverrun{"the request ended before it was judged: " + err.Error()}
+		return nil, &errOverrun{why: "the request ended before it was judged: " + err.Error()}
 	}
-	cancel := topdown.NewCancel()
-	timer := time.AfterFunc(p.timeout, cancel.Cancel)
+	m := newMeter()
+	timer := time.AfterFunc(p.timeout, m.Cancel)
 	defer timer.Stop()
 	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, cancel.Cancel)()
+		defer context.AfterFunc(ctx, m.Cancel)()
 	}
 	query := topdown.NewQuery(q.body).
 		WithQueryCompiler(q.query).
 		WithCompiler(q.compiler).
 		WithStore(p.store).
 		WithTransaction(p.txn).
-		WithCancel(cancel).
+		WithCancel(m).
+		WithBuiltins(metered).
 		WithInput(ast.NewTerm(input)).
 		WithMetrics(metrics.NoOp()).
 		WithInterQueryBuiltinValueCache(p.values).
@@ -132,11 +137,13 @@ func (p *policy) ask(ctx context.Context, q *question, input ast.Value, tracer t
 		return nil
 	})
 	switch {
+	case m.spent():
+		return nil, &errOverrun{why: m.why, at: m.at, spent: true}
 	case topdown.IsCancel(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		if ctx.Err() != nil {
-			return nil, &errOverrun{"the request ended while it was judged: " + ctx.Err().Error()}
+			return nil, &errOverrun{why: "the request ended while it was judged: " + ctx.Err().Error()}
 		}
-		return nil, &errOverrun{fmt.Sprintf("evaluation took longer than %s", p.timeout)}
+		return nil, &errOverrun{why: fmt.Sprintf("evaluation took longer than %s", p.timeout)}
 	case err != nil:
 		return nil, err
 	case answer == nil:
@@ -155,7 +162,8 @@ type outcome struct {
 	reasons     []Reason // without their binding; none: permitted
 	obligations Obligations
 	weights     map[string]float64
-	transient   bool // an overrun: true of this evaluation only
+	overran     bool // the evaluation was stopped
+	transient   bool // and would perhaps not be another time: true of this evaluation only
 }
 
 func failed(err error) *outcome {
@@ -168,8 +176,16 @@ func failed(err error) *outcome {
 			r.File, r.Line = te.Location.File, te.Location.Row
 		}
 	}
+	o := &outcome{}
 	var overrun *errOverrun
-	return &outcome{reasons: []Reason{r}, transient: errors.As(err, &overrun)}
+	if errors.As(err, &overrun) {
+		o.overran, o.transient = true, !overrun.spent
+		if overrun.at != nil {
+			r.File, r.Line = overrun.at.File, overrun.at.Row
+		}
+	}
+	o.reasons = []Reason{r}
+	return o
 }
 
 // judgeRow evaluates deny, allow and require.
@@ -286,7 +302,7 @@ func (p *policy) denials(ctx context.Context, o *outcome, q *question, rule stri
 	trace := &firings{rule: p.pkg + "." + rule, metadata: p.metadata, fired: map[string]*firing{}}
 	// An error here leaves the places out; the denials stand.
 	_, _ = p.ask(ctx, q, input, trace)
-	for _, v := range found {
+	for _, v := range found[:min(len(found), maxReasons)] {
 		r, err := parseReason(v.Value)
 		r.Rule = rule
 		if err != nil {
@@ -297,5 +313,8 @@ func (p *policy) denials(ctx context.Context, o *outcome, q *question, rule stri
 			r.waivable = f.waivable && r.Rule == ruleDeny
 		}
 		o.reasons = append(o.reasons, r)
+	}
+	if more := len(found) - maxReasons; more > 0 {
+		o.reasons = append(o.reasons, Reason{Rule: rule, Message: fmt.Sprintf("and %d more reasons", more)})
 	}
 }

@@ -56,8 +56,8 @@ func TestWhatFailsOpenInPlainOPADeniesHere(t *testing.T) {
 		{"a complete rule that conflicts", "limit := 1 if input.request.n > 0\n\nlimit := 2 if input.request.n > -1\n\ndeny contains \"x\" if input.request.prompt_tokens > limit", nil, "rule data.org.p.limit produced conflicting values"},
 		{"a function that conflicts", "f(x) := 1 if x > 0\n\nf(x) := 2 if x > -1\n\ndeny contains \"x\" if f(input.request.n) > 0", nil, "function data.org.p.f produced conflicting values"},
 		{"an object key that conflicts", "m := {k: v | some k in [\"a\", \"a\"]; some v in [1, 2]}\n\ndeny contains \"x\" if m.a > 0", nil, "object keys must be unique"},
-		{"work without end", "deny contains \"x\" if {\n\tsome a in numbers.range(1, 100000)\n\tsome b in numbers.range(1, 100000)\n\ta + b < 0\n}\n\ndeny contains \"y\" if input.request.n > 5", nil, "evaluation took longer than 100ms"},
-		{"memory without end", `deny contains "x" if count(numbers.range(1, 1000000000000)) < 0`, nil, "evaluation took longer than 100ms"},
+		{"work without end", "deny contains \"x\" if {\n\tsome a in numbers.range(1, 10000)\n\tsome b in numbers.range(1, 10000)\n\ta + b < 0\n}\n\ndeny contains \"y\" if input.request.n > 5", nil, "makes values of more than"},
+		{"memory without end", `deny contains "x" if count(numbers.range(1, 1000000000000)) < 0`, nil, "numbers.range: the evaluation makes values of more than"},
 		{"a figure that is none", `deny contains "x" if object.get(input.endpoint.attributes, "quality", 0) < 100`, func(q *Query) {
 			for _, r := range q.Rows {
 				r.Attributes = map[string]float64{"quality": math.NaN()}
@@ -87,7 +87,7 @@ func TestWhatFailsOpenInPlainOPADeniesHere(t *testing.T) {
 			if got := plainOPA(t, module, q, q.Rows[0]); len(got) > 0 && !strings.Contains(c.why, "a reason is a string") {
 				t.Fatalf("plain OPA denies: %v; the case shows nothing", got)
 			}
-			set, problems := one(module).within("100ms").load(t)
+			set, problems := one(module).within("1s").load(t)
 			if c.why == "" {
 				if len(problems) == 0 {
 					j := set.Judge(context.Background(), q)
@@ -148,7 +148,7 @@ func TestARequestThatEndsIsDenied(t *testing.T) {
 }
 
 func TestAnOverrunIsWaitedForOnce(t *testing.T) {
-	set := module("deny contains \"x\" if count(numbers.range(1, 1000000000000)) < 0").within("100ms").mustLoad(t)
+	set := module("deny contains \"x\" if count(numbers.range(1, 1000000000000)) < 0").within("1s").mustLoad(t)
 	q := query()
 	for len(q.Rows) < 200 {
 		q.Rows = append(q.Rows, q.Rows[0])

@@ -70,7 +70,7 @@ type trial struct {
 	input     Input
 	key       []byte
 	asked     []asked              // about rows, from the first row that has no ruling yet
-	stuck     map[*policy]*outcome // an evaluation that overran, so that its policy is not asked again for every row
+	stuck     map[*policy]*outcome // an evaluation that was stopped, so that its policy is not asked again for every row
 	filled    *catalog.Row         // whose figures the input holds
 }
 
@@ -358,18 +358,18 @@ func (t *trial) document(q *question) ast.Value {
 	return t.whole
 }
 
-// judgeRow asks p about the row that the input holds. A policy that has overrun is not asked again in this judgement: a
-// thousand rows must not wait a thousand timeouts.
+// judgeRow asks p about the row that the input holds. A policy that was stopped is not asked again in this judgement: a
+// thousand rows must not wait a thousand timeouts. What it said of the one row is then no statement about the others.
 func (t *trial) judgeRow(p *policy) *outcome {
 	if o := t.stuck[p]; o != nil {
 		return o
 	}
 	o := p.judgeRow(t.ctx, t.document(p.row))
-	if o.transient {
+	if o.overran {
 		if t.stuck == nil {
 			t.stuck = map[*policy]*outcome{}
 		}
-		t.stuck[p] = o
+		t.stuck[p] = &outcome{reasons: o.reasons, overran: true, transient: true}
 	}
 	return o
 }

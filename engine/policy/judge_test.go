@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"strings"
 	"testing"
 )
 
@@ -37,5 +38,22 @@ func TestAllowMustHold(t *testing.T) {
 	}
 	if r := j.Verdicts[2].Denials[0]; r.Rule != "allow" || r.Line != 3 {
 		t.Fatal(r)
+	}
+}
+
+// A thousand long reasons are as good as fifty that are cut short: the row is denied, and nothing is waived that was not shown.
+func TestReasonsAreBounded(t *testing.T) {
+	set := module("# METADATA\n# custom: {waivable: true}\ndeny contains message if {\n\tsome n in numbers.range(1, 200)\n\tmessage := sprintf(\"%d %01200d\", [n, 0])\n}").mustLoad(t)
+	v := set.Judge(context.Background(), query()).Verdicts[0]
+	if v.Permit.Row() != nil || len(v.Denials) != maxReasons+1 {
+		t.Fatalf("%d reasons", len(v.Denials))
+	}
+	for _, r := range v.Denials[:maxReasons] {
+		if len(r.Message) > maxMessage+len("…") || !strings.HasSuffix(r.Message, "…") {
+			t.Fatalf("%d bytes: %s", len(r.Message), r.Message)
+		}
+	}
+	if last := v.Denials[maxReasons]; last.Message != "and 150 more reasons" || last.waivable {
+		t.Fatalf("%+v", last)
 	}
 }

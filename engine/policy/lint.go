@@ -104,6 +104,7 @@ func newGraph(modules map[string]*ast.Module) *graph {
 			g.checkCall(n, ref)
 		}
 	}
+	g.checkSpread()
 	return g
 }
 

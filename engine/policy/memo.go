@@ -52,12 +52,16 @@ type assignment struct {
 	of   []int32 // by catalog.Row.Index
 }
 
-// Bounds of what one question remembers (maxClasses, or four times the rows of a larger catalog). A policy that reads something with more values than that, such as
-// input.claims.user, is evaluated again and again.
+// Bounds of what one question remembers (maxClasses, or four times the rows of a larger catalog; maxAnswers, or fewer where each
+// is for many classes). A policy that reads something with more values than that, such as input.claims.user, is evaluated again
+// and again.
 const (
 	maxClasses = 4096
 	maxAnswers = 8192
 )
+
+// answersFor is how many requests' answers are kept where each is for so many classes of rows.
+func answersFor(classes int) int { return max(16, min(maxAnswers, maxRulings/(classes+1))) }
 
 func day(now time.Time) int64 { return now.UTC().Unix() / (24 * 60 * 60) }
 
@@ -80,7 +84,6 @@ func (m *memo) assign(s *Set, q *Query) *assignment {
 		next.space = a.space
 	} else {
 		next.space = &space{ids: map[string]int32{}}
-		next.answers.limit = maxAnswers
 		if m.domain != nil {
 			next.cells = make([]slots[outcome], m.domain.size)
 		}
@@ -98,6 +101,9 @@ func (m *memo) assign(s *Set, q *Query) *assignment {
 			next.ids[string(key)] = id
 		}
 		next.of[i] = id
+	}
+	if next.answers.limit == 0 {
+		next.answers.limit = answersFor(len(next.ids))
 	}
 	m.current.Store(next)
 	return next

@@ -458,6 +458,29 @@ func TestAnErrorIsRememberedAsTheDenialThatItIs(t *testing.T) {
 	}
 }
 
+// What spends its allowance does so each time: the row is not evaluated again, and the others are one by one.
+func TestASpentAllowanceIsRemembered(t *testing.T) {
+	set := module(`deny contains "x" if { input.endpoint.provider != "none"; count(numbers.range(1, 1000000)) < 0 }`).mustLoad(t)
+	q := query()
+	set = set.on(q.Rows)
+	for known := range len(q.Rows) + 1 {
+		j := set.Judge(context.Background(), q)
+		if got := permitted(j); got != "" {
+			t.Fatal(got)
+		}
+		a := set.everyone[0].policy.row.memo.current.Load()
+		remembered := 0
+		for i := range q.Rows {
+			if a.cells[0].get(int(a.of[i])) != nil {
+				remembered++
+			}
+		}
+		if want := min(known+1, len(q.Rows)); remembered != want {
+			t.Fatalf("after %d judgements %d rows are remembered", known+1, remembered)
+		}
+	}
+}
+
 func TestMoreRequestsThanAreRemembered(t *testing.T) {
 	f := module(`deny contains "x" if endswith(input.request.model, "7")`)
 	f["chaperone.toml"] = strings.Replace(f["chaperone.toml"], "[policy]\n", "[policy]\nevaluation_timeout = \"1m\"\n", 1)

@@ -111,7 +111,7 @@ var errNotObligation = errors.New(`an obligation is an object such as {"max_outp
 func (o *Obligations) tighten(v ast.Value) error {
 	obj, ok := v.(ast.Object)
 	if !ok || obj.Len() == 0 {
-		return fmt.Errorf("require: found %s; %w", v, errNotObligation)
+		return fmt.Errorf("require: found %s; %w", short(v.String()), errNotObligation)
 	}
 	return obj.Iter(func(key, value *ast.Term) error {
 		name, _ := key.Value.(ast.String)
@@ -120,7 +120,7 @@ func (o *Obligations) tighten(v ast.Value) error {
 			return errors.New("require: " + config.UnknownName("obligation", string(name), slices.Collect(maps.Keys(tightenings))))
 		}
 		if !t.take(o, value.Value) {
-			return fmt.Errorf("require: found {%s: %s}; expected %s", key, value, t.form)
+			return fmt.Errorf("require: found {%s: %s}; expected %s", key, short(value.String()), t.form)
 		}
 		return nil
 	})

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -10,6 +11,12 @@ import (
 // ruleError is the Rule of reasons that no author wrote: something went wrong, and so the answer is no.
 const ruleError = "error"
 
+// Bounds of what is kept, shown and recorded of one rule's denial.
+const (
+	maxReasons = 50
+	maxMessage = 1000 // bytes of a message, or of a code
+)
+
 // parseReason reads an element of deny or reject: a string or {code, message}.
 func parseReason(v ast.Value) (Reason, error) {
 	switch v := v.(type) {
@@ -17,14 +24,21 @@ func parseReason(v ast.Value) (Reason, error) {
 		if v == "" {
 			return Reason{}, fmt.Errorf("a reason may not be empty")
 		}
-		return Reason{Message: string(v)}, nil
+		return Reason{Message: cut(string(v))}, nil
 	case ast.Object:
-		r := Reason{Code: text(v, "code"), Message: text(v, "message")}
+		r := Reason{Code: cut(text(v, "code")), Message: cut(text(v, "message"))}
 		if v.Len() == 2 && r.Code != "" && r.Message != "" {
 			return r, nil
 		}
 	}
-	return Reason{}, fmt.Errorf(`a reason is a string or {"code": "…", "message": "…"}; found %s`, v)
+	return Reason{}, fmt.Errorf(`a reason is a string or {"code": "…", "message": "…"}; found %s`, short(v.String()))
+}
+
+func cut(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxMessage], "") + "…"
 }
 
 func text(obj ast.Object, key string) string {
