@@ -92,6 +92,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.metrics.Admission(&e.gate)
 	e.metrics.Cover((&coverage{engine: e}).read)
 	e.metrics.Policies(e.policyState)
+	e.metrics.Plugins(e.pluginStates)
 	kept := ""
 	if o.CacheDir != "" {
 		kept = filepath.Join(o.CacheDir, "bundles")

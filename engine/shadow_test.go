@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,5 +100,47 @@ func TestAShadowScorerIsRecordedAndMovesNothing(t *testing.T) {
 	err = w.reconfigure(t, string(config), "[[scorers]]\nname = \"value\"\nshadow = true\n")
 	if err == nil || !strings.Contains(err.Error(), "none of them decides, so that value does") {
 		t.Errorf("value as nothing but a shadow: %v", err)
+	}
+}
+
+// TestWhatPluginsDoIsInTheMetricsAndTheReport has a plugin rank, and run out of fuel.
+func TestWhatPluginsDoIsInTheMetricsAndTheReport(t *testing.T) {
+	w := openSmall(t, `deny contains "never" if input.endpoint.free`, "", slog.DiscardHandler, sim.Profile{}, sim.Profile{})
+	config, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := filepath.Abs("../plugins/cost-latency/cost-latency.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scorers := fmt.Sprintf("[[scorers]]\nname = \"value\"\n[[scorers]]\nname = \"target\"\nplugin = %q\n[[scorers]]\nname = \"starved\"\nplugin = %[1]q\nshadow = true\nfuel = { score = 10 }\n", module)
+	if err := w.reconfigure(t, string(config), scorers); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.decide(t)
+	}
+	reports := w.engine.Plugins()
+	if len(reports) != 2 || reports[0].Name != "target" || reports[0].Shadow || !reports[1].Shadow || len(reports[0].SHA256) != 64 {
+		t.Fatalf("%+v", reports)
+	}
+	for i, outcome := range []string{"scored", "the plugin ran out of fuel"} {
+		if runs := reports[i].Runs; len(runs) != 3 || runs[0].Rows != 2 || runs[0].Fuel < 10 || !strings.HasPrefix(runs[0].Outcome, outcome) || runs[0].At.Before(runs[2].At) {
+			t.Errorf("%s ran %+v", reports[i].Name, runs)
+		}
+	}
+	recorder := httptest.NewRecorder()
+	w.engine.Metrics().ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
+	for _, line := range []string{
+		`chaperone_plugin_calls_total{plugin="target"} 3`, `chaperone_plugin_out_of_fuel_total{plugin="starved"} 3`,
+		`chaperone_plugin_abstentions_total{plugin="starved"} 3`, `chaperone_plugin_disabled{plugin="target"} 0`,
+		fmt.Sprintf(`chaperone_plugin_fuel_total{plugin="target"} %d`, reports[0].Fuel), `chaperone_plugin_waits_total{plugin="target"} 0`,
+		`chaperone_plugin_instances{plugin="target"} `, `chaperone_plugin_memory_bytes{plugin="target"} `,
+		`chaperone_plugin_missed_total{plugin="target"} 0`,
+	} {
+		if !strings.Contains(recorder.Body.String(), "\n"+line) {
+			t.Errorf("the metrics lack %s", line)
+		}
 	}
 }

@@ -30,12 +30,11 @@ func (q *question) send(ctx context.Context, method, path string, body []byte) (
 	if key == "" {
 		return nil, inputErrorf("the environment variable %s is empty; it should hold an API key of the router (--key-env names another)", q.keyEnv)
 	}
-	base, err := url.Parse(q.url)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return nil, inputErrorf("--url: found %q; expected the address of a router, such as http://127.0.0.1:8080", q.url)
+	base, err := routerURL("--url", q.url)
+	if err != nil {
+		return nil, err
 	}
-	target := strings.TrimSuffix(strings.TrimSuffix(q.url, "/"), "/v1") + path
-	request, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base, "/v1")+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, inputErrorf("--url: %v", err)
 	}
@@ -43,6 +42,20 @@ func (q *question) send(ctx context.Context, method, path string, body []byte) (
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	return fetch(request)
+}
+
+// routerURL is the address of a router without a slash at its end.
+func routerURL(flag, text string) (string, error) {
+	base, err := url.Parse(text)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return "", inputErrorf("%s: found %q; expected the address of a router, such as http://127.0.0.1:8080", flag, text)
+	}
+	return strings.TrimSuffix(text, "/"), nil
+}
+
+// fetch is what a router answers.
+func fetch(request *http.Request) ([]byte, error) {
 	resp, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("the router does not answer: %w; chaperone serve starts one", err)
@@ -61,7 +74,7 @@ func (q *question) send(ctx context.Context, method, path string, body []byte) (
 		} `json:"error"`
 	}
 	if json.Unmarshal(text, &refused) != nil || refused.Error.Message == "" {
-		return nil, fmt.Errorf("%s answered %s, and not as a router would", target, resp.Status)
+		return nil, fmt.Errorf("%s answered %s, and not as a router would", request.URL, resp.Status)
 	}
 	if resp.StatusCode >= 500 {
 		return nil, fmt.Errorf("the router answered %s: %s", resp.Status, refused.Error.Message)

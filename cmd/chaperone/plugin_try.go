@@ -1,18 +1,22 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"chaperone/engine"
 	"chaperone/engine/wasm"
 	"chaperone/sdk/workbench"
 )
@@ -217,11 +221,15 @@ and reading of the scores. FUEL is the instructions of a call, of which the host
 }
 
 func pluginInspectCommand(out *printer) *cobra.Command {
-	var configuration string
+	var configuration, router string
 	cmd := &cobra.Command{
 		Use:   "inspect MODULE",
 		Short: "Show what a module is, wants to see and may do",
+		Long: `Show what a module is, by whom it is signed, what it wants to see, what it may do, and the fuel that made-up batches take.
+
+With --router, the private address of a router that runs it, also what became of its calls there and the fuel of the last.`,
 		Example: `  chaperone plugin inspect plugins/ttft-target
+  chaperone plugin inspect plugin.wasm --router http://127.0.0.1:9090
   chaperone plugin inspect plugin.wasm --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -248,16 +256,76 @@ func pluginInspectCommand(out *printer) *cobra.Command {
 			}
 			v := struct {
 				*workbench.Description
-				Signed string `json:"signed"`
-			}{d, signedBy(path, module)}
+				Signed  string                `json:"signed"`
+				Running []engine.PluginReport `json:"running,omitempty"` // of that very module, in the router
+			}{Description: d, Signed: signedBy(path, module)}
+			if router != "" {
+				if v.Running, err = running(cmd.Context(), router, d.SHA256); err != nil {
+					return err
+				}
+			}
 			return out.print(v, func(w io.Writer) {
 				describeModule(w, d)
 				row(w, "signed", v.Signed)
+				for _, r := range v.Running {
+					describeRuns(w, &r)
+				}
 			})
 		},
 	}
 	addConfiguration(cmd, &configuration)
+	cmd.Flags().StringVar(&router, "router", "", "private address of a running router, its server.private_listen")
 	return cmd
+}
+
+// running asks a router for the plugins of a module.
+func running(ctx context.Context, router, digest string) ([]engine.PluginReport, error) {
+	base, err := routerURL("--router", router)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/plugins", nil)
+	if err != nil {
+		return nil, inputErrorf("--router: %v", err)
+	}
+	text, err := fetch(request)
+	if err != nil {
+		return nil, err
+	}
+	var all struct{ Plugins []engine.PluginReport }
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("%s answered, and not as a router would: %w", request.URL, err)
+	}
+	own := slices.DeleteFunc(slices.Clone(all.Plugins), func(r engine.PluginReport) bool { return r.SHA256 != digest })
+	if len(own) == 0 {
+		var names []string
+		for _, r := range all.Plugins {
+			names = append(names, r.Name+" ("+r.SHA256[:12]+"…)")
+		}
+		return nil, inputErrorf("that router does not run this module; it runs %s", orNone(names))
+	}
+	return own, nil
+}
+
+func describeRuns(w io.Writer, r *engine.PluginReport) {
+	state := "runs"
+	switch {
+	case r.Disabled:
+		state = "disabled after repeated failures"
+	case r.Shadow:
+		state = "runs in the shadow"
+	}
+	row(w, "router", fmt.Sprintf("%s: %s; %d calls, %d abstentions, %d errors (%d traps, %d out of fuel, %d found no instance)", r.Name,
+		state, r.Calls, r.Abstentions, r.Errors, r.Traps, r.OutOfFuel, r.Busy))
+	row(w, "", fmt.Sprintf("%d of %d instances ready with %d KiB; %d calls waited for one; at most %d instructions", r.Instances, r.Pool,
+		r.Memory>>10, r.Waits, r.MostFuel))
+	for i, run := range r.Runs {
+		label := ""
+		if i == 0 {
+			label = "last runs"
+		}
+		row(w, label, fmt.Sprintf("%s  %d instructions for %d rows, %s", run.At.UTC().Format("2006-01-02 15:04:05.000"), run.Fuel, run.Rows, run.Outcome))
+	}
 }
 
 func describeModule(w io.Writer, d *workbench.Description) {

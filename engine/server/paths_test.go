@@ -106,7 +106,7 @@ func TestThePrivateListenerIsApart(t *testing.T) {
 	private := func(path string) string { return "http://" + w.PrivateAddr().String() + path }
 	for path, want := range map[string]string{
 		"/healthz": `{"status":"ok"}`, "/readyz": `{"status":"ready"}`, "/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile",
-		"/debug/pprof/cmdline": os.Args[0],
+		"/debug/pprof/cmdline": os.Args[0], "/plugins": `{"plugins":[]}`,
 	} {
 		if resp, text := do(t, c, newRequest(t, "GET", private(path), "")); resp.StatusCode != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("%s: %d %.200s", path, resp.StatusCode, text)

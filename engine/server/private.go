@@ -1,12 +1,14 @@
 package server
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/pprof"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
+	"chaperone/engine"
 	"chaperone/engine/wire"
 )
 
@@ -19,10 +21,18 @@ var private = []path{
 		s.metrics(r.RequestCtx)
 		return nil
 	}},
+	{"/plugins", fasthttp.MethodGet, false, wire.Chat, (*Server).plugins},
 	{"/healthz", fasthttp.MethodGet, false, wire.Chat, (*Server).healthz},
 	{"/readyz", fasthttp.MethodGet, false, wire.Chat, (*Server).readyz},
 	{"/debug/pprof/", fasthttp.MethodGet, false, wire.Chat, profile},
 	{"/debug/pprof/{profile}", fasthttp.MethodGet, false, wire.Chat, profile},
+}
+
+// plugins tells how the WASM plugins are doing.
+func (s *Server) plugins(r *request) error {
+	return answer(r)(json.Marshal(struct {
+		Plugins []engine.PluginReport `json:"plugins"`
+	}{s.router.Plugins()}))
 }
 
 // profiles are Go's own; see https://pkg.go.dev/net/http/pprof. fasthttp's package for them has no index with working links.

@@ -39,6 +39,7 @@ type Router interface {
 	Activity(ctx context.Context, key string, query url.Values) ([]byte, error)
 	Analytics(ctx context.Context, key string, body []byte) ([]byte, error)
 	AnalyticsMeta(ctx context.Context, key string) ([]byte, error)
+	Plugins() []engine.PluginReport
 }
 
 var _ Router = (*engine.Engine)(nil)

@@ -88,6 +88,7 @@ type Plugin struct {
 	failures atomic.Int64 // in a row
 	disabled atomic.Bool
 	stats    counters
+	runs     runs
 	closing  sync.Once
 	closed   chan struct{}
 }
@@ -143,7 +144,9 @@ func (p *Plugin) run(ctx context.Context, rows int, now time.Time, seed uint64, 
 			t.fill(a)
 		}
 		err := in.run(in.score, rows, scoreFuel)
-		p.stats.burn(in.used(scoreFuel))
+		used := in.used(scoreFuel)
+		p.stats.burn(used)
+		p.runs.add(run{now, rows, used, err})
 		if err == nil {
 			in.arena().scores(scores)
 		}

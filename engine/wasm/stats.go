@@ -2,26 +2,83 @@ package wasm
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Stats counts what became of a plugin's calls since it was loaded.
 type Stats struct {
-	Calls       int64
-	Errors      int64 // calls that gave no scores, for whatever reason but the plugin's own choice
-	Abstentions int64 // calls in which the plugin chose to give none
-	Traps       int64 // of Errors
-	OutOfFuel   int64 // of Errors
-	Busy        int64 // of Errors: no instance became free in time
-	Waits       int64 // calls that waited for an instance
-	Instances   int   // ready just now
-	Pool        int   // the most there may be
-	Fuel        int64 // instructions that all calls of chaperone_score used
-	MostFuel    int64 // that one of them used
-	Memory      int64 // bytes of the instances that are ready
-	Observed    int64 // attempts that a stateful plugin was told of
-	Missed      int64 // attempts that it was not: it was too slow, or failed
-	Disabled    bool
+	Calls       int64 `json:"calls"`
+	Errors      int64 `json:"errors"`      // calls that gave no scores, for whatever reason but the plugin's own choice
+	Abstentions int64 `json:"abstentions"` // calls in which the plugin chose to give none
+	Traps       int64 `json:"traps"`       // of Errors
+	OutOfFuel   int64 `json:"out_of_fuel"` // of Errors
+	Busy        int64 `json:"busy"`        // of Errors: no instance became free in time
+	Waits       int64 `json:"waits"`       // calls that waited for an instance
+	Instances   int   `json:"instances"`   // ready just now
+	Pool        int   `json:"pool"`        // the most there may be
+	Fuel        int64 `json:"fuel"`        // instructions that all calls of chaperone_score used
+	MostFuel    int64 `json:"most_fuel"`   // that one of them used
+	Memory      int64 `json:"memory"`      // bytes of the instances that are ready
+	Observed    int64 `json:"observed"`    // attempts that a stateful plugin was told of
+	Missed      int64 `json:"missed"`      // attempts that it was not: it was too slow, or failed
+	Disabled    bool  `json:"disabled"`
+	Runs        []Run `json:"runs"` // the last ones, the latest first
+}
+
+// Run is one call of chaperone_score.
+type Run struct {
+	At      time.Time `json:"at"` // of the request that was ranked
+	Rows    int       `json:"rows"`
+	Fuel    int64     `json:"fuel"`
+	Outcome string    `json:"outcome"` // scored, abstained, or what went wrong
+}
+
+// keptRuns is how many runs a plugin remembers.
+const keptRuns = 32
+
+// runs are the last ones, in a ring.
+type runs struct {
+	mu   sync.Mutex
+	ring [keptRuns]run
+	next int
+}
+
+// run is a Run before anybody asked for it.
+type run struct {
+	at   time.Time
+	rows int
+	fuel int64
+	err  error
+}
+
+func (r *runs) add(one run) {
+	r.mu.Lock()
+	r.ring[r.next%keptRuns] = one
+	r.next++
+	r.mu.Unlock()
+}
+
+func (r *runs) latest() []Run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]Run, min(r.next, keptRuns))
+	for i := range out {
+		one := r.ring[(r.next-1-i)%keptRuns]
+		out[i] = Run{At: one.at, Rows: one.rows, Fuel: one.fuel, Outcome: outcome(one.err)}
+	}
+	return out
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "scored"
+	case err == ErrAbstained:
+		return "abstained"
+	}
+	return err.Error()
 }
 
 type counters struct{ calls, errors, abstentions, traps, outOfFuel, busy, waits, fuel, mostFuel, observed, missed atomic.Int64 }
@@ -78,5 +135,6 @@ func (p *Plugin) Stats() Stats {
 		Observed:    p.stats.observed.Load(),
 		Missed:      p.stats.missed.Load(),
 		Disabled:    p.disabled.Load(),
+		Runs:        p.runs.latest(),
 	}
 }
