@@ -212,27 +212,36 @@ func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, *wire.Er
 // Do plans and dispatches. It returns when the answer is whole or its stream has committed. ctx ends the request when the
 // client goes away; after Do has returned a Stream, closing that does. Errors are *wire.Error.
 func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
+	resp, p, err := e.do(ctx, c)
+	if err != nil && c.Shape == wire.CountTokens {
+		return estimated(p, err)
+	}
+	return resp, err
+}
+
+// do is Do, with the plan as far as there is one. The error is nil or a *wire.Error.
+func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Plan, error) {
 	began := time.Now()
 	if err := e.recordable(); err != nil {
-		return nil, e.refuse("", "", err, began)
+		return nil, nil, e.refuse("", "", err, began)
 	}
 	pass, waited, refused := e.admit(ctx, c)
 	if refused != nil {
-		return nil, refused
+		return nil, nil, refused
 	}
 	d, err := e.plan(ctx, c)
 	if err != nil {
 		pass.Leave()
-		return nil, e.refuse("", "", err, began)
+		return nil, nil, e.refuse("", "", err, began)
 	}
 	p, settings, seen := d.plan, d.settings, d.seen
 	if p.Refusal != nil {
 		pass.Leave()
 		e.keep(journal.Of(p), seen)
-		return nil, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
+		return nil, p, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
 	}
 	e.metrics.Begin()
-	return e.dispatch.Do(ctx, dispatch.Job{
+	resp, failed := e.dispatch.Do(ctx, dispatch.Job{
 		Plan: p, Limits: settings.limits(p, c.Timeout, waited), Queued: waited,
 		Patience: func(m *catalog.Model) dispatch.Patience { return settings.patience(p.Principal.Organisation.ID, m.ID) },
 		Recheck: func(ctx context.Context, permit policy.Permit) (policy.Permit, *account.Principal, error) {
@@ -248,6 +257,7 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 			pass.Leave()
 		},
 	})
+	return resp, p, failed
 }
 
 // recheck holds a permit against the newest snapshot, which may only tighten what the plan's own allowed.

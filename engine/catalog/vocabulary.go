@@ -9,7 +9,7 @@ import (
 )
 
 // Dialects are the ways of speaking to a provider that exist.
-var Dialects = []string{"openai"}
+var Dialects = []string{"anthropic", "openai"}
 
 // Quantizations are OpenRouter's names for the precision that a model is served in.
 var Quantizations = []string{"int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"}

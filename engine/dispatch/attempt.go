@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"io"
 	"math/bits"
@@ -19,6 +18,7 @@ import (
 	"chaperone/engine/provider"
 	"chaperone/engine/telemetry"
 	"chaperone/engine/wire"
+	"chaperone/engine/wire/talk"
 )
 
 var (
@@ -65,6 +65,10 @@ type attempt struct {
 	shaking      atomic.Bool // the TLS handshake is under way
 	body         io.ReadCloser
 	events       *wire.EventReader
+	reader       talk.EventReader // nil where the answer passes as it comes
+	hides        bool             // reasoning, as the client has asked where its API and the provider's differ
+	deltas       []talk.Delta     // what the event adds that was read last, where it does not
+	writer       talk.EventWriter // of the stream that the client has, or will have of this attempt; nil: not streamed
 	chunk        wire.Chunk
 	usage        wire.Usage
 	finishReason string
@@ -78,7 +82,8 @@ type attempt struct {
 	more         bool    // the answer so far is more than text
 	fault        *Fault  // why it gave no answer, or no whole one
 
-	edits []wire.Edit // of every event: id, model, provider
+	label  talk.Label
+	labels *wire.Labels
 }
 
 func (r *run) newAttempt(started time.Time, o *option, e *errand, p policy.Permit, who *account.Principal, cred catalog.Credential, trial *telemetry.Trial) (*attempt, *Fault) {
@@ -107,20 +112,28 @@ func (r *run) newAttempt(started time.Time, o *option, e *errand, p policy.Permi
 	}
 	a.sent = &sentBody{inner: a.request.Body, size: a.request.ContentLength}
 	a.request.Body = a.sent
-	a.edits = []wire.Edit{
-		{Field: "id", Value: quoted(r.j.Plan.ID)},
-		{Field: "model", Value: quoted(row.Model.ID)},
-		{Field: "provider", Value: quoted(row.Provider.Name)},
+	a.label = talk.Label{ID: r.j.Plan.ID, Model: row.Model.ID, Provider: row.Provider.Name, Created: r.j.Plan.At.Unix()}
+	a.labels = wire.NewLabels(&a.label)
+	a.hides = a.said != r.j.Plan.Request.Shape && r.j.Plan.Request.Talk().Reasoning.Exclude
+	if r.stream != nil {
+		a.prepare()
 	}
 	return a, nil
 }
 
-func quoted(s string) []byte {
-	b, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a string always marshals
+// prepare makes what reads and writes the events of a stream. Those of an answer that was begun elsewhere never pass as they
+// come: they have to fit to what the client has.
+func (a *attempt) prepare() {
+	front := a.run.j.Plan.Request.Shape
+	if a.rescue != nil {
+		a.writer = a.run.writer
+	} else {
+		a.writer = front.NewWriter()
+		a.writer.Serve(a.label)
 	}
-	return b
+	if a.rescue != nil || a.said != front {
+		a.reader = a.said.NewReader()
+	}
 }
 
 // release lets go of the connection and the timers.
@@ -240,9 +253,7 @@ func (a *attempt) scrubbed(f *Fault) *Fault {
 
 // note adds what a chunk says to what is known of the answer.
 func (a *attempt) note() {
-	if a.chunk.Usage.Known {
-		a.usage = a.chunk.Usage
-	}
+	a.usage.Note(a.chunk.Usage)
 	if a.chunk.FinishReason != "" {
 		a.finishReason = a.chunk.FinishReason
 		a.finished |= a.chunk.Finished
@@ -267,6 +278,16 @@ func (a *attempt) outputTokens() int64 {
 	return tokens
 }
 
+// estimated is the usage of an answer whose provider has not said all of it.
+func (a *attempt) estimated() wire.Usage {
+	u := a.usage
+	if u.PromptTokens == 0 {
+		u.PromptTokens = a.run.j.Plan.Request.PromptTokens
+	}
+	u.CompletionTokens = a.outputTokens()
+	return u
+}
+
 // cost is what the attempt is billed: by the provider's own count, or by estimate where output came without one.
 func (a *attempt) cost() catalog.Picodollars {
 	u := a.usage
@@ -274,7 +295,7 @@ func (a *attempt) cost() catalog.Picodollars {
 		if a.outputBytes == 0 {
 			return 0
 		}
-		u.PromptTokens, u.CompletionTokens = a.run.j.Plan.Request.PromptTokens, a.outputTokens()
+		u = a.estimated()
 	}
 	return a.row.Prices.Cost(u.PromptTokens, u.CachedTokens, u.CacheWriteTokens, u.CompletionTokens, 0)
 }

@@ -59,6 +59,7 @@ var kinds = map[string]kind{
 	"empty_answer":    {OfEndpoint, true, true, 502, "provider_unavailable", 2, "gave an empty answer"},
 	"cut":             {OfEndpoint, true, false, 502, "provider_unavailable", 3, "broke off in the middle of its answer"},
 	"idle":            {OfEndpoint, true, false, 504, "timeout", 4, "fell silent in the middle of its answer"},
+	"untranslatable":  {OfEndpoint, false, false, 502, "provider_unavailable", 2, "answered with what the API of the request has no words for"},
 	"unknown_model":   {OfEndpoint, false, false, 502, "provider_unavailable", 2, "does not know the model"},
 	"unsupported":     {OfEndpoint, false, false, 502, "provider_unavailable", 6, "does not support a parameter of the request"},
 	"rate_limited":    {OfCredential, false, false, 429, "rate_limit_exceeded", 7, "is rate limited"},
@@ -93,10 +94,13 @@ var byStatus = map[int]string{
 var byWord = []struct{ kind, word string }{
 	{"context_length", "context_length_exceeded"}, {"context_length", "maximum context length"},
 	{"context_length", "context window"}, {"context_length", "prompt is too long"},
+	{"context_length", "exceed context limit"}, {"context_length", "request_too_large"},
+	{"credential", "credit balance"}, // Anthropic's 400 for an account without money
 	{"content_policy", "content_policy"}, {"content_policy", "content_filter"},
-	{"content_policy", "content management policy"}, {"content_policy", "moderation"},
+	{"content_policy", "content management policy"}, {"content_policy", "content filtering policy"}, {"content_policy", "moderation"},
 	{"unknown_model", "model_not_found"}, {"unknown_model", "does not exist"},
 	{"unsupported", "unsupported_parameter"}, {"unsupported", "unsupported_value"}, {"unsupported", "unsupported parameter"},
+	{"unsupported", "invalid_encrypted_content"}, {"unsupported", "invalid `signature` in `thinking`"}, // of another account's reasoning
 	{"unsupported", "not supported"}, {"unsupported", "unknown parameter"}, {"unsupported", "unrecognized request argument"},
 }
 
@@ -140,21 +144,29 @@ func classify(status int, header http.Header, ue *wire.UpstreamError, now time.T
 	return f
 }
 
+// inBandStatus is the status that an error would have come with, by a word of its code or type, in the order in which they are
+// looked for.
+var inBandStatus = []struct {
+	word   string
+	status int
+}{
+	{"rate_limit", 429}, {"overloaded", 529},
+	{"request_too_large", 413}, {"invalid_request", 400}, {"context_length", 400}, {"content_", 400},
+	{"authentication", 401}, {"permission", 401}, {"billing", 402}, {"not_found", 404}, {"timeout", 504},
+}
+
 // inBand reads an error object that came in place of an answer with status 200.
 func inBand(ue *wire.UpstreamError, now time.Time) *Fault {
 	status := 502
 	if n, err := strconv.Atoi(ue.Code); err == nil && n >= 400 && n < 600 {
 		status = n
 	} else {
-		switch w := strings.ToLower(ue.Code + " " + ue.Type); {
-		case strings.Contains(w, "rate_limit"):
-			status = 429
-		case strings.Contains(w, "overloaded"):
-			status = 529
-		case strings.Contains(w, "invalid_request"), strings.Contains(w, "context_length"), strings.Contains(w, "content_"):
-			status = 400
-		case strings.Contains(w, "authentication"), strings.Contains(w, "permission"):
-			status = 401
+		words := strings.ToLower(ue.Code + " " + ue.Type)
+		for _, w := range inBandStatus {
+			if strings.Contains(words, w.word) {
+				status = w.status
+				break
+			}
 		}
 	}
 	return classify(status, nil, ue, now)

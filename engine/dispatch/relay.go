@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"chaperone/engine/wire"
+	"chaperone/engine/wire/talk"
 )
 
 // openWhole gets an answer that is not streamed.
@@ -46,8 +47,45 @@ func (a *attempt) openWhole() *Fault {
 		return fault("cut", a.status, "") // without its finish reason nobody knows whether it is whole
 	}
 	a.took = time.Since(a.started)
-	a.out = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel(body)...)
+	return a.readWhole(body)
+}
+
+// readWhole makes the client's answer of the provider's.
+func (a *attempt) readWhole(body []byte) *Fault {
+	front := a.run.j.Plan.Request.Shape
+	if a.said == front {
+		a.out = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel(body)...)
+		return nil
+	}
+	answer, unknown := a.said.ReadAnswer(body)
+	if len(unknown) > 0 {
+		return a.untranslatable(unknown[0])
+	}
+	if a.hides {
+		answer.Hide()
+	}
+	a.out = front.WriteAnswer(answer, a.label, a.bill())
 	return nil
+}
+
+// untranslatable is the fault of an answer that has more in it than the client's API has words for.
+func (a *attempt) untranslatable(what string) *Fault {
+	return fault("untranslatable", a.status, what)
+}
+
+// bill is the usage of the answer as the client has it.
+func (a *attempt) bill() talk.Bill {
+	b := talk.Bill{Usage: a.answerUsage()}
+	if !b.Known {
+		b.Usage = a.estimated()
+	}
+	cost := a.cost()
+	if a.rescue != nil {
+		cost += a.rescue.cost
+		b.Rescued = a.rescue.method
+	}
+	b.Cost = cost.String()
+	return b
 }
 
 // openStream reads events up to the commit point: the first content, or a good end.
@@ -68,7 +106,9 @@ func (a *attempt) openStream() *Fault {
 		case kind == wire.Comment:
 			continue // nothing that a client needs, and a provider may send any number
 		}
-		a.out = a.appendData(a.out, ev)
+		if a.out, f = a.appendEvent(a.out, ev); f != nil {
+			return f
+		}
 		switch {
 		case a.chunk.Commits:
 			a.committed()
@@ -136,13 +176,48 @@ func (a *attempt) step() (wire.Kind, wire.Event, *Fault) {
 			return 0, ev, a.scrubbed(inBand(a.chunk.Err, time.Now()))
 		case kind == wire.Data:
 			a.note()
-			if len(a.run.j.Limits.Rescue) > 0 {
-				text, whole := a.said.AppendText(a.text, ev.Data)
-				a.text, a.more = text, a.more || !whole
+			if f := a.follow(ev); f != nil {
+				return 0, ev, f
 			}
 		}
 		return kind, ev, nil
 	}
+}
+
+// follow takes note of what an event adds to the answer.
+func (a *attempt) follow(ev wire.Event) *Fault {
+	rescuable := len(a.run.j.Limits.Rescue) > 0
+	if a.reader == nil {
+		if rescuable {
+			text, whole := a.said.AppendText(a.text, ev.Data)
+			a.text, a.more = text, a.more || !whole
+			a.writer.Passed(ev.Name, ev.Data)
+		}
+		return nil
+	}
+	deltas, unknown, err := a.reader.Read(a.deltas[:0], ev.Name, ev.Data)
+	switch {
+	case err != nil:
+		return fault("bad_answer", a.status, "") // it is JSON, and what is in it would be lost
+	case unknown != "":
+		return a.untranslatable(unknown)
+	}
+	if a.hides {
+		deltas = talk.Hidden(deltas)
+	}
+	a.deltas = deltas
+	for i := range deltas {
+		switch d := &deltas[i]; d.Kind {
+		case talk.AddText:
+			if rescuable {
+				a.text = append(a.text, d.Text...)
+			}
+		case talk.EndChoice:
+		default:
+			a.more = true
+		}
+	}
+	return nil
 }
 
 func (a *attempt) end(ev wire.Event) (wire.Kind, wire.Event, *Fault) {
@@ -176,14 +251,17 @@ func (a *attempt) relay(s *Stream) *Fault {
 		if kind == wire.End {
 			break
 		}
+		if a.reader != nil && (kind == wire.Comment || len(a.deltas) == 0) {
+			continue
+		}
 		out, ok := s.buffer()
 		if !ok {
 			return a.abandoned()
 		}
 		if kind == wire.Comment {
 			out = append(out, ev.Raw...)
-		} else {
-			out = a.appendData(out, ev)
+		} else if out, f = a.appendEvent(out, ev); f != nil {
+			return f
 		}
 		if !s.emit(out) {
 			return a.abandoned()
@@ -218,39 +296,60 @@ func (a *attempt) noAnswer(body []byte) *Fault {
 // relabel says who really served, and what it cost where data holds the usage. A provider that hides its usage in another
 // place has it put where clients look.
 func (a *attempt) relabel(data []byte) []wire.Edit {
+	labels := a.said.Labels(&a.chunk, a.labels)
 	if !a.chunk.Usage.Known {
-		return a.edits
+		return labels
 	}
-	u, cost := a.answerUsage(), a.cost()
-	edits := a.edits[:len(a.edits):len(a.edits)]
-	if a.rescue != nil {
-		cost += a.rescue.cost
-		edits = append(edits, wire.Edit{Field: "usage.rescued", Value: quoted(a.rescue.method)})
+	edits := append(labels[:len(labels):len(labels)], wire.Edit{Field: "usage.cost", Value: []byte(a.cost().String())})
+	if a.chunk.Has(data, "usage") {
+		return edits
 	}
-	edits = append(edits, wire.Edit{Field: "usage.cost", Value: []byte(cost.String())})
-	if a.continues() || !a.chunk.Has(data, "usage") {
-		for _, count := range []struct {
-			field string
-			n     int64
-		}{
-			{"usage.prompt_tokens", u.PromptTokens}, {"usage.completion_tokens", u.CompletionTokens},
-			{"usage.total_tokens", u.PromptTokens + u.CompletionTokens},
-		} {
-			edits = append(edits, wire.Edit{Field: count.field, Value: strconv.AppendInt(nil, count.n, 10)})
-		}
+	for _, count := range []struct {
+		field string
+		n     int64
+	}{
+		{"usage.prompt_tokens", a.usage.PromptTokens}, {"usage.completion_tokens", a.usage.CompletionTokens},
+		{"usage.total_tokens", a.usage.PromptTokens + a.usage.CompletionTokens},
+	} {
+		edits = append(edits, wire.Edit{Field: count.field, Value: strconv.AppendInt(nil, count.n, 10)})
 	}
 	return edits
 }
 
+// appendEvent appends what the client gets of an event: the event itself with the labels of this router, or what it adds to
+// the answer in the words of the client's API.
+func (a *attempt) appendEvent(dst []byte, ev wire.Event) ([]byte, *Fault) {
+	if a.reader == nil {
+		return a.appendData(dst, ev), nil
+	}
+	return a.appendDeltas(dst, a.deltas)
+}
+
+func (a *attempt) appendDeltas(dst []byte, deltas []talk.Delta) ([]byte, *Fault) {
+	dst, unsaid := a.writer.Append(dst, deltas)
+	if unsaid != "" {
+		return dst, a.untranslatable(unsaid)
+	}
+	return dst, nil
+}
+
+// appendEnd appends what ends the client's stream.
+func (a *attempt) appendEnd(dst []byte) []byte {
+	if a.reader == nil {
+		return a.writer.End(dst, nil)
+	}
+	bill := a.bill()
+	return a.writer.End(dst, &bill)
+}
+
 // appendData appends a data event with the labels of this router.
-func (a *attempt) appendData(dst []byte, ev wire.Event, more ...wire.Edit) []byte {
+func (a *attempt) appendData(dst []byte, ev wire.Event) []byte {
 	if len(ev.Name) > 0 {
 		dst = append(append(append(dst, "event: "...), ev.Name...), '\n')
 	}
 	dst = append(dst, "data: "...)
 	start := len(dst)
-	edits := a.relabel(ev.Data)
-	dst = a.chunk.AppendEdited(dst, ev.Data, append(edits[:len(edits):len(edits)], more...)...)
+	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel(ev.Data)...)
 	// Data of several lines was joined with newlines, which in JSON can only stand between tokens.
 	for i := start; i < len(dst); i++ {
 		if dst[i] == '\n' || dst[i] == '\r' {

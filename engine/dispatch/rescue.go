@@ -8,6 +8,7 @@ import (
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/wire"
+	"chaperone/engine/wire/talk"
 )
 
 // rescue is what an answer that broke off needs to be brought to its end.
@@ -97,7 +98,7 @@ func (a *attempt) openContinuation() *Fault {
 		return f
 	}
 	for {
-		kind, ev, f := a.step()
+		kind, _, f := a.step()
 		switch {
 		case f != nil:
 			return f
@@ -111,10 +112,10 @@ func (a *attempt) openContinuation() *Fault {
 		case a.chunk.Commits || a.chunk.FinishReason != "":
 			a.timer.Stop()
 			a.committed()
-			a.out = a.appendData(a.out, ev)
-			return nil
+			a.writer.Serve(a.label)
+			a.out, f = a.appendDeltas(a.out, a.deltas)
+			return f
 		}
-		// The client knows the role already.
 	}
 }
 
@@ -127,7 +128,7 @@ func (a *attempt) openSplice() *Fault {
 	said := a.rescue.said
 	for {
 		before := len(a.text)
-		kind, ev, f := a.step()
+		kind, _, f := a.step()
 		switch {
 		case f != nil:
 			return f
@@ -146,21 +147,25 @@ func (a *attempt) openSplice() *Fault {
 			return fault("diverged", a.status, "")
 		case len(a.text) > len(said), len(a.text) == len(said) && finished:
 			a.timer.Stop()
-			a.out = a.appendData(a.out, ev, wire.Edit{Field: "choices", Value: a.choiceOf(a.text[len(said):])})
-			return nil
+			a.writer.Serve(a.label)
+			a.out, f = a.appendDeltas(a.out, a.beyond(len(said)))
+			return f
 		case finished:
 			return fault("diverged", a.status, "")
 		}
 	}
 }
 
-// choiceOf is the choices of an event that adds that text, with the finish reason of the last one that was read.
-func (a *attempt) choiceOf(text []byte) []byte {
-	reason := []byte("null")
-	if a.chunk.FinishReason != "" {
-		reason = quoted(a.chunk.FinishReason)
+// beyond is what the answer has after so many bytes of text: the rest of the text, and how it ends where it does.
+func (a *attempt) beyond(said int) []talk.Delta {
+	var rest []talk.Delta
+	if text := string(a.text[said:]); text != "" {
+		rest = append(rest, talk.Delta{Kind: talk.AddText, Text: text})
 	}
-	return slices.Concat([]byte(`[{"index":0,"delta":{"content":`), quoted(string(text)), []byte(`},"finish_reason":`), reason, []byte(`}]`))
+	if n := len(a.deltas); n > 0 && a.deltas[n-1].Kind == talk.EndChoice {
+		rest = append(rest, a.deltas[n-1])
+	}
+	return rest
 }
 
 // answerUsage is the usage of the answer as the client has it: of one that was continued, with what was said before.

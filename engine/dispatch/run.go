@@ -35,7 +35,8 @@ type run struct {
 	cancel context.CancelCauseFunc
 	work   context.Context // what attempts run in: ends with ctx, and at the deadline
 	stop   context.CancelFunc
-	stream *Stream // nil where the answer is not streamed
+	stream *Stream          // nil where the answer is not streamed
+	writer talk.EventWriter // of the stream that the client has; nil before there is one
 
 	started  time.Time
 	deadline time.Time
@@ -112,7 +113,7 @@ func (r *run) streamed() {
 		}
 		return
 	}
-	r.committed = true
+	r.committed, r.writer = true, a.writer
 	r.ttft = time.Since(r.started)
 	r.stream.commit()
 	var death *failed
@@ -124,7 +125,7 @@ func (r *run) streamed() {
 			// Whoever has read the whole answer finds its record.
 			r.finish(nil, a)
 			if b, ok := r.stream.buffer(); ok {
-				r.stream.emit(append(b, "data: [DONE]\n\n"...))
+				r.stream.emit(a.appendEnd(b))
 			}
 			return
 		case a.fault.Scope == OfClient:

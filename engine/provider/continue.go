@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -41,8 +40,8 @@ func (d openAI) Continue(ctx context.Context, p policy.Permit, who *account.Prin
 	if err != nil {
 		return nil, err
 	}
-	messages := bytes.TrimSuffix(said.Value("messages"), []byte("]")) // the skim has seen that they are an array, and not empty
-	edits = append(edits, wire.Edit{Field: "messages", Value: bytes.Join([][]byte{messages, []byte(","), last, []byte("]")}, nil)})
+	// The skim has seen that the messages are an array, and not empty.
+	edits = append(edits, wire.Edit{Field: "messages", Value: appended(said.Value("messages"), last)})
 	for _, name := range outputLimits {
 		limit, sent := outputLimit(p, req, said, name)
 		if !sent {

@@ -70,5 +70,8 @@ func Cannot(row *catalog.Row, req *wire.Request) string {
 	if what := req.In(said).Cannot; what != "" {
 		return what
 	}
+	if what := sealedElsewhere(row, req); what != "" {
+		return what
+	}
 	return d.Cannot(row, req)
 }

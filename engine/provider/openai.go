@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,13 +23,18 @@ func init() { register(openAI{}) }
 func (openAI) Name() string { return "openai" }
 
 func (openAI) Says(shape wire.Shape) wire.Shape {
-	if shape == wire.Chat {
-		return shape
+	if shape.Conversation() {
+		return wire.Chat
 	}
 	return ""
 }
 
-func (openAI) Cannot(*catalog.Row, *wire.Request) string { return "" }
+func (openAI) Cannot(row *catalog.Row, req *wire.Request) string {
+	if req.Shape != wire.Chat && reasons(req) && !row.Parameters["reasoning"] && !row.Parameters["reasoning_effort"] {
+		return "cannot be asked to reason"
+	}
+	return ""
+}
 
 // routingFields speak to a router and mean nothing, or an error, to a provider.
 // max_output_tokens is the Responses API's name of the limit: a provider would ignore it here, and with it what policy judged.
@@ -45,41 +49,24 @@ func (d openAI) request(ctx context.Context, p policy.Permit, who *account.Princ
 		return nil, err
 	}
 	row, said := p.Row(), req.In(d.Says(req.Shape))
-	edits := make([]wire.Edit, 0, len(routingFields)+4)
-	model, err := json.Marshal(row.UpstreamModel)
-	if err != nil {
-		return nil, err
-	}
-	edits = append(edits, wire.Edit{Field: "model", Value: model})
+	edits := make([]wire.Edit, 0, len(routingFields)+6)
+	edits = append(edits, model(row))
 	for _, f := range routingFields {
 		edits = append(edits, wire.Edit{Field: f})
 	}
 	if req.Stream {
 		edits = append(edits, wire.Edit{Field: "stream_options.include_usage", Value: []byte("true")})
 	}
-	if edits, err = oblige(edits, p, req, said); err != nil {
-		return nil, err
-	}
-	edits = append(edits, more...)
-	body := said.AppendEdited(make([]byte, 0, len(said.Body)+256), edits...)
-	h, err := http.NewRequestWithContext(ctx, http.MethodPost, row.BaseURL+"/chat/completions", bytes.NewReader(body))
+	edits = append(edits, effort(row, req, said)...)
+	edits, err := oblige(edits, p, req, said)
 	if err != nil {
 		return nil, err
 	}
-	// Without GetBody the transport cannot send a body twice on its own: every attempt is ours to count.
-	h.GetBody = nil
-	h.Header.Set("Content-Type", "application/json")
-	if req.Stream {
-		h.Header.Set("Accept", "text/event-stream")
-	} else {
-		h.Header.Set("Accept", "application/json")
-	}
-	h.Header.Set("Accept-Encoding", "identity")
-	h.Header.Set("User-Agent", "chaperone")
-	if !row.Group.NoAuth {
+	h, err := post(ctx, row, "/chat/completions", req, said.AppendEdited(make([]byte, 0, len(said.Body)+256), append(edits, more...)...))
+	if err == nil && !row.Group.NoAuth {
 		h.Header.Set("Authorization", "Bearer "+cred.Secret.Reveal())
 	}
-	return h, nil
+	return h, err
 }
 
 // outputLimits are the names under which the limit of the answer is sent, newest last.
@@ -105,7 +92,7 @@ func outputLimit(p policy.Permit, req *wire.Request, said *wire.Version, name st
 
 // oblige adds the edits that the permit's obligations ask for.
 func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request, said *wire.Version) ([]wire.Edit, error) {
-	o, row := p.Obligations(), p.Row()
+	o := p.Obligations()
 	for _, name := range outputLimits {
 		if limit, sent := outputLimit(p, req, said, name); sent && (limit != req.MaxOutputTokens || !said.Has(name)) {
 			edits = append(edits, wire.Edit{Field: name, Value: strconv.AppendInt(nil, limit, 10)})
@@ -114,12 +101,18 @@ func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request, said *wire.Ve
 	if o.NoStore && said.Has("store") {
 		edits = append(edits, wire.Edit{Field: "store", Value: []byte("false")})
 	}
-	if o.ZDR && row.DataPolicy.ZDR != catalog.Yes {
-		field, value, ok := strings.Cut(row.DataPolicy.ZDROption, "=")
-		if !ok || !json.Valid([]byte(value)) {
-			return nil, fmt.Errorf("the zero-retention option %q of %s is not FIELD=JSON", row.DataPolicy.ZDROption, row.ID)
-		}
-		edits = append(edits, wire.Edit{Field: field, Value: []byte(value)})
+	return obligeZDR(edits, p)
+}
+
+// obligeZDR switches zero retention on where the permit asks for it and the row does not have it anyway.
+func obligeZDR(edits []wire.Edit, p policy.Permit) ([]wire.Edit, error) {
+	row := p.Row()
+	if !p.Obligations().ZDR || row.DataPolicy.ZDR == catalog.Yes {
+		return edits, nil
 	}
-	return edits, nil
+	field, value, ok := strings.Cut(row.DataPolicy.ZDROption, "=")
+	if !ok || !json.Valid([]byte(value)) {
+		return nil, fmt.Errorf("the zero-retention option %q of %s is not FIELD=JSON", row.DataPolicy.ZDROption, row.ID)
+	}
+	return append(edits, wire.Edit{Field: field, Value: []byte(value)}), nil
 }

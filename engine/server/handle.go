@@ -53,8 +53,13 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
 	}
 }
 
-// guess is the form of an error that comes before the path is known.
-func guess(*fasthttp.RequestCtx) wire.Shape { return wire.Chat }
+// guess is the form of an error for a request whose path is not known, or not yet: Anthropic's clients all send their version.
+func guess(ctx *fasthttp.RequestCtx) wire.Shape {
+	if len(ctx.Request.Header.Peek(versionHeader)) > 0 {
+		return wire.Messages
+	}
+	return wire.Chat
+}
 
 // check holds the request against what has nothing to do with its path.
 func (s *Server) check(ctx *fasthttp.RequestCtx) (*head, *wire.Error) {

@@ -43,7 +43,7 @@ func (s *Server) infer(r *request) error {
 	}
 	if response.Stream == nil {
 		writeJSON(r.RequestCtx, response.Status, response.Body)
-		r.Response.Header.Set(generationHeader, response.Plan.ID)
+		identify(&r.Response.Header, r.path.shape, response.Plan.ID)
 		return nil
 	}
 	s.stream(r, x, response)
@@ -59,7 +59,7 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	h.SetContentType("text/event-stream; charset=utf-8")
 	h.Set(fasthttp.HeaderCacheControl, "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx would collect events
-	h.Set(generationHeader, response.Plan.ID)
+	identify(h, r.path.shape, response.Plan.ID)
 	re := &relay{s: s, path: r.path, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
 	// Once Do has returned, closing the stream is what ends the request.
 	re.detach = context.AfterFunc(x.ctx, func() { response.Stream.Close() })

@@ -24,7 +24,7 @@ func refuse(ctx *fasthttp.RequestCtx, shape wire.Shape, e *wire.Error) {
 	h := &ctx.Response.Header
 	writeJSON(ctx, e.Status, shape.AppendError(nil, e))
 	if e.DecisionID != "" {
-		h.Set(generationHeader, e.DecisionID)
+		identify(h, shape, e.DecisionID)
 	}
 	if e.RetryAfter > 0 {
 		h.Set(fasthttp.HeaderRetryAfter, strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10))

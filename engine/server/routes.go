@@ -35,6 +35,8 @@ type request struct {
 
 var public = []path{
 	{"/v1/chat/completions", fasthttp.MethodPost, true, wire.Chat, (*Server).infer},
+	{"/v1/messages", fasthttp.MethodPost, true, wire.Messages, (*Server).infer},
+	{"/v1/messages/count_tokens", fasthttp.MethodPost, true, wire.CountTokens, (*Server).infer},
 	{"/v1/route", fasthttp.MethodPost, true, wire.Chat, (*Server).decide},
 	{"/v1/models", fasthttp.MethodGet, true, wire.Chat, (*Server).models},
 	{"/v1/models/user", fasthttp.MethodGet, true, wire.Chat, (*Server).models}, // every listing is the caller's own
@@ -165,7 +167,11 @@ func (s *Server) call(r *request) (engine.Call, error) {
 	if e != nil {
 		return engine.Call{}, e
 	}
-	call := engine.Call{Key: r.head.key, Shape: r.path.shape, Body: body, Timeout: timeout}
+	head, e := shapeHead(&r.Request.Header)
+	if e != nil {
+		return engine.Call{}, e
+	}
+	call := engine.Call{Key: r.head.key, Shape: r.path.shape, Head: head, Body: body, Timeout: timeout}
 	if e := r.asides(&call); e != nil {
 		return engine.Call{}, e
 	}

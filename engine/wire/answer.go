@@ -25,6 +25,7 @@ type Chunk struct {
 	OutputBytes  int            // bytes of generated text in it (content, reasoning, refusal, arguments), to estimate tokens
 	HasChoices   bool           // a "choices" array is present
 
+	form   int // of those that are relabelled
 	fields fieldIndex
 }
 
@@ -34,10 +35,15 @@ func ScanChunk(data []byte, c *Chunk) error {
 	*c = Chunk{fields: fieldIndex{members: c.fields.members[:0]}}
 	a := answer{scanner: scanner{data: data}, c: c}
 	if !a.read() {
-		c.fields = fieldIndex{members: c.fields.members[:0]}
-		return fmt.Errorf("%w: byte %d: %s", ErrMalformed, a.at, a.fault)
+		return a.malformed()
 	}
 	return nil
+}
+
+// malformed is the error of an answer that cannot be read.
+func (a *answer) malformed() error {
+	a.c.fields = fieldIndex{members: a.c.fields.members[:0]}
+	return fmt.Errorf("%w: byte %d: %s", ErrMalformed, a.at, a.fault)
 }
 
 // ScanCompletion reads a whole answer into c likewise. Commits then also holds where there is a finish reason: an answer may

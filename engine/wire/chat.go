@@ -73,11 +73,7 @@ func chatEvent(ev Event, c *Chunk) (Kind, error) {
 	return Data, err
 }
 
-func chatLabels(_ *Chunk, l *talk.Label) []Edit {
-	return []Edit{{"id", quote(l.ID)}, {"model", quote(l.Model)}, {"provider", quote(l.Provider)}}
-}
-
-func quote(s string) []byte { return appendString(nil, s) }
+func chatLabels(_ *Chunk, l *Labels) []Edit { return l.top }
 
 // appendChatError appends the event that ends a stream which failed after its first content
 // (https://openrouter.ai/docs/api_reference/streaming), with the blank line after it.

@@ -56,7 +56,12 @@ func (e *Error) appendObject(dst []byte) []byte {
 	} else {
 		dst = appendString(dst, e.Param)
 	}
-	dst = append(dst, `,"metadata":{"error_type":`...)
+	dst = append(dst, `,"metadata":`...)
+	return append(e.appendAvailability(e.appendMetadata(dst)), '}')
+}
+
+func (e *Error) appendMetadata(dst []byte) []byte {
+	dst = append(dst, `{"error_type":`...)
 	dst = appendString(dst, e.Type)
 	for _, name := range slices.Sorted(maps.Keys(e.Metadata)) {
 		if name == "error_type" {
@@ -67,7 +72,11 @@ func (e *Error) appendObject(dst []byte) []byte {
 		dst = append(dst, ':')
 		dst = appendValue(dst, e.Metadata[name])
 	}
-	dst = append(dst, '}')
+	return append(dst, '}')
+}
+
+// appendAvailability appends the member that says why nothing serves, where that is known.
+func (e *Error) appendAvailability(dst []byte) []byte {
 	if e.Availability != nil {
 		a := *e.Availability
 		a.DocsURL = "/v1/models"
@@ -78,7 +87,7 @@ func (e *Error) appendObject(dst []byte) []byte {
 		dst = append(dst, `,"availability":`...)
 		dst = appendValue(dst, a)
 	}
-	return append(dst, '}')
+	return dst
 }
 
 // appendValue appends any value as JSON; one that has no JSON form, as text.

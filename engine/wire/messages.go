@@ -57,8 +57,10 @@ func (s *skim) message() bool {
 			ok = s.skip()
 		case "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call":
 			ok = s.counted(&s.textBytes)
-		case "annotations", "reasoning_details": // an earlier answer's sources and thoughts, sent back: nobody fetches them
+		case "annotations": // an earlier answer's sources, sent back: nobody fetches them
 			ok = s.skip()
+		case "reasoning_details":
+			ok = s.reasoningDetails()
 		default:
 			ok = s.watch(holds(o.key))
 		}
@@ -75,6 +77,45 @@ func (s *skim) message() bool {
 	}
 	if s.r.opening[which].to == 0 {
 		s.r.opening[which] = span{o.at, s.pos}
+	}
+	return s.ok()
+}
+
+// reasoningDetails reads an earlier answer's thoughts, which nobody fetches, and notes who can read those that are sealed.
+func (s *skim) reasoningDetails() bool {
+	if s.peek() != '[' {
+		return s.skip()
+	}
+	a := s.array()
+	for s.element(&a) {
+		if s.peek() != '{' {
+			if !s.skip() {
+				return false
+			}
+			continue
+		}
+		format, sealed := "unknown", false
+		o := s.object()
+		for s.member(&o) {
+			key := string(o.key)
+			if (key == "format" || key == "signature" || key == "data") && s.peek() == '"' {
+				t, ok := s.text()
+				switch {
+				case !ok:
+					return false
+				case t.size == 0:
+				case key == "format":
+					format = string(t.decoded())
+				default:
+					sealed = true
+				}
+			} else if !s.skip() {
+				return false
+			}
+		}
+		if sealed {
+			s.r.sealed = insert(s.r.sealed, format)
+		}
 	}
 	return s.ok()
 }

@@ -41,6 +41,8 @@ type Request struct {
 	Claims Claims
 
 	fields   fieldIndex
+	sealed   []string
+	foreign  bool
 	versions *versions // shared by copies: they have the same body
 	opening  [2]span   // of the first message with instructions, and of the first other one
 }

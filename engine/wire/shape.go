@@ -26,7 +26,7 @@ type api struct {
 	event  func(ev Event, c *Chunk) (Kind, error) // reads one event of a stream for what accounting needs
 	answer func(body []byte, c *Chunk) error      // a whole answer likewise
 	text   func(dst, data []byte) ([]byte, bool)  // AppendText
-	labels func(c *Chunk, l *talk.Label) []Edit   // what this router says of an event or a whole answer that passes as it came
+	labels func(c *Chunk, l *Labels) []Edit       // what this router says of an event or a whole answer that passes as it came
 	failed func(dst []byte, e *Error) []byte      // AppendFor
 	broken func(dst []byte, e *Error, l *talk.Label) []byte
 	alive  string // what keeps a silent stream alive
@@ -74,8 +74,20 @@ func (s Shape) Answer(body []byte, c *Chunk) error { return s.api().answer(body,
 // then the text is not all that a client has of the answer.
 func (s Shape) AppendText(dst, data []byte) (text []byte, whole bool) { return s.api().text(dst, data) }
 
-// Labels are the edits by which an event, or a whole answer, that c was scanned from says who really served.
-func (s Shape) Labels(c *Chunk, l *talk.Label) []Edit { return s.api().labels(c, l) }
+// Labels are the edits that say who really served, made once for all events of a stream.
+type Labels struct{ top, inner []Edit }
+
+// NewLabels makes them.
+func NewLabels(l *talk.Label) *Labels {
+	id, model, provider := appendString(nil, l.ID), appendString(nil, l.Model), appendString(nil, l.Provider)
+	return &Labels{
+		top:   []Edit{{"id", id}, {"model", model}, {"provider", provider}},
+		inner: []Edit{{"message.id", id}, {"message.model", model}, {"message.provider", provider}},
+	}
+}
+
+// Labels are those of l that belong into an event, or a whole answer, that c was scanned from. They must not be changed.
+func (s Shape) Labels(c *Chunk, l *Labels) []Edit { return s.api().labels(c, l) }
 
 // KeepAlive is an event that means nothing.
 func (s Shape) KeepAlive() string { return s.api().alive }

@@ -43,6 +43,20 @@ type versions struct {
 // unsaidShown is how much of what cannot be said a reason names.
 const unsaidShown = 3
 
+// Talk is the request's inner form, nil where it is no conversation. It must not be changed.
+func (r *Request) Talk() *talk.Request {
+	r.versions.mu.Lock()
+	defer r.versions.mu.Unlock()
+	return r.inner()
+}
+
+func (r *Request) inner() *talk.Request {
+	if read := r.Shape.api().readRequest; r.versions.talk == nil && read != nil {
+		r.versions.talk = read(r.Body)
+	}
+	return r.versions.talk
+}
+
 // In is the request in another shape: in its own, verbatim. It is the same for every caller and must not be changed.
 func (r *Request) In(shape Shape) *Version {
 	r.versions.mu.Lock()
@@ -57,12 +71,10 @@ func (r *Request) In(shape Shape) *Version {
 	case from.readRequest == nil || to.writeRequest == nil:
 		v.Cannot = "has no words for a request to " + string(r.Shape)
 	default:
-		if r.versions.talk == nil {
-			r.versions.talk = from.readRequest(r.Body)
-		}
-		body, unsaid := to.writeRequest(r.versions.talk)
+		said := r.inner()
+		body, unsaid := to.writeRequest(said)
 		v.Body = body
-		v.Cannot = cannotSay(append(unsaid[:len(unsaid):len(unsaid)], r.versions.talk.Unknown...))
+		v.Cannot = cannotSay(append(unsaid[:len(unsaid):len(unsaid)], said.Unknown...))
 		s := scanner{data: body}
 		s.index(&v.fields)
 	}

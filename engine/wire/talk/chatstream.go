@@ -208,7 +208,7 @@ func NewChatWriter() EventWriter { return &chatWriter{begun: map[int]bool{}} }
 
 func (c *chatWriter) Serve(l Label) { c.label = l }
 
-func (c *chatWriter) Append(dst []byte, deltas []Delta) []byte {
+func (c *chatWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 	for i := range deltas {
 		d := &deltas[i]
 		delta, finish, native := members{}, any(nil), ""
@@ -239,7 +239,7 @@ func (c *chatWriter) Append(dst []byte, deltas []Delta) []byte {
 		}
 		dst = appendEvent(dst, "", c.label.chatChunk([]any{choice}))
 	}
-	return dst
+	return dst, ""
 }
 
 func (d *Delta) detail() members {

@@ -189,6 +189,16 @@ type Usage struct {
 	ReasoningTokens  int64 `json:"reasoning_tokens"`
 }
 
+// Note takes in what a further event says: counts only grow while an answer comes.
+func (u *Usage) Note(v Usage) {
+	u.Known = u.Known || v.Known
+	u.PromptTokens = max(u.PromptTokens, v.PromptTokens)
+	u.CompletionTokens = max(u.CompletionTokens, v.CompletionTokens)
+	u.CachedTokens = max(u.CachedTokens, v.CachedTokens)
+	u.CacheWriteTokens = max(u.CacheWriteTokens, v.CacheWriteTokens)
+	u.ReasoningTokens = max(u.ReasoningTokens, v.ReasoningTokens)
+}
+
 // Delta is what one event adds to a streamed answer. Exactly the fields that go with its kind are set.
 type Delta struct {
 	Kind   DeltaKind
@@ -248,8 +258,9 @@ type Bill struct {
 type EventWriter interface {
 	// Serve says who serves from here on.
 	Serve(l Label)
-	// Append appends the events that add these deltas.
-	Append(dst []byte, deltas []Delta) []byte
+	// Append appends the events that add these deltas. unsaid names one that the API has no words for; then the stream
+	// cannot be written any further.
+	Append(dst []byte, deltas []Delta) (out []byte, unsaid string)
 	// Passed takes note of an event that went to the client as it came.
 	Passed(name, data []byte)
 	// End appends what ends a good answer, the end mark included. bill is nil where the usage has gone out in events that
