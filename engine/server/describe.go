@@ -7,6 +7,8 @@ import (
 // docs are what the OpenAPI document says of the public paths, by method and pattern.
 var docs = map[string]openapi.Doc{
 	"POST /v1/chat/completions":                {Summary: "A chat completion, streamed or not", Body: "ChatRequest", Answer: "ChatCompletion", Event: "ChatChunk", Error: "Error"},
+	"POST /v1/messages":                        {Summary: "An answer in Anthropic's Messages API, streamed or not", Body: "MessagesRequest", Answer: "Message", Event: "MessagesEvent", Error: "AnthropicError"},
+	"POST /v1/messages/count_tokens":           {Summary: "How many tokens a prompt has", Body: "TokenCountRequest", Answer: "TokenCount", Error: "AnthropicError"},
 	"POST /v1/route":                           {Summary: "Decide a chat completion and send it nowhere", Body: "ChatRequest", Answer: "Decision", Error: "Error"},
 	"GET /v1/models":                           {Summary: "The models that this key may use; Anthropic's form where anthropic-version is sent", Answer: "AnyModelList", Error: "AnyError", Query: listingQuery},
 	"GET /v1/models/user":                      {Summary: "The same", Answer: "AnyModelList", Error: "AnyError", Query: listingQuery},

@@ -53,6 +53,14 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
 	}
 }
 
+// form is that of the path's errors. What is listed, every API has: there it is the client's.
+func (p *path) form(ctx *fasthttp.RequestCtx) wire.Shape {
+	if p.method == fasthttp.MethodGet {
+		return guess(ctx)
+	}
+	return p.shape
+}
+
 // guess is the form of an error for a request whose path is not known, or not yet: Anthropic's clients all send their version.
 func guess(ctx *fasthttp.RequestCtx) wire.Shape {
 	if len(ctx.Request.Header.Peek(versionHeader)) > 0 {
@@ -92,7 +100,7 @@ func (s *Server) serve(r *request) {
 	switch {
 	case err == nil:
 	case errors.As(err, &e):
-		refuse(r.RequestCtx, p.shape, e)
+		refuse(r.RequestCtx, p.form(r.RequestCtx), e)
 		if e.Status == fasthttp.StatusMethodNotAllowed {
 			r.Response.Header.Set(fasthttp.HeaderAllow, p.allow())
 		}

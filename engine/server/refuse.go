@@ -70,7 +70,7 @@ func (s *Server) unparsed(ctx *fasthttp.RequestCtx, err error) {
 // shows where, and holds no contents.
 func (s *Server) internal(ctx *fasthttp.RequestCtx, p *path, panicked any) {
 	id := "err-" + randomHex()
-	refuse(ctx, p.shape, &wire.Error{Status: fasthttp.StatusInternalServerError, Type: "server",
+	refuse(ctx, p.form(ctx), &wire.Error{Status: fasthttp.StatusInternalServerError, Type: "server",
 		Message: "the router failed on this request; its log has the details under " + id})
 	ctx.Response.Header.Set(requestHeader, id)
 	hangUp(ctx)

@@ -44,6 +44,8 @@ func init() {
 				"request_too_large", "rate_limit_error", "timeout_error", "api_error", "overloaded_error"),
 			"message":    text,
 			"error_type": ref("ErrorType"),
+			"param":      about(text, "the field of the request that is at fault"),
+			"metadata":   object(nil),
 		}, "type", "message"),
 		"request_id": nullable(text),
 	}, "type", "error"))
