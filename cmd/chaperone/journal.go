@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chaperone/engine"
 	"chaperone/engine/journal"
+	"chaperone/engine/ledger"
 )
 
 func journalCommand(out *printer) *cobra.Command {
@@ -237,31 +240,74 @@ func journalExportCommand(out *printer) *cobra.Command {
 }
 
 func journalEraseCommand(out *printer) *cobra.Command {
-	var organisation, month string
+	var dir, path, organisation, month string
 	cmd := &cobra.Command{
 		Use:   "erase",
 		Short: "Make what an organisation's callers said of themselves in a month unreadable for ever",
-		Long: `Destroy the key under which user, metadata and tags of a month's requests are sealed. The records stay, and so does their
-proof. Copies of the key, in backups, have to be destroyed as well.`,
-		Example: `  chaperone journal erase --dir journal --org acme --month 2026-11`,
-		Args:    cobra.NoArgs,
+		Long: `Destroy the key under which user, metadata, tags and the like of a month's requests are sealed, and delete them from the
+ledger. The records stay, and so do their proof and what they cost. Copies of the key and of the ledger, in backups, have to be
+destroyed as well; where several routers share a ledger, each journal has a key of its own.
+
+--dir finds the ledger beside the journal. Where the address of its database is in the environment, name the configuration.`,
+		Example: `  chaperone journal erase --dir journal --org acme --month 2026-11
+  chaperone journal erase --config chaperone.toml --org acme --month 2026-11`,
+		Args: cobra.NoArgs,
 	}
-	dir := journalDir(cmd)
-	cmd.Flags().StringVar(&organisation, "org", "", "organisation")
-	cmd.Flags().StringVar(&month, "month", "", "month in UTC, such as 2026-11")
+	f := cmd.Flags()
+	f.StringVar(&dir, "dir", "", "folder of the journal")
+	f.StringVar(&path, "config", "", "configuration that names journal and ledger, in place of --dir")
+	f.StringVar(&organisation, "org", "", "organisation")
+	f.StringVar(&month, "month", "", "month in UTC, such as 2026-11")
+	cmd.MarkFlagsOneRequired("dir", "config")
+	cmd.MarkFlagsMutuallyExclusive("dir", "config")
 	cmd.MarkFlagRequired("org")
 	cmd.MarkFlagRequired("month")
-	cmd.RunE = func(*cobra.Command, []string) error {
-		err := journal.Erase(*dir, organisation, month)
-		if errors.Is(err, fs.ErrNotExist) {
-			return inputErrorf("the journal in %s has no key for %s in %s: nothing was sealed, or it is erased already", *dir, organisation, month)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		books := engine.BooksIn(dir)
+		if path != "" {
+			var err error
+			if books, err = engine.ReadBooks(path, os.LookupEnv); err != nil {
+				return err
+			}
+			if books.Journal == "" {
+				return inputErrorf("%s keeps no journal on disk: there is nothing to erase", path)
+			}
 		}
-		if err != nil {
+		err := journal.Erase(books.Journal, organisation, month) // first: from here on, no ledger takes it in again
+		sealed := !errors.Is(err, fs.ErrNotExist)
+		if sealed && err != nil {
 			return err
 		}
-		return out.print(map[string]string{"erased": organisation, "month": month}, func(w io.Writer) {
+		deleted, err := eraseLedger(cmd.Context(), books.Ledger, organisation, month, sealed)
+		if err != nil {
+			return fmt.Errorf("the ledger at %s still has what callers of %s said of themselves in %s (the journal has it no more); mend that, and erase again: %w",
+				books.ShowLedger(), organisation, month, err)
+		}
+		if !sealed && deleted == 0 {
+			return inputErrorf("the journal in %s has no key for %s in %s, and its ledger no claims: there were none, or they are erased already", books.Journal, organisation, month)
+		}
+		return out.print(map[string]any{"erased": organisation, "month": month, "deleted_from_ledger": deleted}, func(w io.Writer) {
 			fmt.Fprintf(w, "what callers of %s said of themselves in %s cannot be read any more\n", organisation, month)
 		})
 	}
 	return cmd
+}
+
+// eraseLedger deletes claims from a ledger, and says how many there were. One that was never made has none. Where nothing was sealed
+// and there are none, it is left alone: whoever mistyped a name should not keep it from being counted.
+func eraseLedger(ctx context.Context, database, organisation, month string, sealed bool) (int64, error) {
+	if _, err := os.Stat(database); !ledger.IsURL(database) && errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	l, err := ledger.Open(ledger.Options{Database: database})
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	if !sealed {
+		if n, err := l.Claims(ctx, organisation, month); err != nil || n == 0 {
+			return 0, err
+		}
+	}
+	return l.Erase(ctx, organisation, month)
 }

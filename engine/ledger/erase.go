@@ -10,16 +10,16 @@ import (
 // memory is what an organisation's callers said of themselves in a month.
 type memory struct{ organisation, month string }
 
-// Erase deletes what an organisation's callers said of themselves in a month, 2006-01, and keeps it from being entered again. What it
-// cost stays. The key in the journal has to be destroyed before: see journal.Erase.
-func (l *Ledger) Erase(ctx context.Context, organisation, month string) error {
+// Erase deletes what an organisation's callers said of themselves in a month, 2006-01, keeps it from being entered again, and says how
+// many entries that were. What was used stays. The key in the journal has to be destroyed before: see journal.Erase.
+func (l *Ledger) Erase(ctx context.Context, organisation, month string) (deleted int64, err error) {
 	if _, err := time.Parse("2006-01", month); err != nil {
-		return fmt.Errorf("found the month %q; expected one such as 2026-11", month)
+		return 0, fmt.Errorf("found the month %q; expected one such as 2026-11", month)
 	}
 	if err := l.ready(ctx); err != nil {
-		return err
+		return 0, err
 	}
-	err := l.transaction(ctx, func(tx *sql.Tx) error {
+	err = l.transaction(ctx, func(tx *sql.Tx) error {
 		if l.alone != "" {
 			if _, err := tx.ExecContext(ctx, l.alone); err != nil {
 				return err
@@ -28,11 +28,14 @@ func (l *Ledger) Erase(ctx context.Context, organisation, month string) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO erased (organisation, month) VALUES ($1, $2) ON CONFLICT DO NOTHING", organisation, month); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "DELETE FROM claims WHERE organisation = $1 AND month = $2", organisation, month)
+		result, err := tx.ExecContext(ctx, "DELETE FROM claims WHERE organisation = $1 AND month = $2", organisation, month)
+		if err == nil {
+			deleted, err = result.RowsAffected()
+		}
 		return err
 	})
 	if err != nil || l.remote {
-		return err
+		return deleted, err
 	}
 	// The log beside the file still has the pages as they were.
 	var busy, frames, moved int
@@ -40,7 +43,16 @@ func (l *Ledger) Erase(ctx context.Context, organisation, month string) error {
 	if err == nil && busy != 0 {
 		err = fmt.Errorf("what callers said is deleted, but somebody reads the ledger as it was: erase again to have it overwritten")
 	}
-	return err
+	return deleted, err
+}
+
+// Claims is how many entries Erase would delete.
+func (l *Ledger) Claims(ctx context.Context, organisation, month string) (n int64, err error) {
+	if err := l.ready(ctx); err != nil {
+		return 0, err
+	}
+	err = l.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM claims WHERE organisation = $1 AND month = $2", text(organisation), text(month)).Scan(&n)
+	return n, err
 }
 
 func erased(ctx context.Context, tx *sql.Tx) (map[memory]bool, error) {

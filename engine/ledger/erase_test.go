@@ -54,8 +54,8 @@ func TestErasedClaimsAreGoneAndStayGone(t *testing.T) {
 		if err := journal.Erase(dir, "acme", month); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Erase(t.Context(), "acme", month); err != nil {
-			t.Fatal(err)
+		if n, err := l.Erase(t.Context(), "acme", month); n != 2 || err != nil {
+			t.Fatalf("%d were deleted of 2: %v", n, err)
 		}
 		if got := users(); got != " , other-month other-month-tag, other-org other-org-tag" {
 			t.Errorf("there is still %s", got)

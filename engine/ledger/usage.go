@@ -180,7 +180,7 @@ func (s *Sums) TPS() float64 {
 
 // Usage answers a question.
 func (l *Ledger) Usage(ctx context.Context, q Query) (*Usage, error) {
-	if err := q.check(); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
 	}
 	if err := l.ready(ctx); err != nil {
@@ -219,7 +219,8 @@ func (l *Ledger) Usage(ctx context.Context, q Query) (*Usage, error) {
 	return u, err
 }
 
-func (q *Query) check() error {
+// Check says what is wrong with a question; nil where it can be answered.
+func (q *Query) Check() error {
 	seen := map[Dimension]bool{}
 	for _, d := range q.By {
 		if seen[d] {
