@@ -8,7 +8,7 @@ import (
 // Accounts reads the organisations and keys of a configuration and nothing else of it: keys can be made and revoked while
 // a policy or the catalog has a mistake. The error is config.Problems.
 func Accounts(path string) (*account.Accounts, error) {
-	doc, problems := parse(path)
+	doc, problems := parse(disk{}, path)
 	if doc == nil {
 		return nil, problems.Err()
 	}

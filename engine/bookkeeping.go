@@ -44,7 +44,7 @@ func (l *Ledger) check(doc *config.Document, journal string) (all config.Problem
 // ReadBooks says where journal and ledger of a configuration are, and reads nothing else of it; the zero value is returned where
 // there is no journal on disk. The error is config.Problems where the file is at fault.
 func ReadBooks(path string, env func(string) (string, bool)) (Books, error) {
-	doc, problems := parse(path)
+	doc, problems := parse(disk{}, path)
 	if doc == nil {
 		return Books{}, problems.Err()
 	}

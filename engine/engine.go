@@ -72,6 +72,7 @@ type Engine struct {
 	ledger    *ledger.Ledger // nil where the journal is in memory
 	sticky    *sticky
 	answers   *answers
+	archive   archive // nil: files are read from the disk
 }
 
 // Open loads the configuration and everything that it names. The error is config.Problems where the input is at fault.
@@ -106,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := e.openJournal(s.settings); err != nil {
 		return nil, errors.Join(err, e.abandon(ctx, s))
 	}
-	if err := e.archive(s); err != nil {
+	if err := e.keepArtefacts(s); err != nil {
 		return nil, errors.Join(err, e.journal.Close(), e.abandon(ctx, s))
 	}
 	if err := e.openLedger(s.settings); err != nil {
@@ -311,7 +312,7 @@ func (e *Engine) Reload(ctx context.Context) error {
 	old := e.current.Load()
 	s, err := e.build(ctx, old.generation+1)
 	if err == nil {
-		if err = e.archive(s); err != nil {
+		if err = e.keepArtefacts(s); err != nil {
 			s.release()
 		}
 	}

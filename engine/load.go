@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -27,20 +28,21 @@ type sources struct {
 	main     *config.Document
 	teams    []*config.Document
 	catalogs []*config.Document
-	files    []string // every file and folder that was named, for watching
+	shipped  []*config.Document // where it is laid over the catalog that ships
+	files    []string           // every file and folder that was named, for watching
 }
 
 // read parses chaperone.toml and every file that it names.
 func read(path string) (*sources, config.Problems) {
-	doc, problems := parse(path)
+	doc, problems := parse(disk{}, path)
 	if doc == nil {
 		return nil, problems
 	}
-	return readFrom(path, doc, []string{path})
+	return readFrom(disk{}, path, doc, []string{path})
 }
 
 // readFrom parses every file that the configuration names; files are those that it stands in.
-func readFrom(path string, doc *config.Document, files []string) (*sources, config.Problems) {
+func readFrom(from tree, path string, doc *config.Document, files []string) (*sources, config.Problems) {
 	var problems config.Problems
 	src := &sources{main: doc, files: files}
 	problems = append(problems, doc.Only(sections...)...)
@@ -52,7 +54,7 @@ func readFrom(path string, doc *config.Document, files []string) (*sources, conf
 		for i, pattern := range patterns {
 			at := fmt.Sprintf("%s[%d]", key, i)
 			full := beside(path, pattern)
-			names, err := filepath.Glob(full)
+			names, err := from.glob(full)
 			if err != nil {
 				problems = append(problems, doc.Problem(at, "found %q, which is no file pattern: %v", pattern, err))
 				continue
@@ -63,7 +65,7 @@ func readFrom(path string, doc *config.Document, files []string) (*sources, conf
 			src.files = append(src.files, filepath.Dir(full))
 			sort.Strings(names)
 			for _, name := range names {
-				d, ps := parse(name)
+				d, ps := parse(from, name)
 				problems = append(problems, ps...)
 				if d != nil {
 					problems = append(problems, d.Only(allowed...)...)
@@ -76,6 +78,10 @@ func readFrom(path string, doc *config.Document, files []string) (*sources, conf
 	}
 	src.teams = each("include", settings.Include, teamSections)
 	src.catalogs = each("catalog", settings.Catalog, catalogSections)
+	if settings.ShippedCatalog {
+		shipped, more := from.shipped()
+		src.shipped, problems = shipped, append(problems, more...)
+	}
 	return src, problems
 }
 
@@ -88,23 +94,16 @@ func (e *Engine) read() (*sources, config.Problems) {
 	if doc == nil {
 		return nil, problems
 	}
-	return readFrom(e.options.ConfigPath, doc, nil)
+	return readFrom(disk{}, e.options.ConfigPath, doc, nil)
 }
 
 // catalog loads the catalog that the sources make together.
 func (s *sources) catalog(env func(string) (string, bool)) (*catalog.Catalog, config.Problems) {
-	var base []*config.Document
-	if s.settings.ShippedCatalog {
-		base = catalog.Shipped()
-	}
-	return catalog.LoadOver(base, append([]*config.Document{s.main}, s.catalogs...), env)
+	return catalog.LoadOver(s.shipped, append([]*config.Document{s.main}, s.catalogs...), env)
 }
 
-func parse(path string) (*config.Document, config.Problems) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, config.Problems{{File: path, Message: "is no regular file; expected a TOML file"}}
-	}
-	text, err := os.ReadFile(path)
+func parse(from tree, path string) (*config.Document, config.Problems) {
+	text, err := from.read(path)
 	if err != nil {
 		return nil, config.Problems{{File: path, Message: plainError(err)}}
 	}
@@ -117,6 +116,9 @@ func parse(path string) (*config.Document, config.Problems) {
 
 func plainError(err error) string {
 	var pe *os.PathError
+	if errors.Is(err, errIrregular) {
+		return err.Error()
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return "there is no such file; chaperone init writes one"
 	}
@@ -169,7 +171,8 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		e.options.Log.Warn("policy", slog.String("what", w.String()))
 	}
 	e.metrics.Know(cat, accounts)
-	s.documents = append(append([]*config.Document{src.main}, src.teams...), src.catalogs...)
+	s.path = src.main.Path()
+	s.documents, s.shipped = slices.Concat([]*config.Document{src.main}, src.teams, src.catalogs), src.shipped
 	s.refs.Store(1)
 	s.published = e.published.Bind(cat)
 	s.router = &route.Router{

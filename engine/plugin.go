@@ -19,6 +19,13 @@ func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loade
 	path := beside(from, c.Plugin)
 	load := wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config, Limits: wasm.Limits{Fuel: c.Fuel},
 		Trusted: src.settings.Plugins.trusted()}
+	if e.archive != nil { // it has been found good, and what it had learned is gone
+		var err error
+		if load.Bytes, err = e.archive.read(path); err != nil {
+			return loaded{}, err
+		}
+		load.Trusted, c.State, c.Golden = nil, "", ""
+	}
 	if c.State != "" {
 		load.State = beside(from, c.State)
 	}

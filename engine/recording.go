@@ -4,20 +4,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
+	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
-	"strings"
 
-	"chaperone/engine/config"
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
 	"chaperone/engine/wasm"
 	"chaperone/engine/wire"
-	"chaperone/policies"
 )
 
 // openJournal opens the journal of the first snapshot's settings, or, for an engine that only decides, one in memory.
@@ -69,8 +65,8 @@ func (e *Engine) recordable() *wire.Error {
 	return nil
 }
 
-// archive has the journal keep what decides from now on.
-func (e *Engine) archive(s *snapshot) error {
+// keepArtefacts has the journal archive what decides from now on.
+func (e *Engine) keepArtefacts(s *snapshot) error {
 	if !e.journal.OnDisk() {
 		return nil
 	}
@@ -82,9 +78,14 @@ func (e *Engine) archive(s *snapshot) error {
 		}
 		files[doc.Path()] = text
 	}
-	if err := archiveRules(files, s.documents); err != nil {
-		return err
+	for _, doc := range s.shipped {
+		text, err := doc.Plain()
+		if err != nil {
+			return fmt.Errorf("%s cannot be archived: %w", doc.Path(), err)
+		}
+		files[shipsWith+doc.Path()] = text
 	}
+	maps.Copy(files, s.policies.Texts())
 	for _, p := range s.plugins {
 		module, err := os.ReadFile(p.path)
 		if sum := sha256.Sum256(module); err != nil || hex.EncodeToString(sum[:]) != p.Digest() {
@@ -96,39 +97,8 @@ func (e *Engine) archive(s *snapshot) error {
 		}
 	}
 	return e.journal.Configure(journal.Artefacts{
-		Generation: s.generation, Policy: s.policies.Digest(), Catalog: s.catalog.Digest, Program: program(),
+		Generation: s.generation, Configuration: s.path, Policy: s.policies.Digest(), Catalog: s.catalog.Digest, Program: program(),
 	}, files)
-}
-
-// archiveRules adds the sources of policies that are on disk, and the library.
-func archiveRules(files map[string][]byte, documents []*config.Document) error {
-	add := func(root fs.FS, name string) error {
-		return fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			text, err := fs.ReadFile(root, path)
-			if strings.HasSuffix(path, ".rego") && !strings.HasSuffix(path, "_test.rego") {
-				files[filepath.Join(name, filepath.FromSlash(path))] = text
-			}
-			return err
-		})
-	}
-	if err := add(policies.FS, "library"); err != nil {
-		return err
-	}
-	for _, path := range policy.Directories(documents) {
-		info, err := os.Stat(path)
-		if err == nil && info.IsDir() {
-			err = add(os.DirFS(path), path)
-		} else if err == nil {
-			files[path], err = os.ReadFile(path) // a bundle
-		}
-		if err != nil {
-			return fmt.Errorf("the policies cannot be archived: %w", err)
-		}
-	}
-	return nil
 }
 
 // program is the version of what runs.

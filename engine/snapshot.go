@@ -26,7 +26,9 @@ type snapshot struct {
 	published  *telemetry.PublishedBoard
 	plugins    []loaded
 	files      []string
-	documents  []*config.Document           // chaperone.toml, teams' files, catalogs
+	path       string                       // of chaperone.toml
+	documents  []*config.Document           // that, teams' files, catalogs
+	shipped    []*config.Document           // the catalog that ships, where it counts
 	seen       atomic.Pointer[journal.Seen] // at the tick that was planned with last: requests of one tick share it
 
 	// refs counts the engine and every request that plans. It is counted, not left to the garbage collector, because an

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,15 +32,33 @@ while a router writes it; they need its folder and nothing else.`,
 	return cmd
 }
 
-// journalDir is the flag that every one of them needs.
-func journalDir(cmd *cobra.Command) *string {
-	dir := cmd.Flags().String("dir", "", "folder of the journal")
-	cmd.MarkFlagRequired("dir")
-	return dir
+// folder is where the journal lies.
+type folder struct{ dir, config string }
+
+// journalFolder adds the flags that every one of them has.
+func journalFolder(cmd *cobra.Command) *folder {
+	f := &folder{}
+	cmd.Flags().StringVar(&f.dir, "dir", "", "folder of the journal (default: journal.dir of --config)")
+	cmd.Flags().StringVar(&f.config, "config", defaultConfig, "configuration that names the journal, where --dir does not")
+	return f
+}
+
+func (f *folder) path() (string, error) {
+	if f.dir != "" {
+		return f.dir, nil
+	}
+	books, err := engine.ReadBooks(f.config, os.LookupEnv)
+	if err != nil {
+		return "", fmt.Errorf("without --dir the journal is that of a configuration: %w", err)
+	}
+	if books.Journal == "" {
+		return "", inputErrorf("%s names no journal.dir: its router keeps decisions in memory only; name a journal with --dir", f.config)
+	}
+	return books.Journal, nil
 }
 
 func journalVerifyCommand(out *printer) *cobra.Command {
-	var path, key string
+	var checkpoints, key string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Find what was altered, removed, put in, exchanged or cut off",
@@ -52,26 +72,23 @@ The exit code is 1 where something is wrong.`,
   chaperone journal verify --dir journal --checkpoints anchored.jsonl`,
 		Args: cobra.NoArgs,
 	}
-	dir := journalDir(cmd)
-	cmd.Flags().StringVar(&path, "checkpoints", "", "file of checkpoints as anchoring handed them out, JSON one after the other")
+	dir := journalFolder(cmd)
+	cmd.Flags().StringVar(&checkpoints, "checkpoints", "", "file of checkpoints as anchoring handed them out, JSON one after the other")
 	cmd.Flags().StringVar(&key, "key", "", "public key that has signed, in hexadecimal, as known from elsewhere")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		trust := journal.Trust{Key: key}
-		if path != "" {
-			f, err := os.Open(path)
-			if err != nil {
-				return inputErrorf("--checkpoints: %v", err)
-			}
-			defer f.Close()
-			if trust.Checkpoints, err = journal.ReadCheckpoints(f); err != nil {
-				return inputErrorf("--checkpoints: %s: %v", path, err)
-			}
-		}
-		report, err := journal.Verify(*dir, trust)
+		trust, err := readTrust(checkpoints, key)
 		if err != nil {
-			return noJournal(*dir, err)
+			return err
 		}
-		if err := out.print(report, func(w io.Writer) { writeVerification(w, report, path != "") }); err != nil {
+		path, err := dir.path()
+		if err != nil {
+			return err
+		}
+		report, err := journal.Verify(path, trust)
+		if err != nil {
+			return noJournal(path, err)
+		}
+		if err := out.print(report, func(w io.Writer) { writeVerification(w, report, checkpoints != "") }); err != nil {
 			return err
 		}
 		if n := len(report.Problems); n > 0 {
@@ -80,6 +97,23 @@ The exit code is 1 where something is wrong.`,
 		return nil
 	}
 	return cmd
+}
+
+// readTrust reads what is known from elsewhere.
+func readTrust(checkpoints, key string) (trust journal.Trust, err error) {
+	trust.Key = key
+	if checkpoints == "" {
+		return trust, nil
+	}
+	f, err := os.Open(checkpoints)
+	if err != nil {
+		return trust, inputErrorf("--checkpoints: %v", err)
+	}
+	defer f.Close()
+	if trust.Checkpoints, err = journal.ReadCheckpoints(f); err != nil {
+		return trust, inputErrorf("--checkpoints: %s: %v", checkpoints, err)
+	}
+	return trust, nil
 }
 
 func writeVerification(w io.Writer, r *journal.Report, anchored bool) {
@@ -121,14 +155,18 @@ func journalShowCommand(out *printer) *cobra.Command {
 		Example: `  chaperone journal show gen-0123456789abcdef01234567 --dir journal`,
 		Args:    cobra.ExactArgs(1),
 	}
-	dir := journalDir(cmd)
+	dir := journalFolder(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		rec, err := journal.Find(*dir, args[0])
+		path, err := dir.path()
 		if err != nil {
-			return noJournal(*dir, err)
+			return err
+		}
+		rec, err := journal.Find(path, args[0])
+		if err != nil {
+			return noJournal(path, err)
 		}
 		if rec == nil {
-			return inputErrorf("%s: the journal in %s has no such decision; an answer's id is in its X-Generation-Id header", args[0], *dir)
+			return inputErrorf("%s: the journal in %s has no such decision; an answer's id is in its X-Generation-Id header", args[0], path)
 		}
 		if out.json {
 			return json.NewEncoder(out.w).Encode(rec)
@@ -141,36 +179,36 @@ func journalShowCommand(out *printer) *cobra.Command {
 
 // choice are the flags that choose records.
 type choice struct {
-	dir          *string
+	dir          *folder
 	filter       journal.Filter
 	since, until string
 }
 
 func addChoice(cmd *cobra.Command) *choice {
-	c := &choice{dir: journalDir(cmd)}
+	c := &choice{dir: journalFolder(cmd)}
 	f := cmd.Flags()
 	f.StringVar(&c.filter.Organisation, "org", "", "organisation that asked")
 	f.StringVar(&c.filter.Model, "model", "", "model that was asked for or has answered")
 	f.StringVar(&c.filter.Provider, "provider", "", "id of a provider that was shown the request")
 	f.StringVar(&c.filter.DeniedBy, "denied-by", "", "package, PACKAGE.RULE or PACKAGE.RULE/CODE that denied some endpoint or the request")
-	f.StringVar(&c.since, "since", "", "from then on: 2026-11-01, 2026-11-01T12:00:00Z, or a time ago such as 24h")
+	f.StringVar(&c.since, "since", "", "from then on: 2026-11-01, 2026-11-01T12:00:00Z, or a time ago such as 24h or 7d")
 	f.StringVar(&c.until, "until", "", "before then, likewise")
 	return c
 }
 
 // each calls visit with every record that is chosen. Segments that cannot be read are told at the end.
 func (c *choice) each(visit func(*journal.Record) error) error {
-	var err error
-	if c.filter.Since, err = instant("--since", c.since); err != nil {
+	path, err := c.dir.path()
+	if err != nil {
 		return err
 	}
-	if c.filter.Until, err = instant("--until", c.until); err != nil {
+	if err := c.times(); err != nil {
 		return err
 	}
 	var unread []error
-	for e, err := range journal.Records(*c.dir, c.filter.Since) {
+	for e, err := range journal.Records(path, c.filter.Since) {
 		if err != nil {
-			unread = append(unread, noJournal(*c.dir, err))
+			unread = append(unread, noJournal(path, err))
 			continue
 		}
 		if c.filter.Match(e.Record) {
@@ -182,9 +220,21 @@ func (c *choice) each(visit func(*journal.Record) error) error {
 	return errors.Join(unread...)
 }
 
+func (c *choice) times() (err error) {
+	if c.filter.Since, err = instant("--since", c.since); err == nil {
+		c.filter.Until, err = instant("--until", c.until)
+	}
+	return err
+}
+
 func instant(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Now().AddDate(0, 0, -int(n)), nil
+		}
 	}
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 		return time.Now().Add(-ago), nil
@@ -194,7 +244,7 @@ func instant(flag, text string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, inputErrorf("%s: found %q; expected a day, 2026-11-01, a moment, 2026-11-01T12:00:00Z, or a time ago, 24h", flag, text)
+	return time.Time{}, inputErrorf("%s: found %q; expected a day, 2026-11-01, a moment, 2026-11-01T12:00:00Z, or a time ago, 24h or 7d", flag, text)
 }
 
 func journalQueryCommand(out *printer) *cobra.Command {

@@ -140,6 +140,9 @@ func (l *loader) readKeyFile(doc *config.Document, path string) (string, error) 
 		path = filepath.Join(filepath.Dir(doc.Path()), path)
 	}
 	l.cat.KeyFiles = append(l.cat.KeyFiles, path)
+	if l.keyless {
+		return "", nil
+	}
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil

@@ -13,7 +13,7 @@ import (
 )
 
 // Load reads the sections providers, models, endpoints and aliases of all documents, in their order, and resolves credentials through env
-// (os.LookupEnv in production). A section may be spread over documents but each entry has one place. Where there is a
+// (os.LookupEnv in production; nil: none is resolved, from files neither). A section may be spread over documents but each entry has one place. Where there is a
 // problem there is no catalog.
 func Load(docs []*config.Document, env func(string) (string, bool)) (*Catalog, config.Problems) {
 	return LoadOver(nil, docs, env)
@@ -22,8 +22,13 @@ func Load(docs []*config.Document, env func(string) (string, bool)) (*Catalog, c
 // LoadOver reads docs as Load does and adds what base has besides: of a provider, model, alias or endpoint (its model,
 // provider and variant) that both have, the entry in docs takes the place of the other whole.
 func LoadOver(base, docs []*config.Document, env func(string) (string, bool)) (*Catalog, config.Problems) {
+	keyless := env == nil
+	if keyless {
+		env = func(string) (string, bool) { return "", false }
+	}
 	l := loader{
 		env:       env,
+		keyless:   keyless,
 		cat:       &Catalog{Providers: map[string]*Provider{}, Models: map[string]*Model{}, Aliases: map[string]string{}, rows: map[string]*Row{}},
 		places:    map[string]place{},
 		providers: map[string]*providerTable{},
@@ -63,6 +68,7 @@ func (c *Catalog) order() {
 
 type loader struct {
 	env       func(string) (string, bool)
+	keyless   bool // no key is read
 	cat       *Catalog
 	problems  config.Problems
 	places    map[string]place // "provider x" → where it was first written

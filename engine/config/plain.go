@@ -16,3 +16,21 @@ func (d *Document) Plain(without ...string) ([]byte, error) {
 	err := toml.NewEncoder(&out).Encode(root)
 	return out.Bytes(), err
 }
+
+// Change is a copy of the document with its tables as change leaves them. What it says of lines is of Plain, not of the file.
+func (d *Document) Change(change func(root map[string]any)) (*Document, Problems) {
+	text, err := d.Plain()
+	if err != nil {
+		return nil, Problems{{File: d.path, Message: err.Error()}}
+	}
+	root := map[string]any{}
+	if _, err := toml.Decode(string(text), &root); err != nil {
+		return nil, Problems{{File: d.path, Message: err.Error()}}
+	}
+	change(root)
+	changed := Document{path: d.path, root: root}
+	if text, err = changed.Plain(); err != nil {
+		return nil, Problems{{File: d.path, Message: err.Error()}}
+	}
+	return Parse(d.path, text)
+}

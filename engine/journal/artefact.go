@@ -15,12 +15,13 @@ import (
 // Artefacts is what decided: everything that an old decision needs to be made again. The contents are archived beside the
 // journal under their digests. So is this list, but for At and Generation, under the configuration_digest of records.
 type Artefacts struct {
-	At         *time.Time        `json:"at,omitempty"`         // when it came into force here
-	Generation uint64            `json:"generation,omitempty"` // of the snapshot; counts from 1 with every start
-	Policy     string            `json:"policy_digest"`
-	Catalog    string            `json:"catalog_digest"`
-	Program    string            `json:"program"` // version of Chaperone
-	Files      map[string]string `json:"files"`   // name → SHA-256 of its content, hex
+	At            *time.Time        `json:"at,omitempty"`         // when it came into force here
+	Generation    uint64            `json:"generation,omitempty"` // of the snapshot; counts from 1 with every start
+	Configuration string            `json:"configuration"`        // name of chaperone.toml among Files
+	Policy        string            `json:"policy_digest"`
+	Catalog       string            `json:"catalog_digest"`
+	Program       string            `json:"program"` // version of Chaperone
+	Files         map[string]string `json:"files"`   // name → SHA-256 of its content, hex
 }
 
 // list is the content that is archived of a, with its digest.
@@ -75,4 +76,22 @@ func Artefact(dir, digest string) ([]byte, error) {
 		return nil, fmt.Errorf("artefact %s was changed: its content now has the digest %s", digest, got)
 	}
 	return content, nil
+}
+
+// ReadArtefacts is the list under a record's Configuration, with the contents of its files.
+func ReadArtefacts(dir, digest string) (a Artefacts, files map[string][]byte, err error) {
+	text, err := Artefact(dir, digest)
+	if err != nil {
+		return a, nil, err
+	}
+	if err := json.Unmarshal(text, &a); err != nil {
+		return a, nil, fmt.Errorf("artefact %s is no list of artefacts: %w", digest, err)
+	}
+	files = make(map[string][]byte, len(a.Files))
+	for name, digest := range a.Files {
+		if files[name], err = Artefact(dir, digest); err != nil {
+			return a, nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return a, files, nil
 }

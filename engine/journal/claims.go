@@ -32,7 +32,8 @@ const monthForm = "2006-01"
 
 // claimKeys are the keys below a folder, MONTH/ORGANISATION.key.
 type claimKeys struct {
-	dir string
+	dir   string
+	keeps bool // what unseal has read too: for one reading of the journal
 
 	mu   sync.RWMutex
 	open map[claimKey]cipher.AEAD
@@ -122,8 +123,7 @@ func (k *claimKeys) unseal(r *Record) error {
 	if _, err := time.Parse(monthForm, r.Sealed.Month); err != nil {
 		return fmt.Errorf("sealed claims name the month %q; expected one such as 2026-11", r.Sealed.Month)
 	}
-	path := k.path(claimKey{r.Sealed.Month, r.Organisation})
-	aead, err := readClaimKey(path)
+	aead, path, err := k.opener(claimKey{r.Sealed.Month, r.Organisation})
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrErased
 	}
@@ -144,6 +144,24 @@ func (k *claimKeys) unseal(r *Record) error {
 	}
 	r.Claims, r.Sealed = &claims, nil
 	return nil
+}
+
+func (k *claimKeys) opener(id claimKey) (aead cipher.AEAD, path string, err error) {
+	path = k.path(id)
+	if k.keeps {
+		k.mu.RLock()
+		aead = k.open[id]
+		k.mu.RUnlock()
+	}
+	if aead == nil {
+		aead, err = readClaimKey(path)
+		if k.keeps && err == nil {
+			k.mu.Lock()
+			k.open[id] = aead
+			k.mu.Unlock()
+		}
+	}
+	return aead, path, err
 }
 
 // Erase destroys the key to the claims that an organisation's callers made in a month, 2006-01: they cannot be read any more,

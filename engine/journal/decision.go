@@ -1,6 +1,10 @@
 package journal
 
-import "encoding/hex"
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+)
 
 const (
 	idBytes  = 12
@@ -18,11 +22,23 @@ func parseID(id string) (d decision, ok bool) {
 	return d, err == nil
 }
 
-// decisionID finds the id in a frame without reading the rest: a record begins with it.
-func decisionID(frame []byte) (decision, bool) {
+// frameID is what a frame is found by without reading the rest of it: a record begins with its id, and rows with their catalog.
+func frameID(frame []byte) (decision, bool) {
 	const begin, end = frameHead + 1 + len(`{"id":"`), frameHead + 1 + len(`{"id":"`) + len(idPrefix) + 2*idBytes
-	if frame[frameHead] != kindDecision || len(frame) < end {
+	switch {
+	case frame[frameHead] == kindRows:
+		body, _ := bytes.CutPrefix(frame[frameHead+1:], []byte(`{"catalog_digest":"`))
+		digest, _, ok := bytes.Cut(body, []byte{'"'})
+		return rowsID(string(digest)), ok
+	case frame[frameHead] != kindDecision || len(frame) < end:
 		return decision{}, false
 	}
 	return parseID(string(frame[begin:end]))
+}
+
+// rowsID is no decision's id: both are random.
+func rowsID(catalog string) (d decision) {
+	sum := sha256.Sum256([]byte("rows of " + catalog))
+	copy(d[:], sum[:])
+	return d
 }

@@ -20,7 +20,14 @@ import (
 // MarshalJSON is the record as it stands in the journal, but for claims, which are sealed there.
 func (r *Record) MarshalJSON() ([]byte, error) { return r.appendJSON(nil), nil }
 
-func (r *Record) appendJSON(dst []byte) []byte {
+func (r *Record) appendJSON(dst []byte) []byte { return r.append(dst, true) }
+
+// appendFrame appends what stands in a frame, see candidates.go.
+func (r *Record) appendFrame(dst []byte, known bool) []byte {
+	return r.appendCandidates(append(r.append(dst, false), '\n'), known)
+}
+
+func (r *Record) append(dst []byte, candidates bool) []byte {
 	o := object(dst)
 	o.text("id", r.ID) // first: readers look for it there
 	o.b = r.At.AppendFormat(append(o.key("at"), '"'), time.RFC3339Nano)
@@ -44,6 +51,7 @@ func (r *Record) appendJSON(dst []byte) []byte {
 	o.optional("configuration_digest", r.Configuration)
 	o.unsigned("statistics_tick", r.Tick)
 	o.list("sticky", r.Sticky)
+	o.list("holds", r.Holds)
 	if r.ValueOfTime != nil {
 		o.number("value_of_time", *r.ValueOfTime)
 	}
@@ -52,9 +60,11 @@ func (r *Record) appendJSON(dst []byte) []byte {
 	o.list("shadows", r.Shadows)
 	o.numbers("weights", r.Weights)
 	o.names("abstained", r.Abstained)
-	if r.Candidates == nil {
+	switch {
+	case !candidates:
+	case r.Candidates == nil:
 		o.b = append(o.key("candidates"), "null"...)
-	} else {
+	default:
 		o.b = append(o.key("candidates"), '[')
 		for i := range r.Candidates {
 			o.b = r.Candidates[i].appendJSON(comma(o.b, i))
@@ -176,6 +186,18 @@ func (c *Candidate) appendJSON(dst []byte) []byte {
 	o.text("tag", c.Tag)
 	o.text("credential_group", c.Group)
 	o.count("place", int64(c.Place))
+	if c.Utility != nil {
+		o.number("utility", *c.Utility)
+	}
+	if c.Share != nil {
+		o.number("share", *c.Share)
+	}
+	c.restInto(&o, true, true, true)
+	return o.end()
+}
+
+// restInto writes what frames hold as JSON, and scores, parts and terms where those are to be there too.
+func (c *Candidate) restInto(o *writer, scores, parts, terms bool) {
 	if e := c.Excluded; e != nil {
 		in := object(o.key("excluded"))
 		in.text("stage", string(e.Stage))
@@ -188,22 +210,17 @@ func (c *Candidate) appendJSON(dst []byte) []byte {
 	if c.Obligations != nil {
 		o.b = appendObligations(o.key("obligations"), c.Obligations)
 	}
+	o.flag("unusable", c.Unusable)
 	o.flag("resting", c.Resting)
 	o.optional("rest", c.Rest)
 	o.positive("rest_ms", c.RestMs)
-	if c.Utility != nil {
-		o.number("utility", *c.Utility)
-	}
-	if c.Share != nil {
-		o.number("share", *c.Share)
-	}
-	if len(c.Scores) > 0 {
+	if scores && len(c.Scores) > 0 {
 		o.b = c.Scores.appendJSON(o.key("scores"))
 	}
-	if len(c.Parts) > 0 {
+	if parts && len(c.Parts) > 0 {
 		o.b = c.Parts.appendJSON(o.key("parts"))
 	}
-	if len(c.Terms) > 0 {
+	if terms && len(c.Terms) > 0 {
 		o.b = append(o.key("terms"), '[')
 		for i, t := range c.Terms {
 			o.b = appendTerm(comma(o.b, i), t)
@@ -213,7 +230,6 @@ func (c *Candidate) appendJSON(dst []byte) []byte {
 	if len(c.Shadows) > 0 {
 		o.b = c.Shadows.appendJSON(o.key("shadows"))
 	}
-	return o.end()
 }
 
 func appendTerm(dst []byte, t scorer.Term) []byte {

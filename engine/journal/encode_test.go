@@ -189,11 +189,11 @@ func TestFiguresHoldAllThatIsKnownOfARow(t *testing.T) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	rec := sample("gen-0123456789abcdef01234567", time.Now(), 20)
-	buffer := rec.appendJSON(nil)
+	rec, seen := planned(20)
+	buffer := rec.appendFrame(nil, rec.known(seen.Rows))
 	b.SetBytes(int64(len(buffer)))
 	b.ReportAllocs()
 	for b.Loop() {
-		buffer = rec.appendJSON(buffer[:0])
+		buffer = rec.appendFrame(buffer[:0], rec.known(seen.Rows))
 	}
 }

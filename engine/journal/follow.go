@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ type Follower struct {
 	// A packed segment stays unpacked here between one batch and the next.
 	packed string
 	frames []byte
+	// names are the rows that records of one segment have as numbers, by catalog digest.
+	named uint64
+	names map[string][]rowName
 }
 
 // followBytes is about how much of a segment is looked at at a time.
@@ -116,7 +120,7 @@ func (f *Follower) batch(s *segment, p Position, claims *claimKeys, last bool, m
 		data = data[len(frame):]
 		next.Offset += int64(len(frame))
 		if frame[frameHead] == kindDecision {
-			rec, err := readRecord(claims, frame[frameHead+1:])
+			rec, err := readRecord(claims, frame[frameHead+1:], func(catalog string) []rowName { return f.rows(s, catalog) })
 			if err != nil {
 				return records, next, fmt.Errorf("byte %d: %w", next.Offset-int64(len(frame)), err)
 			}
@@ -124,6 +128,24 @@ func (f *Follower) batch(s *segment, p Position, claims *claimKeys, last bool, m
 		}
 	}
 	return records, next, nil
+}
+
+// rows are those of a catalog, of which a frame of the segment speaks; nil where none does.
+func (f *Follower) rows(s *segment, catalog string) []rowName {
+	if f.named != s.number {
+		f.named, f.names = s.number, map[string][]rowName{}
+	}
+	if rows, ok := f.names[catalog]; ok {
+		return rows
+	}
+	var names rowNames
+	if find, err := s.finder(); err == nil {
+		if frame, err := find(rowsID(catalog)); err == nil && frame != nil {
+			json.Unmarshal(frame[frameHead+1:], &names) // where it is damaged, its records cannot be read
+		}
+	}
+	f.names[catalog] = names.Rows
+	return names.Rows
 }
 
 // stuck says how to go on where no whole frame stands at p.

@@ -14,7 +14,7 @@ import (
 //	length  uint32, little-endian: of kind and body
 //	crc     uint32, little-endian: CRC-32C of length, kind and body
 //	kind    one byte
-//	body    JSON
+//	body    JSON; of a decision: JSON without its candidates, and those, see candidates.go
 //
 // The head of the chain after a frame is SHA-256(head before it, the whole frame); before the first it is 32 zero bytes.
 
@@ -22,6 +22,7 @@ import (
 const (
 	kindHeader     = 'h' // header, the first of a segment
 	kindDecision   = 'd' // Record
+	kindRows       = 'r' // rowNames
 	kindStatistics = 's' // statistics
 	kindCheckpoint = 'c' // Checkpoint
 	kindArtefacts  = 'a' // Artefacts

@@ -93,8 +93,9 @@ type batch struct {
 }
 
 type entry struct {
-	seen *Seen
-	body []byte // JSON
+	seen    *Seen
+	catalog string // whose rows the body has as numbers; "": none
+	body    []byte
 }
 
 // Open makes the folder, or goes on with one: what a crash has left unfinished at its end is set aside and told of. Close it.
@@ -190,13 +191,18 @@ func (j *Journal) Append(rec *Record, seen *Seen) {
 	j.recent.Append(rec)
 	buffer := bodies.Get().(*[]byte)
 	defer bodies.Put(buffer)
-	*buffer = j.onDisk(rec).appendJSON((*buffer)[:0])
+	e := entry{seen: seen}
+	if seen != nil && rec.known(seen.Rows) {
+		e.catalog = rec.Catalog
+	}
+	*buffer = j.onDisk(rec).appendFrame((*buffer)[:0], e.catalog != "")
+	e.body = *buffer
 	if j.events != nil {
 		j.events.add(rec)
 	}
 	j.mu.Lock()
 	b := j.pending
-	b.entries = append(b.entries, entry{seen, *buffer})
+	b.entries = append(b.entries, e)
 	j.mu.Unlock()
 	select {
 	case j.token <- struct{}{}:
@@ -404,16 +410,37 @@ func (j *Journal) Get(id string) (*Record, error) {
 	if !ok {
 		return nil, nil
 	}
-	j.token <- struct{}{}
-	at, here := j.tape.index[d]
-	path := j.tape.file.Name()
-	<-j.token
-	if here {
-		if rec, err := readAt(j.claims, path, at); !errors.Is(err, fs.ErrNotExist) {
-			return rec, err
-		} // else it has been packed since
-	}
+	if rec, err := j.current(d); rec != nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return rec, err
+	} // else it is in a segment that is sealed, or has been packed since
 	return Find(j.o.Dir, id)
+}
+
+// current is the record of a decision in the segment that is written; nil where it is not there.
+func (j *Journal) current(d decision) (*Record, error) {
+	var path string
+	find := func(id decision) ([]byte, error) {
+		j.token <- struct{}{}
+		at, here := j.tape.index[id]
+		now := j.tape.file.Name()
+		<-j.token
+		if path == "" {
+			path = now
+		}
+		if !here || now != path {
+			return nil, nil
+		}
+		return frameAt(path, at)
+	}
+	frame, err := find(d)
+	if frame == nil || err != nil {
+		return nil, err
+	}
+	rec, err := found(j.claims, frame, find)
+	if errors.Is(err, errCandidates) && path != "" {
+		return nil, nil // it was sealed meanwhile
+	}
+	return rec, err
 }
 
 // Close writes a last checkpoint and lets go of the folder. No Append may follow.

@@ -13,7 +13,7 @@ func Of(p *route.Plan) *Record {
 		ID: p.ID, At: p.At, Generation: p.Snapshot, Seed: p.Seed,
 		Organisation: p.Principal.Organisation.ID, Key: p.Principal.Key.ID, DataClass: p.Principal.DataClass,
 		Labels: p.Principal.Labels, Claims: claimsOf(p.Request), ValueOfTime: p.Principal.Organisation.ValueOfTime,
-		Policy: p.PolicyDigest, Catalog: p.CatalogDigest, Weights: p.Weights,
+		Policy: p.PolicyDigest, Catalog: p.CatalogDigest, Weights: p.Weights, Holds: p.Holds,
 		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Shadows: p.Shadows, Rejections: p.Rejections, Warnings: p.Warnings,
 	}
 	if p.Stats != nil {
@@ -42,13 +42,13 @@ func Of(p *route.Plan) *Record {
 		}
 		r.Abstained[name] = err.Error()
 	}
-	r.Candidates = make([]Candidate, len(p.Candidates))
+	r.Candidates, r.numbered = make([]Candidate, len(p.Candidates)), true
 	f := figures{single: make([]float64, 0, 2*len(p.Permits)), scored: make(ByScorer, 0, 2*len(p.Scorers)*len(p.Permits))}
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		out := Candidate{
 			Row: c.Row.ID, Model: c.Row.Model.ID, Provider: c.Row.Provider.ID, Tag: c.Row.Tag, Group: c.Row.Group.Name,
-			Place: c.Place, Excluded: c.Excluded, Warnings: c.Warnings, Resting: c.Rest.Why != "", Rest: c.Rest.Why,
+			index: c.Row.Index, Place: c.Place, Excluded: c.Excluded, Unusable: !c.Row.Group.Usable(), Warnings: c.Warnings, Resting: c.Rest.Why != "", Rest: c.Rest.Why,
 		}
 		if !c.Rest.Until.IsZero() {
 			out.RestMs = float64(c.Rest.Until.Sub(p.At).Microseconds()) / 1000
@@ -56,10 +56,12 @@ func Of(p *route.Plan) *Record {
 		if c.Sticky {
 			r.Sticky = append(r.Sticky, c.Row.ID)
 		}
-		if c.Place > 0 {
+		if c.Place > 0 || c.Excluded.Code == route.CodeFallbacks { // it was ranked
 			out.Utility, out.Share = f.finite(c.Ranked.Utility), f.finite(c.Ranked.Share)
 			out.Scores, out.Parts = f.byScorer(p.Scorers, c.Ranked.Scores), f.byScorer(p.Scorers, c.Ranked.Parts)
 			out.Terms, out.Shadows = c.Ranked.Terms, f.shadows(p.Shadows, c.Shadows)
+		}
+		if c.Place > 0 {
 			if o := p.Permits[c.Place-1].Obligations(); o != (policy.Obligations{}) {
 				out.Obligations = &o
 				r.Log = lesser(r.Log, o.Log)

@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// A packed segment is packedMagic, then blocks of whole frames, then an index of decisions:
+// A packed segment is packedMagic, then blocks of whole frames, then an index:
 //
 //	block   length uint32, CRC-32C of length and content uint32, content: frames under DEFLATE
-//	index   length and CRC as a block's, then for every decision its id (12 bytes), the offset of its block (uint64) and its
+//	index   length and CRC as a block's, then for every frame that is looked up its frameID (12 bytes), the offset of its block (uint64) and its
 //	        offset in the block when unpacked (uint32), sorted by id
 //	end     offset of the index (uint64), CRC-32C of that (uint32)
 //
@@ -46,7 +46,7 @@ func pack(frames []byte) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			if id, ok := decisionID(frame); ok {
+			if id, ok := frameID(frame); ok {
 				var e [indexEntry]byte
 				copy(e[:], id[:])
 				binary.LittleEndian.PutUint64(e[idBytes:], uint64(out.Len()))
@@ -154,7 +154,7 @@ func inflate(dst, content []byte, at uint64) ([]byte, error) {
 	return buffer.Bytes(), nil
 }
 
-// lookUp is the frame of a decision in a packed segment; nil where it is not there.
+// lookUp is the frame of that id in a packed segment; nil where it is not there.
 func lookUp(data []byte, id decision) ([]byte, error) {
 	at, err := indexAt(data)
 	if err != nil {

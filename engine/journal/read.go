@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +35,7 @@ func Records(dir string, since time.Time) iter.Seq2[*Entry, error] {
 			return
 		}
 		claims := newClaimKeys(dir)
+		claims.keeps = true
 		for i := range all {
 			if i+1 < len(all) && endedBefore(&all[i+1], since) {
 				continue
@@ -69,40 +72,31 @@ func (s *segment) records(claims *claimKeys, last bool, since time.Time, yield f
 		}
 		return yield(nil, err)
 	}
-	var seen table
-	count := h.Count + 1
-	for at := len(first); at < len(data); count++ {
-		frame, err := nextFrame(data[at:])
-		if err != nil {
-			if last {
-				return true // it is being written
-			}
-			return yield(nil, fmt.Errorf("%s, byte %d: %w", s.path, at, err))
-		}
-		body := frame[frameHead+1:]
-		switch frame[frameHead] {
-		case kindStatistics:
-			err = seen.add(body)
-		case kindDecision:
-			var rec *Record
-			if rec, err = readRecord(claims, body); err == nil && !rec.At.Before(since) {
-				if !yield(&Entry{Record: rec, Figures: seen.ticks[rec.Tick], Segment: s.number, Count: count}, nil) {
-					return false
-				}
+	r := reader{segment: s, claims: claims, count: h.Count + 1, at: len(first), whole: !last}
+	defer r.stop()
+	for {
+		for _, found := range r.next(data) {
+			if (found.err != nil || !found.entry.Record.At.Before(since)) && !yield(found.entry, found.err) {
+				return false
 			}
 		}
-		if err != nil && !yield(nil, fmt.Errorf("%s, byte %d: %w", s.path, at, err)) {
-			return false
+		if r.ended() {
+			return true
 		}
-		at += len(frame)
 	}
-	return true
 }
 
-// readRecord opens claims where it can; else they stay sealed.
-func readRecord(claims *claimKeys, body []byte) (*Record, error) {
+// readRecord opens claims where it can; else they stay sealed. rows finds those of the record's catalog, in the record's segment.
+func readRecord(claims *claimKeys, body []byte, rows func(catalog string) []rowName) (*Record, error) {
+	text, candidates, ok := bytes.Cut(body, []byte{'\n'})
+	if !ok {
+		return nil, errCandidates
+	}
 	rec := new(Record)
-	if err := json.Unmarshal(body, rec); err != nil {
+	if err := json.Unmarshal(text, rec); err != nil {
+		return nil, err
+	}
+	if err := rec.readCandidates(candidates, rows); err != nil {
 		return nil, err
 	}
 	if err := claims.unseal(rec); err != nil && !errors.Is(err, ErrErased) {
@@ -123,44 +117,60 @@ func Find(dir, id string) (*Record, error) {
 	}
 	claims := newClaimKeys(dir)
 	for _, s := range slices.Backward(all) {
-		frame, err := s.find(d)
+		find, err := s.finder()
+		var frame []byte
+		if err == nil {
+			frame, err = find(d)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.path, err)
 		}
 		if frame != nil {
-			return readRecord(claims, frame[frameHead+1:])
+			return found(claims, frame, find)
 		}
 	}
 	return nil, nil
 }
 
-func (s *segment) find(id decision) ([]byte, error) {
+// found is the record in a frame, whose segment find looks things up in.
+func found(claims *claimKeys, frame []byte, find func(decision) ([]byte, error)) (*Record, error) {
+	var failed error
+	rec, err := readRecord(claims, frame[frameHead+1:], func(catalog string) []rowName {
+		var names rowNames
+		frame, err := find(rowsID(catalog))
+		if err == nil && frame != nil {
+			err = json.Unmarshal(frame[frameHead+1:], &names)
+		}
+		failed = err
+		return names.Rows
+	})
+	return rec, cmp.Or(failed, err)
+}
+
+// finder finds frames of the segment by their id; nil where there is none.
+func (s *segment) finder() (func(decision) ([]byte, error), error) {
 	if s.packed {
 		data, err := os.ReadFile(s.path)
-		if err != nil {
-			return nil, err
-		}
-		return lookUp(data, id)
+		return func(id decision) ([]byte, error) { return lookUp(data, id) }, err
 	}
 	data, err := s.read()
-	if err != nil {
-		return nil, err
-	}
-	for at := 0; at < len(data); {
-		frame, err := nextFrame(data[at:])
-		if err != nil {
-			return nil, nil // the end of what is being written
+	return func(id decision) ([]byte, error) {
+		for at := 0; at < len(data); {
+			frame, err := nextFrame(data[at:])
+			if err != nil {
+				return nil, nil // the end of what is being written
+			}
+			if is, ok := frameID(frame); ok && is == id {
+				return frame, nil
+			}
+			at += len(frame)
 		}
-		if found, ok := decisionID(frame); ok && found == id {
-			return frame, nil
-		}
-		at += len(frame)
-	}
-	return nil, nil
+		return nil, nil
+	}, err
 }
 
-// readAt is the record whose frame stands at an offset of a segment.
-func readAt(claims *claimKeys, path string, at int64) (*Record, error) {
+// frameAt is the frame at an offset of a plain segment.
+func frameAt(path string, at int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -177,7 +187,7 @@ func readAt(claims *claimKeys, path string, at int64) (*Record, error) {
 	if frame, err = nextFrame(frame); err != nil {
 		return nil, fmt.Errorf("%s, byte %d: %w", path, at, err)
 	}
-	return readRecord(claims, frame[frameHead+1:])
+	return frame, nil
 }
 
 // Filter chooses records. Empty fields choose all.

@@ -32,6 +32,7 @@ type Record struct {
 	Configuration string             `json:"configuration_digest,omitempty"`
 	Tick          uint64             `json:"statistics_tick"`
 	Sticky        []string           `json:"sticky,omitempty"`        // rows that were ahead because they hold the conversation's prompt
+	Holds         []string           `json:"holds,omitempty"`         // rows whose providers hold it, those that were not ahead too
 	ValueOfTime   *float64           `json:"value_of_time,omitempty"` // USD an hour, where the organisation has its own
 	PlanMicros    int64              `json:"plan_us"`
 	Scorers       []string           `json:"scorers,omitempty"`
@@ -46,6 +47,8 @@ type Record struct {
 	Question      bool               `json:"question,omitempty"` // only what would be decided was asked
 	Attempts      []Attempt          `json:"attempts,omitempty"`
 	Outcome       Outcome            `json:"outcome"`
+
+	numbered bool // candidates have their index
 }
 
 // Claims is what the caller says of itself.
@@ -140,15 +143,18 @@ type Candidate struct {
 	Excluded    *route.Exclusion    `json:"excluded,omitempty"`
 	Warnings    []policy.Reason     `json:"warnings,omitempty"`
 	Obligations *policy.Obligations `json:"obligations,omitempty"`
-	Resting     bool                `json:"resting,omitempty"`
-	Rest        string              `json:"rest,omitempty"`    // why
-	RestMs      float64             `json:"rest_ms,omitempty"` // how long yet; absent where nobody knows
+	Unusable    bool                `json:"unusable,omitempty"` // it had no address or no credential
+	Resting     bool                `json:"resting,omitempty"`  // in the plan or denied by policy: health would have put it last
+	Rest        string              `json:"rest,omitempty"`     // why
+	RestMs      float64             `json:"rest_ms,omitempty"`  // how long yet; absent where nobody knows
 	Utility     *float64            `json:"utility,omitempty"`
 	Share       *float64            `json:"share,omitempty"`
 	Scores      ByScorer            `json:"scores,omitempty"`  // as the scorer gave it; absent where that is not finite
 	Parts       ByScorer            `json:"parts,omitempty"`   // as a utility; absent where the scorer abstained
 	Terms       []scorer.Term       `json:"terms,omitempty"`   // in dollars
 	Shadows     Shadows             `json:"shadows,omitempty"` // what shadow scorers made of it
+
+	index int // of the row in its catalog
 }
 
 // Attempt is one permit carried to one endpoint with one credential.

@@ -7,6 +7,7 @@ import (
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
 	"chaperone/engine/scorer"
+	"chaperone/engine/telemetry"
 	"chaperone/engine/wire"
 )
 
@@ -27,12 +28,13 @@ func sample(id string, at time.Time, rows int) *Record {
 		Outcome: Outcome{Status: 200, Provider: "P0", Model: "m/one", Row: "m/one@p0#own", FinishReason: "stop", TTFTMs: 312.5, DurationMs: 1204,
 			Usage: wire.Usage{Known: true, PromptTokens: 800, CompletionTokens: 200}, Cost: 1234567},
 	}
+	denials := []policy.Reason{{
+		Binding: "library.training for everyone", Package: "library.training", Rule: "deny", Code: "training", Message: "the provider trains on prompts",
+		File: "library/training.rego", Line: 12, Enforcement: "deny"}}
 	for i := range rows {
 		c := Candidate{Row: fmt.Sprintf("m/one@p%d#own", i), Model: "m/one", Provider: fmt.Sprintf("p%d", i), Tag: fmt.Sprintf("p%d", i), Group: "own"}
 		if i%4 == 3 {
-			c.Excluded = &route.Exclusion{Stage: route.StagePolicy, Code: "data_policy:training", Message: "the provider trains on prompts", Denials: []policy.Reason{{
-				Binding: "library.training for everyone", Package: "library.training", Rule: "deny", Code: "training", Message: "the provider trains on prompts",
-				File: "library/training.rego", Line: 12, Enforcement: "deny"}}}
+			c.Excluded = &route.Exclusion{Stage: route.StagePolicy, Code: "data_policy:training", Message: "the provider trains on prompts", Denials: denials}
 		} else {
 			utility, share := 1/float64(i+1), 0.3/float64(i+1)
 			c.Place, c.Utility, c.Share = i+1, &utility, &share
@@ -42,4 +44,14 @@ func sample(id string, at time.Time, rows int) *Record {
 		r.Candidates = append(r.Candidates, c)
 	}
 	return r
+}
+
+// planned is a sample as a plan leaves it, with what it saw.
+func planned(rows int) (*Record, *Seen) {
+	rec := sample(idOf(1), time.Now(), rows)
+	rec.numbered = true
+	for i := range rec.Candidates {
+		rec.Candidates[i].index = i
+	}
+	return rec, &Seen{Stats: &telemetry.View{Tick: 1, Rows: make([]telemetry.RowStats, rows)}, Rows: rowsOf(rec.Candidates), Shown: make([]policy.StatsInput, rows)}
 }

@@ -31,7 +31,7 @@ type header struct {
 	At       time.Time `json:"at"`
 }
 
-const version = 1
+const version = 2
 
 func (h *header) chain() (c chain, err error) {
 	n, err := hex.Decode(c.head[:], []byte(h.Previous))

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"time"
 
@@ -73,10 +74,11 @@ type Seen struct {
 	Shown []policy.StatsInput // likewise, as policies read them
 }
 
-// teller writes statistics as far as the segment does not have them yet.
+// teller writes statistics as far as the segment does not have them yet, and knows which catalogs' rows it has.
 type teller struct {
 	told map[uint64]bool // ticks
 	last map[string]told
+	rows map[string]bool // catalog digests
 }
 
 type told struct {
@@ -84,7 +86,7 @@ type told struct {
 	shown policy.StatsInput
 }
 
-func newTeller() teller { return teller{map[uint64]bool{}, map[string]told{}} }
+func newTeller() teller { return teller{map[uint64]bool{}, map[string]told{}, map[string]bool{}} }
 
 // news is what is to be written before a decision that saw s; nil where it is there already.
 func (t *teller) news(s *Seen) []byte {
@@ -132,10 +134,11 @@ func same(a, b *telemetry.RowStats) bool {
 		eq(a.Success, b.Success) && eq(a.LostMillis, b.LostMillis) && a.Failures == b.Failures
 }
 
-// table holds statistics by tick, as read back from a segment.
+// table holds statistics by tick, and rows by catalog digest, as read back from a segment.
 type table struct {
 	ticks map[uint64]map[string]*Figures
 	last  map[string]*Figures
+	rows  map[string][]rowName
 }
 
 func (t *table) add(body []byte) error {
@@ -157,5 +160,19 @@ func (t *table) add(body []byte) error {
 		t.ticks = map[uint64]map[string]*Figures{}
 	}
 	t.ticks[s.Tick], t.last = now, now
+	return nil
+}
+
+func (t *table) name(body []byte) error {
+	var names rowNames
+	if err := json.Unmarshal(body, &names); err != nil {
+		return err
+	}
+	rows := maps.Clone(t.rows) // records that are being decoded have the old one
+	if rows == nil {
+		rows = map[string][]rowName{}
+	}
+	rows[names.Catalog] = names.Rows
+	t.rows = rows
 	return nil
 }

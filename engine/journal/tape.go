@@ -72,12 +72,17 @@ func (t *tape) decision(e *entry) {
 	if t.artefacts != nil && !t.toldArtefacts {
 		t.configure(t.artefacts)
 	}
+	if e.catalog != "" && !t.teller.rows[e.catalog] {
+		t.teller.rows[e.catalog] = true
+		t.index[rowsID(e.catalog)] = t.size + int64(len(t.out))
+		t.json(kindRows, namesOf(e.catalog, e.seen.Rows))
+	}
 	if body := t.teller.news(e.seen); body != nil {
 		t.frame(kindStatistics, func(b []byte) []byte { return append(b, body...) })
 	}
 	start := len(t.out)
 	t.frame(kindDecision, func(b []byte) []byte { return append(b, e.body...) })
-	if id, ok := decisionID(t.out[start:]); ok {
+	if id, ok := frameID(t.out[start:]); ok {
 		t.index[id] = t.size + int64(start)
 	}
 	t.sinceCheckpoint++

@@ -80,23 +80,14 @@ func readBundle(name string, text []byte, shown string, v *verification) (s *sou
 	case len(b.Data) > 0:
 		return refuse("it holds data (%s), which policies here do not read; put values into params of the binding", strings.Join(sortedKeys(b.Data), ", "))
 	}
-	s = &source{name: name, modules: map[string]*ast.Module{}, texts: map[string][]byte{}}
+	texts := map[string][]byte{}
 	for _, m := range b.Modules {
 		inside := strings.TrimPrefix(filepath.ToSlash(m.Path), "/")
-		if strings.HasSuffix(inside, "_test.rego") {
-			continue
-		}
-		file := within(shown, inside)
-		module, err := parse(file, m.Raw) // as every module is, whatever version of Rego the bundle's manifest asks for
-		switch {
-		case err != nil:
-			problems = append(problems, regoProblems(file, err)...)
-		case module == nil:
-			problems = append(problems, config.Problem{File: file, Message: "the file holds no Rego; expected a package and its rules"})
-		default:
-			s.modules[file], s.texts[file] = module, m.Raw
+		if !strings.HasSuffix(inside, "_test.rego") {
+			texts[within(shown, inside)] = m.Raw // parsed as every module is, whatever version of Rego the bundle's manifest asks for
 		}
 	}
+	s, problems = newSource(name, texts)
 	if len(problems) == 0 && len(s.modules) == 0 {
 		return refuse("the bundle holds no .rego file (tests, _test.rego, do not count)")
 	}

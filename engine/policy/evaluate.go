@@ -27,6 +27,7 @@ type policy struct {
 	allow   *ast.Location // of the first rule allow; nil where the package has none
 
 	metadata  map[ruleKey]*metadata
+	rules     []Rule
 	places    []place[read] // where it reads the input
 	constants constants     // with which it compares
 
@@ -180,6 +181,9 @@ func failed(err error) *outcome {
 	var overrun *errOverrun
 	if errors.As(err, &overrun) {
 		o.overran, o.transient = true, !overrun.spent
+		if o.transient {
+			r.Code = CodeOverrun
+		}
 		if overrun.at != nil {
 			r.File, r.Line = overrun.at.File, overrun.at.Row
 		}

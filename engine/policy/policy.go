@@ -38,6 +38,9 @@ type Verdict struct {
 	Warnings []Reason // what would have denied it, but that its binding only warns or runs dry, or that it is waived
 }
 
+// CodeOverrun is the code of a reason that is no rule's word: the evaluation took too long. It says nothing of the next time.
+const CodeOverrun = "overrun"
+
 // Reason is one rule's word.
 type Reason struct {
 	Binding string `json:"binding"` // package and scope: "library.training for org:acme"

@@ -36,7 +36,8 @@ type Set struct {
 	guard         *guard
 	honoured      map[string]bool
 	stats         *steady
-	plain         bool // nothing is remembered: what tests compare with
+	texts         map[string][]byte // of all sources, by file as shown
+	plain         bool              // nothing is remembered: what tests compare with
 
 	principals []*account.Principal // whoever can ask
 
@@ -61,6 +62,7 @@ type binding struct {
 	policy      *policy
 	scope       scope
 	layer       scope // whose file it stands in; everyone: chaperone.toml
+	params      map[string]any
 	enforcement string
 	until       time.Time
 	waivers     []*waiver
@@ -78,6 +80,9 @@ type Config struct {
 	Honoured []string
 	// Bundles fetches sources that are addresses. Where it is nil they are fetched for this Load alone.
 	Bundles *Bundles
+	// Archive are sources as Set.Texts once gave them: where it is not nil, they are read from it, the library too, and
+	// neither from the disk nor from servers.
+	Archive map[string][]byte
 	Env     func(string) (string, bool) // os.LookupEnv where nil
 	Now     time.Time                   // zero: the clock's
 	Log     *slog.Logger                // of what goes wrong while judging; slog.Default where nil
@@ -133,6 +138,10 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 			in.fillEndpoint(row)
 			s.endpoints[i] = in.Endpoint
 		}
+	}
+	s.texts = map[string][]byte{}
+	for _, src := range sources {
+		src.archive(s.texts)
 	}
 	build := builder{sources: map[*source]*compiled{}, refused: map[*source]bool{}, checked: map[string]bool{}, policies: map[string]*policy{}, timeout: settings.timeout}
 	for _, src := range sources {
@@ -226,7 +235,7 @@ func writeDigest(w io.Writer, b *scopedBinding, src *source) {
 var library = sync.OnceValues(func() (*source, config.Problems) { return readLibrary() })
 
 func (c *Config) readSources(ctx context.Context, s *settings) (read []*source, used []taken, found config.Problems) {
-	lib, problems := library()
+	lib, problems := c.library()
 	sources := []*source{lib}
 	byName := map[string]sourceConfig{}
 	for _, sc := range s.sources {
@@ -256,6 +265,10 @@ func (c *Config) readSources(ctx context.Context, s *settings) (read []*source, 
 
 // readSource reads one source, and says what was taken from its server where it has one.
 func (c *Config) readSource(ctx context.Context, sc sourceConfig) (*source, *taken, config.Problems) {
+	if c.Archive != nil {
+		src, problems := c.archived(sc)
+		return src, nil, problems
+	}
 	if sc.Path != "" {
 		src, problems := readDirectory(sc)
 		return src, nil, problems
@@ -367,7 +380,7 @@ var compiledLibrary = sync.OnceValues(func() (*compiled, config.Problems) {
 })
 
 func compileSource(src *source) (*compiled, config.Problems) {
-	if src.name == librarySource {
+	if lib, _ := library(); src == lib {
 		return compiledLibrary()
 	}
 	return compile(src)
@@ -408,6 +421,7 @@ func (b *builder) bind(ctx context.Context, sb *scopedBinding, src *source) *bin
 		policy:      p,
 		scope:       sb.scope,
 		layer:       sb.layer,
+		params:      sb.Params,
 		enforcement: sb.Enforcement,
 		until:       sb.Until,
 		remote:      src.remote,
@@ -415,7 +429,7 @@ func (b *builder) bind(ctx context.Context, sb *scopedBinding, src *source) *bin
 }
 
 func newPolicy(ctx context.Context, c *compiled, pkg string, params map[string]any, timeout time.Duration) (*policy, error) {
-	p := &policy{pkg: pkg, metadata: c.graph.metadata, places: c.placesOf(pkg), constants: c.constants(pkg, params), timeout: timeout, values: cache.NewInterQueryValueCache(ctx, nil)}
+	p := &policy{pkg: pkg, metadata: c.graph.metadata, rules: c.described(pkg), places: c.placesOf(pkg), constants: c.constants(pkg, params), timeout: timeout, values: cache.NewInterQueryValueCache(ctx, nil)}
 	var err error
 	if p.store, p.txn, err = newStore(maps.Clone(params)); err != nil {
 		return nil, err

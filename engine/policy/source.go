@@ -28,8 +28,7 @@ type source struct {
 
 // readSource reads and parses every module below root; shown is what file names in messages start with. Tests stay out.
 func readSource(name string, files fs.FS, shown string) (*source, config.Problems) {
-	s := &source{name: name, modules: map[string]*ast.Module{}, texts: map[string][]byte{}}
-	var problems config.Problems
+	texts := map[string][]byte{}
 	err := fs.WalkDir(files, ".", func(p string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -37,23 +36,13 @@ func readSource(name string, files fs.FS, shown string) (*source, config.Problem
 		if entry.IsDir() || path.Ext(p) != ".rego" || strings.HasSuffix(p, "_test.rego") {
 			return nil
 		}
-		file := filepath.Join(shown, filepath.FromSlash(p))
 		text, err := fs.ReadFile(files, p)
-		if err != nil {
-			return err
+		if err == nil {
+			texts[filepath.Join(shown, filepath.FromSlash(p))] = text
 		}
-		module, err := parse(file, text)
-		if err != nil {
-			problems = append(problems, regoProblems(file, err)...)
-			return nil
-		}
-		if module == nil {
-			problems = append(problems, config.Problem{File: file, Message: "the file holds no Rego; expected a package and its rules"})
-			return nil
-		}
-		s.modules[file], s.texts[file] = module, text
-		return nil
+		return err
 	})
+	s, problems := newSource(name, texts)
 	if err != nil {
 		problems = append(problems, config.Problem{File: shown, Message: message(err) + "; expected a directory of .rego files"})
 	}

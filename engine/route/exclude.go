@@ -21,6 +21,7 @@ type Change struct {
 // sieve finds what, that is nobody's policy, speaks against one row serving a request.
 type sieve struct {
 	router *Router
+	past   *Past
 	req    *wire.Request
 	prefs  *wire.Preferences
 	ask    *ask
@@ -102,10 +103,17 @@ func (s *sieve) capable() bool {
 			return false
 		}
 	}
-	if what := s.router.Cannot(row, req); what != "" {
+	if what := s.cannot(); what != "" {
 		return s.out(stage, "dialect", Change{}, "%s", what)
 	}
 	return true
+}
+
+func (s *sieve) cannot() string {
+	if s.past != nil {
+		return s.past.Cannot(s.row)
+	}
+	return s.router.Cannot(s.row, s.req)
 }
 
 // outputField is the name under which the request limits its answer.

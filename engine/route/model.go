@@ -103,6 +103,9 @@ func (r *Router) lookup(p *Plan, name string) *catalog.Model {
 func (r *Router) unknownModel(ctx context.Context, p *Plan, name string) *wire.Error {
 	e := &wire.Error{Status: http.StatusBadRequest, Type: "not_found", Param: "model"}
 	e.Message = fmt.Sprintf("%q is not a model of this router", name)
+	if p.past != nil {
+		return e // nobody waits for advice
+	}
 	var usable []string
 	for _, u := range r.Usable(ctx, p.Principal, p.At) {
 		usable = append(usable, u.Model.ID)

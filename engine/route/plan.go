@@ -25,6 +25,9 @@ const (
 	StageAccount    Stage = "account"
 )
 
+// CodeFallbacks is the code of those that are out because another comes first and the caller wants no fallback.
+const CodeFallbacks = "allow_fallbacks"
+
 // Candidate is a row that the requested models have, with what became of it.
 type Candidate struct {
 	Row      *catalog.Row
@@ -79,6 +82,10 @@ type Plan struct {
 	Abstained     map[string]error
 	Took          time.Duration
 
+	// Holds are the rows, of the models that are asked for, whose providers hold the conversation's prompt in their cache.
+	Holds []string
+
+	past  *Past
 	asked []ask // the models, in the order in which they are to be tried
 }
 

@@ -18,6 +18,9 @@ type remedy struct {
 // smallestChange is the remedy with the fewest changes, of those that the caller can make; where there is none, the row that
 // the fewest rules of policy keep out. nil where nothing but the operator's catalog and keys could help.
 func (r *Router) smallestChange(ctx context.Context, p *Plan) *remedy {
+	if p.past != nil {
+		return nil // nobody waits for advice
+	}
 	rows := make([]*catalog.Row, len(p.Candidates))
 	for i := range p.Candidates {
 		rows[i] = p.Candidates[i].Row

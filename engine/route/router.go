@@ -19,8 +19,8 @@ import (
 	"chaperone/engine/wire"
 )
 
-// expectedOutput is how many tokens an answer is taken to have where the request does not bound it.
-const expectedOutput = 500
+// ExpectedOutput is how many tokens an answer is taken to have where the request does not bound it.
+const ExpectedOutput = 500
 
 // Router plans on one snapshot. It is immutable.
 type Router struct {
@@ -44,6 +44,15 @@ type Moment struct {
 	// Holds is the row, by its id, whose provider holds the conversation's prompt with that model in its cache; "": none. nil: no
 	// conversation is known.
 	Holds func(model string) string
+	Past  *Past // nil: it is now
+}
+
+// Past stands in for what is live, where a decision is made again from its record.
+type Past struct {
+	Stats  *telemetry.View
+	Rest   func(*catalog.Row) telemetry.Rest
+	Usable func(*catalog.Row) bool   // whether it had an address and a credential
+	Cannot func(*catalog.Row) string // Router.Cannot of the request, whose body is gone
 }
 
 // NewMoment draws an id and a seed.
@@ -58,7 +67,7 @@ func (r *Router) Plan(ctx context.Context, who *account.Principal, req *wire.Req
 	began := time.Now()
 	p := &Plan{
 		ID: m.ID, At: m.Now, Seed: m.Seed, Principal: who, Request: req, Snapshot: r.Generation,
-		PolicyDigest: r.Policies.Digest(), CatalogDigest: r.Catalog.Digest,
+		PolicyDigest: r.Policies.Digest(), CatalogDigest: r.Catalog.Digest, past: m.Past,
 	}
 	r.fill(ctx, p, m.Holds)
 	p.Took = time.Since(began)
@@ -78,23 +87,28 @@ func (r *Router) fill(ctx context.Context, p *Plan, holds func(string) string) {
 	total := 0
 	for i := range p.asked {
 		total += len(p.asked[i].model.Rows)
+		if holds != nil {
+			if row := holds(p.asked[i].model.ID); row != "" {
+				p.Holds = append(p.Holds, row)
+			}
+		}
 	}
 	p.Candidates = make([]Candidate, 0, total)
 	prefs := &p.Request.Preferences
 	for i := range p.asked {
 		for _, row := range p.asked[i].model.Rows {
-			s := sieve{router: r, req: p.Request, prefs: prefs, ask: &p.asked[i], row: row, now: p.At}
+			s := sieve{router: r, past: p.past, req: p.Request, prefs: prefs, ask: &p.asked[i], row: row, now: p.At}
 			p.Candidates = append(p.Candidates, Candidate{Row: row, model: i, Excluded: s.exclude()})
 		}
 	}
-	stats := r.Board.View(p.At)
+	stats := r.view(p)
 	p.Stats = stats
 	r.judge(ctx, p, stats)
 	if len(p.Rejections) > 0 {
 		p.Refusal = rejected(p)
 		return
 	}
-	r.order(ctx, p, stats, holds)
+	r.order(ctx, p, stats)
 	if len(p.Permits) == 0 {
 		p.Refusal = r.refused(ctx, p)
 	}
@@ -121,17 +135,43 @@ func (r *Router) judge(ctx context.Context, p *Plan, stats *telemetry.View) {
 			c.Excluded = &Exclusion{Stage: StagePolicy, Code: "policy", Message: "the whole request is refused", Denials: j.Rejections}
 		case v.Permit.Check(p.Principal, p.Request) != nil || v.Permit.Row() != c.Row:
 			c.Excluded = &Exclusion{Stage: StagePolicy, Code: excludedBy(v.Denials), Message: denialText(v.Denials), Denials: v.Denials}
-		case !c.Row.Group.Usable():
+		case !p.usable(c.Row):
 			c.Excluded = &Exclusion{Stage: StageAccount, Code: "credentials", Message: missing(c.Row.Group)}
 		default:
 			c.permit = v.Permit
 		}
+		if c.Excluded != nil && c.Excluded.Stage == StagePolicy {
+			c.Rest = r.rest(p, c.Row) // for the record: what it would have been, had it been permitted
+		}
 	}
+}
+
+// view, rest and usable are as things are, or as they were.
+
+func (r *Router) view(p *Plan) *telemetry.View {
+	if p.past != nil {
+		return p.past.Stats
+	}
+	return r.Board.View(p.At)
+}
+
+func (r *Router) rest(p *Plan, row *catalog.Row) telemetry.Rest {
+	if p.past != nil {
+		return p.past.Rest(row)
+	}
+	return r.Health.Row(row, p.Request.PromptTokens+p.Request.MaxOutputTokens, p.At)
+}
+
+func (p *Plan) usable(row *catalog.Row) bool {
+	if p.past != nil {
+		return p.past.Usable(row)
+	}
+	return row.Group.Usable()
 }
 
 // order ranks what is left: models in the order asked for (one list where partition is "none"), within each the rows that
 // rest behind the others.
-func (r *Router) order(ctx context.Context, p *Plan, stats *telemetry.View, holds func(string) string) {
+func (r *Router) order(ctx context.Context, p *Plan, stats *telemetry.View) {
 	prefs := &p.Request.Preferences
 	var order []int
 	for from := 0; from < len(p.Candidates); {
@@ -140,7 +180,7 @@ func (r *Router) order(ctx context.Context, p *Plan, stats *telemetry.View, hold
 			for to = from; to < len(p.Candidates) && p.Candidates[to].model == p.Candidates[from].model; to++ {
 			}
 		}
-		order = append(order, r.group(ctx, p, stats, holds, from, to)...)
+		order = append(order, r.group(ctx, p, stats, from, to)...)
 		from = to
 	}
 	if len(prefs.Order) == 0 {
@@ -158,21 +198,21 @@ func (r *Router) order(ctx context.Context, p *Plan, stats *telemetry.View, hold
 	}
 	for i := range p.Candidates {
 		if c := &p.Candidates[i]; c.Excluded == nil && c.Place == 0 {
-			c.Excluded = &Exclusion{Stage: StagePreference, Code: "allow_fallbacks",
+			c.Excluded = &Exclusion{Stage: StagePreference, Code: CodeFallbacks,
 				Message: "provider.allow_fallbacks is false and another endpoint comes first"}
 		}
 	}
 }
 
 // group orders the candidates from…to that are left, which compete with each other.
-func (r *Router) group(ctx context.Context, p *Plan, stats *telemetry.View, holds func(string) string, from, to int) []int {
+func (r *Router) group(ctx context.Context, p *Plan, stats *telemetry.View, from, to int) []int {
 	req, prefs := p.Request, &p.Request.Preferences
 	members := make([]int, 0, to-from)
 	for model := p.Candidates[from].model; from < to; model++ {
 		start := len(members)
 		for ; from < to && p.Candidates[from].model == model; from++ {
 			if c := &p.Candidates[from]; c.Excluded == nil {
-				c.Rest = r.Health.Row(c.Row, req.PromptTokens+req.MaxOutputTokens, p.At)
+				c.Rest = r.rest(p, c.Row)
 				members = append(members, from)
 			}
 		}
@@ -205,8 +245,8 @@ func (r *Router) group(ctx context.Context, p *Plan, stats *telemetry.View, hold
 		}
 		sort.SliceStable(order, func(a, b int) bool { return wanted(order[a]) < wanted(order[b]) })
 	}
-	if holds != nil {
-		p.stick(order, holds)
+	if len(p.Holds) > 0 {
+		p.stick(order)
 	}
 	return order
 }
@@ -247,11 +287,11 @@ func (p *Plan) better(members []int) []int {
 
 // stick moves the first row to the front that holds the conversation's prompt: of those named in provider.order where that is
 // sent, and of the service tier that comes first.
-func (p *Plan) stick(order []int, holds func(string) string) {
+func (p *Plan) stick(order []int) {
 	named := len(p.Request.Preferences.Order) > 0 && matchesAny(p.Request.Preferences.Order, p.Candidates[order[0]].Row) >= 0
 	for place, i := range order {
 		c := &p.Candidates[i]
-		if c.Row.ID != holds(c.Row.Model.ID) || c.Row.ServiceTier != p.Candidates[order[0]].Row.ServiceTier ||
+		if !slices.Contains(p.Holds, c.Row.ID) || c.Row.ServiceTier != p.Candidates[order[0]].Row.ServiceTier ||
 			named && matchesAny(p.Request.Preferences.Order, c.Row) < 0 {
 			continue
 		}
@@ -281,7 +321,7 @@ func fixed(p *Plan, prefs *wire.Preferences, order []int) int {
 func (r *Router) rank(ctx context.Context, p *Plan, sortBy string, stats *telemetry.View, group []int) []int {
 	b := &scorer.Batch{
 		Catalog: r.Catalog, Stats: stats, Principal: p.Principal, Request: p.Request, Now: p.At, Seed: p.Seed,
-		ValueOfTime: r.ValueOfTime, OutputTokens: expectedOutput,
+		ValueOfTime: r.ValueOfTime, OutputTokens: ExpectedOutput,
 	}
 	if v := p.Principal.Organisation.ValueOfTime; v != nil {
 		b.ValueOfTime = *v
