@@ -37,6 +37,32 @@ func (e *Engine) Route(ctx context.Context, c Call) ([]byte, error) {
 	return json.Marshal(forClient(journal.Of(p), p.Principal.Organisation.ErrorDetail))
 }
 
+// Rows is a decision that was not dispatched, with the table of numbers that scorers ranked by (scorer.Batch.Table; null where
+// nothing was ranked), as JSON. It tells all, whatever the organisation's error_detail: it is for operators.
+func (e *Engine) Rows(ctx context.Context, c Call) ([]byte, error) {
+	p, err := e.Decide(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	table, err := e.Table(p)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(struct {
+		Decision *journal.Record `json:"decision"`
+		Table    json.RawMessage `json:"table"`
+	}{journal.Of(p), table})
+}
+
+// Table is the numbers that scorers ranked a plan's candidates by; nil where nothing was ranked.
+func (e *Engine) Table(p *route.Plan) ([]byte, error) {
+	b := e.current.Load().router.Batch(p)
+	if b == nil {
+		return nil, nil
+	}
+	return b.Table(p.ID)
+}
+
 // forClient takes out of a record what its organisation's error_detail keeps from callers.
 func forClient(rec *journal.Record, detail string) *journal.Record {
 	if detail == "full" {

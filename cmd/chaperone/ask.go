@@ -22,6 +22,19 @@ func (q *question) ask(ctx context.Context, body []byte) ([]byte, error) {
 	return q.send(ctx, http.MethodPost, "/v1/route", body)
 }
 
+// askRows has it decide and tell the numbers by which scorers ranked.
+func (q *question) askRows(ctx context.Context, body []byte) (record, table []byte, err error) {
+	text, err := q.send(ctx, http.MethodPost, "/v1/rows", body)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--rows asks the router's private address (server.private_listen): %w", err)
+	}
+	var both struct{ Decision, Table json.RawMessage }
+	if err := json.Unmarshal(text, &both); err != nil {
+		return nil, nil, fmt.Errorf("the router's answer cannot be read: %w", err)
+	}
+	return both.Decision, both.Table, nil
+}
+
 // mostAnswer bounds what is read of a router, or of what turns out to be none.
 const mostAnswer = 64 << 20
 

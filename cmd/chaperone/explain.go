@@ -31,6 +31,7 @@ type question struct {
 	model                   string
 	promptTokens, maxTokens int64
 	stream                  bool
+	rows                    string // file for the table that scorers ranked by; "": none
 }
 
 func explainCommand(out *printer) *cobra.Command {
@@ -47,19 +48,29 @@ X-Generation-Id header.
 
 PRICE, TIME and RISK are what the request is expected to cost there, what waiting for it costs, and what failed attempts
 are expected to cost. SHARE is the probability of the first place, which is drawn; the rest follow by UTILITY.
-Where several scorers decide and there is room, what each says by itself comes last; those in brackets are shadows, which
+With --rows the numbers that scorers ranked by go into a file, for chaperone plugin run; of a running router --url is then the
+private address, its server.private_listen. Where several scorers decide and there is room, what each says by itself comes last; those in brackets are shadows, which
 move nothing. Below the table stands what each shadow would have put first, and how likely it would have chosen likewise.
 
 The exit code is 3 where nothing may serve the request.`,
 		Example: `  chaperone explain --org acme --model openai/gpt-4o-mini
   chaperone explain --key key_c8fe1d39082e --body request.json
   chaperone explain --url http://127.0.0.1:8080 --model openai/gpt-4o-mini
+  chaperone explain --model openai/gpt-4o-mini --rows rows.json && chaperone plugin run my-scorer --input rows.json
   chaperone explain gen-01J9ZB3V5T0Q4W --url http://127.0.0.1:8080 --key-env CHAPERONE_KEY --json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := q.answer(cmd, args)
+			text, table, err := q.answer(cmd, args)
 			if err != nil {
 				return err
+			}
+			if q.rows != "" {
+				if len(table) == 0 || string(table) == "null" {
+					return inputErrorf("--rows: nothing was ranked, so there are no rows")
+				}
+				if err := os.WriteFile(q.rows, append(table, '\n'), 0o666); err != nil {
+					return err
+				}
 			}
 			var rec journal.Record
 			if err := json.Unmarshal(text, &rec); err != nil {
@@ -83,6 +94,7 @@ The exit code is 3 where nothing may serve the request.`,
 	f.StringVar(&q.key, "key", "", "id of the key that asks, in place of --org and --team")
 	f.StringVar(&q.url, "url", "", "a running router to ask in place of a configuration")
 	f.StringVar(&q.keyEnv, "key-env", "CHAPERONE_KEY", "environment variable with an API key of that router")
+	f.StringVar(&q.rows, "rows", "", "file for the numbers that scorers ranked by, as chaperone plugin run --input reads them")
 	f.StringVar(&q.body, "body", "", "file with the whole request, - for standard input")
 	f.StringVar(&q.model, "model", "", "model of the request")
 	f.Int64Var(&q.promptTokens, "prompt-tokens", 1000, "length of its prompt")
@@ -99,22 +111,30 @@ The exit code is 3 where nothing may serve the request.`,
 	return cmd
 }
 
-// answer is the decision's record as JSON.
-func (q *question) answer(cmd *cobra.Command, args []string) ([]byte, error) {
+// answer is the decision's record as JSON, with the table of its rows where that is wanted.
+func (q *question) answer(cmd *cobra.Command, args []string) (record, table []byte, err error) {
 	if len(args) == 1 {
-		if q.url == "" {
-			return nil, inputErrorf("%s: a decision is kept by the router that made it; name that with --url", args[0])
+		switch {
+		case q.url == "":
+			return nil, nil, inputErrorf("%s: a decision is kept by the router that made it; name that with --url", args[0])
+		case q.rows != "":
+			return nil, nil, inputErrorf("--rows is of a decision that is made now: a record has what scorers said, not what they saw")
 		}
-		return q.past(cmd.Context(), args[0])
+		record, err = q.past(cmd.Context(), args[0])
+		return record, nil, err
 	}
 	body, err := q.request(cmd.InOrStdin())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if q.url != "" {
-		return q.ask(cmd.Context(), body)
+	switch {
+	case q.url == "":
+		return q.decide(cmd.Context(), body, cmd.ErrOrStderr())
+	case q.rows != "":
+		return q.askRows(cmd.Context(), body)
 	}
-	return q.decide(cmd.Context(), body, cmd.ErrOrStderr())
+	record, err = q.ask(cmd.Context(), body)
+	return record, nil, err
 }
 
 // request is the body to decide on.
@@ -156,26 +176,30 @@ func prompt(tokens int64) string {
 }
 
 // decide asks an engine of its own.
-func (q *question) decide(ctx context.Context, body []byte, stderr io.Writer) ([]byte, error) {
+func (q *question) decide(ctx context.Context, body []byte, stderr io.Writer) (record, table []byte, err error) {
 	key, err := q.asker()
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) { // Open reports these with all others
-		return nil, err
+		return nil, nil, err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	e, err := engine.Open(ctx, engine.Options{ConfigPath: q.config, Log: log, DecideOnly: true})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer e.Close(context.WithoutCancel(ctx))
 	plan, err := e.Decide(ctx, engine.Call{As: key, Body: body})
 	if err != nil {
-		return nil, inputError{err.Error()}
+		return nil, nil, inputError{err.Error()}
 	}
 	if plan.Refusal != nil && len(plan.Candidates) == 0 && len(plan.Rejections) == 0 { // nothing was considered
-		return nil, inputError{plan.Refusal.Message}
+		return nil, nil, inputError{plan.Refusal.Message}
 	}
-	return json.Marshal(journal.Of(plan))
+	if record, err = json.Marshal(journal.Of(plan)); err != nil {
+		return nil, nil, err
+	}
+	table, err = e.Table(plan)
+	return record, table, err
 }
 
 // asker is the id of the key that asks.

@@ -87,10 +87,14 @@ func (m builtModule) table(w io.Writer) {
 	row(w, m.Module, m.Bytes, m.SHA256)
 }
 
-// writeModule writes a module and says what it is.
+// writeModule writes a module and says what it is. A router that watches the file finds the old one or the new one.
 func writeModule(out *printer, path string, module []byte) error {
-	if err := os.WriteFile(path, module, 0o666); err != nil {
+	beside := path + ".new"
+	if err := os.WriteFile(beside, module, 0o666); err != nil {
 		return err
+	}
+	if err := os.Rename(beside, path); err != nil {
+		return errors.Join(err, os.Remove(beside))
 	}
 	sum := sha256.Sum256(module)
 	v := builtModule{path, len(module), hex.EncodeToString(sum[:])}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"chaperone/engine"
+	"chaperone/engine/journal"
 	"chaperone/sdk/project"
 )
 
@@ -58,10 +57,11 @@ func TestAuthorsWalk(t *testing.T) {
 				t.Errorf("bench says %v", bench)
 			}
 
-			e := routerWith(t, "mine/mine.wasm")
-			if order := decided(t, e); !slices.Equal(order, []string{"cheap", "dear"}) {
+			w := serveWith(t, "mine/mine.wasm")
+			if order := w.explained(t); !slices.Equal(order, []string{"cheap", "dear"}) {
 				t.Errorf("the order is %v, should be by price", order)
 			}
+			w.compareRun(t)
 
 			edit(t, filepath.Join("mine", authors[lang]), "-(price", "(price")
 			done(t, "plugin", "build", "mine")
@@ -70,11 +70,13 @@ func TestAuthorsWalk(t *testing.T) {
 			}
 			edit(t, "mine/golden.json", "-0.0", "0.0")
 			done(t, "plugin", "check", "mine")
-			if err := e.Reload(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if order := decided(t, e); !slices.Equal(order, []string{"dear", "cheap"}) {
+			w.log.await(t, "generation=2")
+			if order := w.explained(t); !slices.Equal(order, []string{"dear", "cheap"}) {
 				t.Errorf("the order is %v, should be by price, the dearest first", order)
+			}
+			inspected := done(t, "plugin", "inspect", "mine", "--router", w.private)
+			if !strings.Contains(inspected, "mine: runs; 1 calls, 0 abstentions, 0 errors") || !strings.Contains(inspected, " instructions for 2 rows, scored") {
+				t.Errorf("inspect says\n%s", inspected)
 			}
 		})
 	}
@@ -111,11 +113,20 @@ func edit(t *testing.T, path, old, with string) {
 	}
 }
 
-// routerWith opens a router with two endpoints that only their prices tell apart, which a plugin alone ranks.
-func routerWith(t *testing.T, plugin string) *engine.Engine {
+// ranked is a router that serves two endpoints which only their prices tell apart, and which a plugin alone ranks.
+type ranked struct {
+	url, private string
+	log          *lines
+}
+
+func serveWith(t *testing.T, plugin string) *ranked {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, `[organisations.acme]
+	fmt.Fprintf(&b, `[server]
+listen = "127.0.0.1:0"
+private_listen = "127.0.0.1:0"
+drain_delay = "0s"
+[organisations.acme]
 [[keys]]
 organisation = "acme"
 sha256 = "%x"
@@ -143,37 +154,56 @@ upstream_model = "one"
 price = { prompt = %d, completion = 1 }
 `, name, 9-8*i)
 	}
-	if err := os.WriteFile("chaperone.toml", []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: "chaperone.toml"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	put(t, "chaperone.toml", b.String())
+	t.Setenv("CHAPERONE_KEY", "sk-acme")
+	w := &ranked{log: &lines{}}
+	var stop func() int
+	w.url, w.private, stop = servingBoth(t, w.log, "chaperone.toml")
 	t.Cleanup(func() {
-		if err := e.Close(context.Background()); err != nil {
-			t.Error(err)
+		if code := stop(); code != exitDone {
+			t.Errorf("serve exited with %d", code)
 		}
 	})
-	return e
+	return w
 }
 
-// decided is the providers in the order in which a request would be sent to them.
-func decided(t *testing.T, e *engine.Engine) []string {
+// explained is the providers in the order in which a request would be sent to them.
+func (w *ranked) explained(t *testing.T) []string {
 	t.Helper()
-	plan, err := e.Decide(t.Context(), engine.Call{Key: "sk-acme",
-		Body: []byte(`{"model":"m/one","max_tokens":100,"messages":[{"role":"user","content":"What is the answer to that?"}]}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(plan.Abstained) > 0 {
-		t.Errorf("abstained: %v", plan.Abstained)
+	var rec journal.Record
+	decode(t, done(t, "explain", "--url", w.url, "--model", "m/one", "--max-tokens", "100", "--json"), &rec)
+	if len(rec.Abstained) > 0 {
+		t.Errorf("abstained: %v", rec.Abstained)
 	}
 	var order []string
-	for _, p := range plan.Permits {
-		order = append(order, p.Row().Provider.ID)
+	for _, c := range inOrder(rec.Candidates) {
+		order = append(order, c.Provider)
 	}
 	return order
+}
+
+// compareRun holds what a plugin makes of the rows that explain writes to what it made of them in the router.
+func (w *ranked) compareRun(t *testing.T) {
+	t.Helper()
+	var rec journal.Record
+	decode(t, done(t, "explain", "--url", w.private, "--model", "m/one", "--max-tokens", "100", "--rows", "decided.json", "--json"), &rec)
+	var ran struct {
+		Scores []struct {
+			ID    string
+			Score float64
+		}
+	}
+	decode(t, done(t, "plugin", "run", "mine", "--input", "decided.json", "--json"), &ran)
+	if len(ran.Scores) != 2 {
+		t.Fatalf("run says %+v", ran)
+	}
+	for _, s := range ran.Scores {
+		for _, c := range rec.Candidates {
+			if score, _ := c.Scores.Of("mine"); c.Row == s.ID && score != s.Score {
+				t.Errorf("%s scores %v, scored %v in the router", s.ID, s.Score, score)
+			}
+		}
+	}
 }
 
 func TestPluginCommandsSayWhatIsWrong(t *testing.T) {

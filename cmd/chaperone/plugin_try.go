@@ -117,7 +117,7 @@ func tryPlugin(cmd *cobra.Command, argument string, configuration map[string]any
 }
 
 func pluginRunCommand(out *printer) *cobra.Command {
-	var input string
+	var input, configuration string
 	cmd := &cobra.Command{
 		Use:   "run MODULE",
 		Short: "Score a table of rows, best first",
@@ -126,7 +126,7 @@ func pluginRunCommand(out *printer) *cobra.Command {
     {"rows": [{"id": "a", "price.expected": 0.001}, {"id": "b", "price.expected": null}],
      "request": {"value_of_time": 1}, "configuration": {}, "now_ms": 0, "seed": 0}
 
-Names are those of the vocabulary; what the module's manifest does not ask for is left out, and what it asks for and the
+chaperone explain --rows writes such a file of a decision. Names are those of the vocabulary; what the module's manifest does not ask for is left out, and what it asks for and the
 file does not have is not known (NaN, null).`,
 		Example: `  chaperone plugin run my-scorer
   chaperone plugin run plugin.wasm --input rows.json --json`,
@@ -147,7 +147,14 @@ file does not have is not known (NaN, null).`,
 			if err != nil {
 				return inputErrorf("%s: %v", input, err)
 			}
-			return tryPlugin(cmd, path, table.Configuration, func(p *wasm.Plugin) error {
+			settings, err := parseConfiguration(configuration)
+			if err != nil {
+				return err
+			}
+			if settings == nil {
+				settings = table.Configuration
+			}
+			return tryPlugin(cmd, path, settings, func(p *wasm.Plugin) error {
 				scored, err := workbench.Score(cmd.Context(), p, table)
 				if errors.Is(err, wasm.ErrAbstained) {
 					fmt.Fprintln(cmd.ErrOrStderr(), "the scorer abstains: it has no opinion on this request")
@@ -172,6 +179,7 @@ file does not have is not known (NaN, null).`,
 		},
 	}
 	cmd.Flags().StringVar(&input, "input", "", "file of the rows (rows.json beside the module)")
+	cmd.Flags().StringVar(&configuration, "config", "", "the plugin's configuration, as JSON (that of the file)")
 	return cmd
 }
 

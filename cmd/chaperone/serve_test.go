@@ -68,6 +68,13 @@ func (l *lines) await(t *testing.T, part string) {
 
 func serving(t *testing.T, log io.Writer, config string, args ...string) (url string, stop func() int) {
 	t.Helper()
+	url, _, stop = servingBoth(t, log, config, args...)
+	return url, stop
+}
+
+// servingBoth tells the private address too.
+func servingBoth(t *testing.T, log io.Writer, config string, args ...string) (url, private string, stop func() int) {
+	t.Helper()
 	ctx, interrupt := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
 	ended := make(chan int, 1)
@@ -77,13 +84,16 @@ func serving(t *testing.T, log io.Writer, config string, args ...string) (url st
 		writer.Close()
 		ended <- code
 	}()
-	var printed struct{ URL string }
+	var printed struct {
+		URL     string
+		Private string `json:"private_url"`
+	}
 	if err := json.NewDecoder(reader).Decode(&printed); err != nil {
 		interrupt()
 		<-ended
 		t.Fatalf("serve printed no address: %v: %s", err, errs.String())
 	}
-	return printed.URL, sync.OnceValue(func() int {
+	return printed.URL, printed.Private, sync.OnceValue(func() int {
 		interrupt()
 		return <-ended
 	})

@@ -39,6 +39,7 @@ type Candidate struct {
 	Place    int             // 1-based place in the plan; 0 where excluded
 
 	model  int // its model's place in Plan.asked
+	group  int // the same for all that were ranked together; 0: it was not ranked
 	permit policy.Permit
 	Rest   telemetry.Rest // health moved it behind the others
 }

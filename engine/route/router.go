@@ -319,20 +319,7 @@ func fixed(p *Plan, prefs *wire.Preferences, order []int) int {
 
 // rank orders candidates by the scorers, or by what the request wants them sorted by.
 func (r *Router) rank(ctx context.Context, p *Plan, sortBy string, stats *telemetry.View, group []int) []int {
-	b := &scorer.Batch{
-		Catalog: r.Catalog, Stats: stats, Principal: p.Principal, Request: p.Request, Now: p.At, Seed: p.Seed,
-		ValueOfTime: r.ValueOfTime, OutputTokens: ExpectedOutput,
-	}
-	if v := p.Principal.Organisation.ValueOfTime; v != nil {
-		b.ValueOfTime = *v
-	}
-	if m := p.Request.MaxOutputTokens; m > 0 {
-		b.OutputTokens = min(b.OutputTokens, m)
-	}
-	b.Rows = make([]*catalog.Row, 0, len(group))
-	for _, i := range group {
-		b.Rows = append(b.Rows, p.Candidates[i].Row)
-	}
+	b := r.batch(p, stats, group)
 	scorers, spread := r.weighted(p.Weights), r.Spread
 	if name, ok := sortScorers[sortBy]; ok {
 		native, _ := scorer.Native(name)
@@ -347,9 +334,44 @@ func (r *Router) rank(ctx context.Context, p *Plan, sortBy string, stats *teleme
 	for place, k := range ranking.Order {
 		order[place] = group[k]
 		p.Candidates[group[k]].Ranked = ranking.Rows[k]
+		p.Candidates[group[k]].group = group[0] + 1
 	}
 	p.shadow(group, ranking.Shadows)
 	return order
+}
+
+// batch is what scorers see of one group of candidates.
+func (r *Router) batch(p *Plan, stats *telemetry.View, group []int) *scorer.Batch {
+	b := &scorer.Batch{
+		Catalog: r.Catalog, Stats: stats, Principal: p.Principal, Request: p.Request, Now: p.At, Seed: p.Seed,
+		ValueOfTime: r.ValueOfTime, OutputTokens: ExpectedOutput,
+	}
+	if v := p.Principal.Organisation.ValueOfTime; v != nil {
+		b.ValueOfTime = *v
+	}
+	if m := p.Request.MaxOutputTokens; m > 0 {
+		b.OutputTokens = min(b.OutputTokens, m)
+	}
+	b.Rows = make([]*catalog.Row, 0, len(group))
+	for _, i := range group {
+		b.Rows = append(b.Rows, p.Candidates[i].Row)
+	}
+	return b
+}
+
+// Batch is what scorers saw of the candidates that were ranked together with the plan's first; nil where nothing was ranked.
+func (r *Router) Batch(p *Plan) *scorer.Batch {
+	if len(p.Permits) == 0 {
+		return nil
+	}
+	first := slices.IndexFunc(p.Candidates, func(c Candidate) bool { return c.Place == 1 })
+	var group []int
+	for i := range p.Candidates {
+		if p.Candidates[i].group == p.Candidates[first].group {
+			group = append(group, i)
+		}
+	}
+	return r.batch(p, p.Stats, group)
 }
 
 // shadow notes what shadow scorers made of one group of candidates.

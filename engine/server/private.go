@@ -21,11 +21,21 @@ var private = []path{
 		s.metrics(r.RequestCtx)
 		return nil
 	}},
+	{"/v1/rows", fasthttp.MethodPost, true, wire.Chat, (*Server).rows},
 	{"/plugins", fasthttp.MethodGet, false, wire.Chat, (*Server).plugins},
 	{"/healthz", fasthttp.MethodGet, false, wire.Chat, (*Server).healthz},
 	{"/readyz", fasthttp.MethodGet, false, wire.Chat, (*Server).readyz},
 	{"/debug/pprof/", fasthttp.MethodGet, false, wire.Chat, profile},
 	{"/debug/pprof/{profile}", fasthttp.MethodGet, false, wire.Chat, profile},
+}
+
+// rows decides without dispatching, and tells the numbers by which scorers ranked.
+func (s *Server) rows(r *request) error {
+	call, err := s.call(r)
+	if err != nil {
+		return err
+	}
+	return answer(r)(s.router.Rows(s.base, call))
 }
 
 // plugins tells how the WASM plugins are doing.

@@ -26,6 +26,7 @@ type Router interface {
 	Authenticate(key string) error
 	Do(ctx context.Context, c engine.Call) (*dispatch.Response, error)
 	Route(ctx context.Context, c engine.Call) ([]byte, error)
+	Rows(ctx context.Context, c engine.Call) ([]byte, error)
 	Models(ctx context.Context, l engine.Listing) ([]byte, error)
 	CountModels(ctx context.Context, l engine.Listing) ([]byte, error)
 	Model(ctx context.Context, l engine.Listing, name string, withinData bool) ([]byte, error)

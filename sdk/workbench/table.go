@@ -20,6 +20,7 @@ import (
 
 // Table is candidates as numbers: what one call of a plugin is made of.
 type Table struct {
+	Decision      string                 `json:"decision"` // that it is of; predicates that it does not have are then 0, not unknown
 	NowMS         int64                  `json:"now_ms"`
 	Seed          uint64                 `json:"seed"`
 	Configuration map[string]any         `json:"configuration"`
@@ -94,6 +95,9 @@ func (t *Table) in(m *wasm.Manifest) *wasm.Table {
 		if v, ok := values[name]; ok {
 			return float64(v)
 		}
+		if t.Decision != "" && scorer.Predicate(name) {
+			return 0
+		}
 		return math.NaN()
 	}
 	out := &wasm.Table{Now: time.UnixMilli(t.NowMS), Seed: t.Seed}
@@ -114,12 +118,15 @@ func (t *Table) in(m *wasm.Manifest) *wasm.Table {
 func (t *Table) Missing(m *wasm.Manifest) []string {
 	var missing []string
 	for _, name := range m.Columns {
+		if t.Decision != "" && scorer.Predicate(name) {
+			continue
+		}
 		if !slices.ContainsFunc(t.Rows, func(r Row) bool { _, ok := r.Columns[name]; return ok }) {
 			missing = append(missing, name)
 		}
 	}
 	for _, name := range m.Request {
-		if _, ok := t.Request[name]; !ok {
+		if _, ok := t.Request[name]; !ok && !(t.Decision != "" && scorer.Predicate(name)) {
 			missing = append(missing, name)
 		}
 	}
