@@ -22,8 +22,16 @@ type Choice struct {
 	Text         string
 	Reasoning    string
 	Call         *Call  // in place of a text, or after one, where the request demands a tool call
+	Others       []Call // after that one; see Profile.Calls
 	FinishReason string // stop, length or tool_calls
 	Tokens       int    // of output, reasoning included
+}
+
+func (c *Choice) calls() []Call {
+	if c.Call == nil {
+		return nil
+	}
+	return append([]Call{*c.Call}, c.Others...)
 }
 
 // Call is a function call.
@@ -51,7 +59,8 @@ func answer(p *Profile, r *request) Completion {
 	for i := range r.choices() {
 		g := newGenerator(p, r, i)
 		choice := Choice{FinishReason: g.finish}
-		var text, reasoning, arguments strings.Builder
+		var text, reasoning strings.Builder
+		var calls []Call
 		for {
 			d, ok := g.next()
 			if !ok {
@@ -65,12 +74,15 @@ func answer(p *Profile, r *request) Completion {
 				c.ReasoningTokens++
 				reasoning.WriteString(d.text)
 			case callDelta:
-				arguments.WriteString(d.text)
+				if g.names() {
+					calls = append(calls, Call{ID: g.callID, Name: g.call.Name})
+				}
+				calls[len(calls)-1].Arguments += d.text
 			}
 		}
 		choice.Text, choice.Reasoning = text.String(), reasoning.String()
-		if g.call != nil {
-			choice.Call = &Call{ID: g.callID, Name: g.call.Name, Arguments: arguments.String()}
+		if len(calls) > 0 {
+			choice.Call, choice.Others = &calls[0], calls[1:]
 		}
 		c.Choices = append(c.Choices, choice)
 		c.CompletionTokens += int64(choice.Tokens)
@@ -101,24 +113,32 @@ type generator struct {
 	begun     bool
 	object    []string // pieces that are left of a structured answer
 	call      *function
+	others    []*function // that are called after it
 	callID    string
+	calls     int      // that have been named
 	called    bool     // the call has been named
 	arguments []string // pieces that are left
 	finish    string
 }
 
 func newGenerator(p *Profile, r *request, index int) *generator {
+	if r.messagesAPI && !r.thinks {
+		quiet := *p
+		quiet.ReasoningTokens = 0 // Anthropic's models think when they are asked to
+		p = &quiet
+	}
 	own := ""
 	if p.OwnAnswers {
 		own = p.Name
 	}
-	messages := r.messages()
+	about := r.messages()
 	beginning, before, continues := r.continuation()
-	if continues = continues && p.Continues != ""; continues {
-		messages = before
+	if continues = continues && (p.Continues != "" || r.messagesAPI); continues {
+		about = before
 	}
+	about = topic(about)
 	source := func(purpose string) *rand.Rand {
-		return random(p.Seed, purpose, []byte(own), binary.BigEndian.AppendUint64(nil, uint64(index)), messages)
+		return random(p.Seed, purpose, []byte(own), binary.BigEndian.AppendUint64(nil, uint64(index)), about)
 	}
 	g := &generator{index: index, words: source("words"), finish: "stop"}
 	limit, limited := r.limit()
@@ -126,8 +146,8 @@ func newGenerator(p *Profile, r *request, index int) *generator {
 	if g.call = r.call(); g.call != nil {
 		g.finish = "tool_calls"
 		g.reasoning, g.text = p.ReasoningTokens, p.PreambleTokens
-		g.callID = fmt.Sprintf("call_%016x", g.words.Uint64())
-		g.arguments = pieces(object(g.call.Parameters, g.words, 1))
+		g.others = r.others(p.Calls)
+		g.prepare()
 		if limited && g.left() > limit {
 			g.reasoning = min(g.reasoning, limit)
 			g.text = min(g.text, limit-g.reasoning)
@@ -191,8 +211,28 @@ func (g *generator) next() (delta, bool) {
 		d := delta{callDelta, g.arguments[0]}
 		g.arguments = g.arguments[1:]
 		return d, true
+	case len(g.others) > 0 && g.finish == "tool_calls":
+		g.call, g.others, g.called = g.others[0], g.others[1:], false
+		g.prepare()
+		return g.next()
 	}
 	return delta{}, false
+}
+
+// prepare makes the id and the arguments of the call.
+func (g *generator) prepare() {
+	g.callID = fmt.Sprintf("call_%016x", g.words.Uint64())
+	g.arguments = pieces(object(g.call.Parameters, g.words, 1))
+}
+
+// names says whether the call whose arguments come next has to be named first.
+func (g *generator) names() bool {
+	if g.called {
+		return false
+	}
+	g.called = true
+	g.calls++
+	return true
 }
 
 // skip passes over the first bytes of the text, and the reasoning before it.
@@ -205,7 +245,9 @@ func (g *generator) skip(bytes int) {
 }
 
 // left is how many tokens are to come.
-func (g *generator) left() int { return g.reasoning + g.text + len(g.object) + len(g.arguments) }
+func (g *generator) left() int {
+	return g.reasoning + g.text + len(g.object) + len(g.arguments) + len(g.others)
+}
 
 func (g *generator) word() string { return vocabulary[g.words.IntN(len(vocabulary))] }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -19,6 +20,9 @@ import (
 const maxBody = 64 << 20
 
 func bearerOf(r *http.Request) string {
+	if key := r.Header.Get("X-Api-Key"); key != "" && strings.HasPrefix(r.URL.Path, "/v1/messages") {
+		return key
+	}
 	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return bearer
 }
@@ -42,8 +46,8 @@ type exchange struct {
 	tokens int // sent
 }
 
-// chat answers POST /v1/chat/completions and logs it.
-func (p *Provider) chat(up context.Context, w http.ResponseWriter, r *http.Request) {
+// answer answers a request of an API, which read reads, and logs it.
+func (p *Provider) answer(up context.Context, w http.ResponseWriter, r *http.Request, read func([]byte) (*request, error)) {
 	profile := p.profile.Load()
 	x := &exchange{profile: profile, up: up, w: w, control: http.NewResponseController(w), r: r, start: time.Now(), bearer: bearerOf(r)}
 	defer x.stopTimer()
@@ -56,7 +60,11 @@ func (p *Provider) chat(up context.Context, w http.ResponseWriter, r *http.Reque
 	}
 	var refused error
 	if readErr == nil {
-		if x.request, refused = parse(body); refused == nil {
+		x.request, refused = read(body)
+		if refused == nil && x.request.messagesAPI && r.Header.Get("Anthropic-Version") == "" {
+			refused = errors.New("anthropic-version: header is required")
+		}
+		if refused == nil {
 			record.User, record.Model, record.Stream = x.request.User, x.request.Model, x.request.Stream
 			record.Denied = profile.denies(x.request.organisation(), credential, record.Model)
 		}
@@ -105,7 +113,7 @@ func (p *Provider) decide(x *exchange, place uint64, unread, refused error, cred
 	case len(x.profile.Models) > 0 && !slices.Contains(x.profile.Models, x.request.Model):
 		return UnknownModel, func() bool { return x.refuse(http.StatusNotFound, unknownModel(x.request.Model)) }
 	}
-	if why := x.request.misunderstands(x.profile.Continues); why != "" {
+	if why := x.request.misunderstands(x.profile.Continues); why != "" && !x.request.messagesAPI {
 		return BadRequest, func() bool {
 			return x.refuse(http.StatusBadRequest, apiError{Type: "invalid_request_error", Code: "invalid_request", Message: why})
 		}
@@ -144,6 +152,9 @@ func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 // serve answers well, streaming or not.
 func (x *exchange) serve() bool {
+	if strings.HasSuffix(x.r.URL.Path, "/count_tokens") {
+		return x.count()
+	}
 	if x.request.Stream {
 		return x.stream()
 	}
@@ -166,7 +177,11 @@ func (x *exchange) fail() bool {
 		}
 		return x.refuse(f.Status, e)
 	case ContextLength, ContentPolicy, UnsupportedParameter:
-		return x.refuse(http.StatusBadRequest, refusal(f.Kind))
+		e := refusal(f.Kind)
+		if x.request.messagesAPI {
+			e.Message = messagesRefusals[f.Kind]
+		}
+		return x.refuse(http.StatusBadRequest, e)
 	case Slow:
 		if !x.wait(x.start.Add(f.Delay)) {
 			return false
@@ -181,6 +196,9 @@ func (x *exchange) fail() bool {
 			e.Code = f.status()
 		}
 		h.Set("Content-Type", "application/json")
+		if x.request.messagesAPI {
+			return x.send(http.StatusOK, messagesError(f.status(), e, x.id))
+		}
 		return x.send(http.StatusOK, inForm(f.Form, e))
 	case Empty:
 		h.Set("Content-Type", "application/json")
@@ -203,7 +221,15 @@ func (x *exchange) fail() bool {
 // refuse answers with an error object.
 func (x *exchange) refuse(status int, e apiError) bool {
 	x.w.Header().Set("Content-Type", "application/json")
-	return x.send(status, errorBody(e))
+	return x.send(status, x.errorBody(status, e))
+}
+
+// errorBody is an error in the form of the API that was asked.
+func (x *exchange) errorBody(status int, e apiError) []byte {
+	if strings.HasPrefix(x.r.URL.Path, "/v1/messages") {
+		return messagesError(status, e, x.id)
+	}
+	return errorBody(e)
 }
 
 // send answers with a whole body.

@@ -43,6 +43,7 @@ type Profile struct {
 	Continues string `toml:"continues"`
 	// PreambleTokens of text come before the call of a request that has to call a tool.
 	PreambleTokens int    `toml:"preamble_tokens"`
+	Calls          int    `toml:"calls"`        // of how many tools a demanded call is, as far as there are so many; 1 where 0
 	ReasoningIn    string `toml:"reasoning_in"` // the field that carries it: one of reasoningFields, the first where empty
 	UsageIn        string `toml:"usage_in"`     // where usage stands: one of usagePlaces, the first where empty
 

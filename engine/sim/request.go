@@ -33,6 +33,9 @@ type request struct {
 	} `json:"response_format"`
 
 	ContinueFinalMessage bool `json:"continue_final_message"`
+
+	messagesAPI bool // it came in Anthropic's API
+	thinks      bool // and asks for thinking
 }
 
 type tool struct {
@@ -108,6 +111,17 @@ func (r *request) call() *function {
 		}
 	}
 	return nil
+}
+
+// others are the functions that are called after the first, so many that there are calls calls.
+func (r *request) others(calls int) []*function {
+	var rest []*function
+	for i := range r.Tools {
+		if t := &r.Tools[i]; t.Type == "function" && &t.Function != r.call() && len(rest)+1 < calls {
+			rest = append(rest, &t.Function)
+		}
+	}
+	return rest
 }
 
 // anyObject is the schema of an answer that is only said to be JSON.

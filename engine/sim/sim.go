@@ -99,7 +99,13 @@ func (p *Provider) use(profile *Profile) {
 func (p *Provider) serve(listener net.Listener) {
 	up, down := context.WithCancel(context.Background())
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { p.chat(up, w, r) })
+	for path, read := range map[string]func([]byte) (*request, error){
+		"POST /v1/chat/completions":      parse,
+		"POST /v1/messages":              func(body []byte) (*request, error) { return parseMessages(body, false) },
+		"POST /v1/messages/count_tokens": func(body []byte) (*request, error) { return parseMessages(body, true) },
+	} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { p.answer(up, w, r, read) })
+	}
 	mux.HandleFunc("GET /v1/models", p.models)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, apiError{Type: "invalid_request_error", Code: "unknown_url",

@@ -17,11 +17,15 @@ func (x *exchange) stream() bool {
 	x.w.Header().Set("Cache-Control", "no-cache")
 	x.head(http.StatusOK)
 
-	e := events{x: x, so: Completion{PromptTokens: x.request.promptTokens()}}
+	so := Completion{PromptTokens: x.request.promptTokens()}
+	var e teller = &events{x: x, so: so}
+	if x.request.messagesAPI {
+		e = &messageEvents{x: x, so: so}
+	}
 	generators := make([]*generator, x.request.choices())
 	for i := range generators {
 		generators[i] = newGenerator(x.profile, x.request, i)
-		e.chunk(i, `{"role":"assistant","content":""}`, "")
+		e.begin(i)
 	}
 
 	pending := f != nil && takes[f.Kind].tokens
@@ -36,36 +40,39 @@ func (x *exchange) stream() bool {
 			last := open == 1 && g.left() == 0
 			if pending && (x.tokens >= f.AfterTokens || last) {
 				pending = false
-				if over, whole := e.strike(); over {
+				if over, whole := x.strike(e); over {
 					return whole
 				}
 			}
 			d, ok := g.next()
-			if d.kind == callDelta && !g.called {
-				g.called = true
-				e.chunk(i, `{"tool_calls":[{"index":0,"id":"`+g.callID+`","type":"function","function":{"name":`+quote(g.call.Name)+`,"arguments":""}}]}`, "")
+			if d.kind == callDelta && g.names() {
+				e.name(i, g)
 			}
 			if !ok {
-				e.chunk(i, `{}`, g.finish)
+				e.finish(i, g.finish)
 				generators[i] = nil
 				open--
 				continue
 			}
 			x.tokens++
-			e.so.CompletionTokens++
-			if d.kind == reasoningDelta {
-				e.so.ReasoningTokens++
-			}
-			e.token(i, d)
+			e.token(i, g, d)
 		}
 	}
-	if in := x.profile.UsageIn; x.request.StreamOptions.IncludeUsage && (in == "" || in == "last" || in == "every") {
-		e.usage(e.so)
-	}
-	if f == nil || f.Kind != NoDone {
-		e.data([]byte("[DONE]"))
-	}
+	e.done(f == nil || f.Kind != NoDone)
 	return x.control.Flush() == nil
+}
+
+// teller writes the events of one stream in one API's form.
+type teller interface {
+	begin(choice int)
+	name(choice int, g *generator) // of the call that begins
+	token(choice int, g *generator, d delta)
+	finish(choice int, reason string)
+	done(mark bool) // what follows the last choice's end
+	mark()          // the end mark
+	broken() []byte // an event that is no JSON
+	endless() []byte
+	failed(status int)
 }
 
 // events writes the events of one stream.
@@ -82,8 +89,45 @@ func (e *events) data(d []byte) {
 	_, _ = e.x.w.Write(e.buf)
 }
 
-// begin starts a chunk in the buffer.
-func (e *events) begin() {
+func (e *events) begin(choice int) { e.chunk(choice, `{"role":"assistant","content":""}`, "") }
+
+func (e *events) name(choice int, g *generator) {
+	e.chunk(choice, `{"tool_calls":[{"index":`+strconv.Itoa(g.calls-1)+`,"id":"`+g.callID+`","type":"function","function":{"name":`+quote(g.call.Name)+`,"arguments":""}}]}`, "")
+}
+
+func (e *events) finish(choice int, reason string) {
+	if reason == "error" {
+		e.chunk(choice, `{"content":""}`, reason)
+		return
+	}
+	e.chunk(choice, `{}`, reason)
+}
+
+func (e *events) done(mark bool) {
+	if in := e.x.profile.UsageIn; e.x.request.StreamOptions.IncludeUsage && (in == "" || in == "last" || in == "every") {
+		e.usage(e.so)
+	}
+	if mark {
+		e.mark()
+	}
+}
+
+func (e *events) mark() { e.data([]byte("[DONE]")) }
+
+func (e *events) broken() []byte {
+	return []byte(`data: {"id":"` + e.x.id + `","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":` + "\n\n")
+}
+
+func (e *events) endless() []byte { return []byte(`data: {"choices":[{"index":0,"delta":{"content":"`) }
+
+func (e *events) failed(status int) {
+	body := ofStatus(status, e.x.bearer, e.x.request.Model)
+	body.Code = status
+	e.data(errorBody(body))
+}
+
+// open starts a chunk in the buffer.
+func (e *events) open() {
 	if e.head == nil {
 		e.head = append(e.head, `data: {"id":"`+e.x.id+`","object":"chat.completion.chunk","created":`...)
 		e.head = strconv.AppendInt(e.head, e.x.start.Unix(), 10)
@@ -94,7 +138,7 @@ func (e *events) begin() {
 
 // chunk writes a chunk of one choice; finish "" means null.
 func (e *events) chunk(index int, delta, finish string) {
-	e.begin()
+	e.open()
 	e.buf = append(e.buf, `{"index":`...)
 	e.buf = strconv.AppendInt(e.buf, int64(index), 10)
 	e.buf = append(e.buf, `,"delta":`...)
@@ -110,19 +154,23 @@ func (e *events) chunk(index int, delta, finish string) {
 	_, _ = e.x.w.Write(e.buf)
 }
 
-func (e *events) token(index int, d delta) {
+func (e *events) token(index int, g *generator, d delta) {
+	e.so.CompletionTokens++
+	if d.kind == reasoningDelta {
+		e.so.ReasoningTokens++
+	}
 	switch d.kind {
 	case textDelta:
 		e.chunk(index, `{"content":`+quote(d.text)+`}`, "")
 	case reasoningDelta:
 		e.chunk(index, `{`+e.x.profile.reasoningMembers(d.text)+`}`, "")
 	case callDelta:
-		e.chunk(index, `{"tool_calls":[{"index":0,"function":{"arguments":`+quote(d.text)+`}}]}`, "")
+		e.chunk(index, `{"tool_calls":[{"index":`+strconv.Itoa(g.calls-1)+`,"function":{"arguments":`+quote(d.text)+`}}]}`, "")
 	}
 }
 
 func (e *events) usage(c Completion) {
-	e.begin()
+	e.open()
 	e.buf = append(append(e.buf, `],"usage":`...), mustJSON(usageOf(c))...)
 	e.buf = append(e.buf, "}\n\n"...)
 	_, _ = e.x.w.Write(e.buf)
@@ -130,8 +178,8 @@ func (e *events) usage(c Completion) {
 
 // strike lets a fault come over the stream at this place; over says that nothing follows, whole that the exchange ended
 // as the fault wants it.
-func (e *events) strike() (over, whole bool) {
-	x, f := e.x, e.x.fate.fault
+func (x *exchange) strike(e teller) (over, whole bool) {
+	f := x.fate.fault
 	switch f.Kind {
 	case Stall:
 		return true, x.forever()
@@ -141,23 +189,21 @@ func (e *events) strike() (over, whole bool) {
 		return true, x.control.Flush() == nil
 	case Malformed:
 		for range max(f.Events, 1) {
-			e.data([]byte(`{"id":"` + x.id + `","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":`))
+			_, _ = x.w.Write(e.broken())
 		}
 	case EarlyDone:
-		e.data([]byte("[DONE]"))
+		e.mark()
 		return true, x.control.Flush() == nil
 	case ErrorFinish:
-		e.chunk(0, `{"content":""}`, "error")
-		e.data([]byte("[DONE]"))
+		e.finish(0, "error")
+		e.mark()
 		return true, x.control.Flush() == nil
 	case Pings:
 		return true, x.endlessly([]byte(": still here\n\n"))
 	case Endless:
-		return true, x.endlessly([]byte(`data: {"choices":[{"index":0,"delta":{"content":"`), []byte(strings.Repeat("x", 1000)))
+		return true, x.endlessly(e.endless(), []byte(strings.Repeat("x", 1000)))
 	case ErrorEvent:
-		body := ofStatus(f.status(), x.bearer, x.request.Model)
-		body.Code = f.status()
-		e.data(errorBody(body))
+		e.failed(f.status())
 		return true, x.control.Flush() == nil
 	}
 	return false, true

@@ -72,11 +72,7 @@ type completionJSON struct {
 func (x *exchange) whole() bool {
 	c := answer(x.profile, x.request)
 	f := x.fate.fault
-	out := x.completion(c)
-	if f != nil && (f.Kind == EarlyDone || f.Kind == ErrorFinish) {
-		out.end(f)
-	}
-	body := mustJSON(out)
+	body := x.wholeBody(c)
 	h := x.w.Header()
 	h.Set("Content-Type", "application/json")
 	if f != nil && f.Kind == ContentType {
@@ -114,7 +110,8 @@ func (x *exchange) whole() bool {
 	case ErrorEvent:
 		e := ofStatus(f.status(), x.bearer, x.request.Model)
 		e.Code = f.status()
-		return x.refuse(http.StatusOK, e)
+		x.w.Header().Set("Content-Type", "application/json")
+		return x.send(http.StatusOK, x.errorBody(f.status(), e))
 	case Pings: // as OpenRouter does before answers that take long
 		return x.send(http.StatusOK, nil) && x.endlessly([]byte(" "))
 	case Endless:
@@ -123,6 +120,23 @@ func (x *exchange) whole() bool {
 		return x.announce(body, len(body))
 	}
 	return x.announce(body[:len(body)-1], len(body)-1)
+}
+
+// wholeBody is the answer in the form of the API that was asked.
+func (x *exchange) wholeBody(c Completion) []byte {
+	f := x.fate.fault
+	early := f != nil && (f.Kind == EarlyDone || f.Kind == ErrorFinish)
+	if x.request.messagesAPI {
+		if early {
+			c.Choices[0] = Choice{FinishReason: map[bool]string{true: "error"}[f.Kind == ErrorFinish]}
+		}
+		return x.message(c)
+	}
+	out := x.completion(c)
+	if early {
+		out.end(f)
+	}
+	return mustJSON(out)
 }
 
 // end has every choice end after so many characters, in the way of a fault.
@@ -171,9 +185,11 @@ func (x *exchange) completion(c Completion) completionJSON {
 			message.Content = &choice.Text
 		}
 		if choice.Call != nil {
-			call := callJSON{ID: choice.Call.ID, Type: "function"}
-			call.Function.Name, call.Function.Arguments = choice.Call.Name, choice.Call.Arguments
-			message.ToolCalls = []callJSON{call}
+			for _, c := range choice.calls() {
+				call := callJSON{ID: c.ID, Type: "function"}
+				call.Function.Name, call.Function.Arguments = c.Name, c.Arguments
+				message.ToolCalls = append(message.ToolCalls, call)
+			}
 		}
 		o := choiceJSON{Index: i, Message: message, FinishReason: &choice.FinishReason}
 		if in == "choice" && i == 0 {
