@@ -211,7 +211,7 @@ func (e *Engine) authenticate(s *snapshot, c Call) (*account.Principal, *wire.Er
 }
 
 // Do plans and dispatches. It returns when the answer is whole or its stream has committed. ctx ends the request when the
-// client goes away; after Do has returned a Stream, closing that does. Errors are *wire.Error.
+// client goes away, also while its stream is read; closing that does so as well. Errors are *wire.Error.
 func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 	resp, p, err := e.do(ctx, c)
 	if err != nil && c.Shape == wire.CountTokens {

@@ -22,7 +22,7 @@ func (r *run) close(a *attempt) {
 	if f != nil {
 		rec.Outcome, rec.Scope = f.Kind, string(f.Scope)
 	}
-	r.record.Attempts = append(r.record.Attempts, rec)
+	r.attempts = append(r.attempts, rec)
 	r.judge(a)
 	r.observe(a)
 }
@@ -84,7 +84,7 @@ func (r *run) reap() {
 // finish writes the record. winner is the attempt that answered, nil where none did.
 func (r *run) finish(err *wire.Error, winner *attempt) {
 	r.reap()
-	slices.SortStableFunc(r.record.Attempts, func(a, b journal.Attempt) int {
+	slices.SortStableFunc(r.attempts, func(a, b journal.Attempt) int {
 		switch {
 		case a.StartedMs < b.StartedMs:
 			return -1
@@ -93,7 +93,7 @@ func (r *run) finish(err *wire.Error, winner *attempt) {
 		}
 		return 0
 	})
-	o := &r.record.Outcome
+	o := &r.outcome
 	o.DurationMs = millis(time.Since(r.started))
 	o.Status = http.StatusOK
 	if err != nil {
@@ -108,13 +108,15 @@ func (r *run) finish(err *wire.Error, winner *attempt) {
 			o.Rescued = winner.rescue.method
 		}
 	}
-	for _, a := range r.record.Attempts {
+	for _, a := range r.attempts {
 		o.Cost += a.Cost
 		if a.Purpose == journal.ForFallback {
 			o.Fallbacks++
 		}
 	}
-	r.j.Finish(r.record)
+	record := journal.Of(r.j.Plan)
+	record.Dispatched, record.Attempts, record.Outcome = true, r.attempts, r.outcome
+	r.j.Finish(record)
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -110,7 +110,7 @@ func (r *run) newAttempt(started time.Time, o *option, e *errand, p policy.Permi
 		cancel(err)
 		return nil, fault("not_sent", 0, err.Error())
 	}
-	a.sent = &sentBody{inner: a.request.Body, size: a.request.ContentLength}
+	a.sent = newSentBody(a.request.Body, a.request.ContentLength)
 	a.request.Body = a.sent
 	a.label = talk.Label{ID: r.j.Plan.ID, Model: row.Model.ID, Provider: row.Provider.Name, Created: r.j.Plan.At.Unix()}
 	a.labels = wire.NewLabels(&a.label)
@@ -201,7 +201,7 @@ func (a *attempt) send() (*http.Response, *Fault) {
 // broken is the fault of a failed round trip or read.
 func (a *attempt) broken(err error, otherwise string) *Fault {
 	switch cause := context.Cause(a.request.Context()); {
-	case a.run.ctx.Err() != nil:
+	case a.run.gone():
 		return fault("cancelled", a.status, "")
 	case errors.Is(cause, errTooSlow):
 		return fault("timeout", a.status, "")
@@ -300,20 +300,36 @@ func (a *attempt) cost() catalog.Picodollars {
 	return a.row.Prices.Cost(u.PromptTokens, u.CachedTokens, u.CacheWriteTokens, u.CompletionTokens, 0)
 }
 
-// sentBody counts what the transport has taken of a request body.
+// sentBody counts what the transport has taken of a request body, and lets go of it when that has all: the connection holds
+// its request for as long as the answer lasts.
 type sentBody struct {
-	inner io.ReadCloser
+	inner atomic.Pointer[io.ReadCloser] // nil once it is closed
 	size  int64
 	taken atomic.Int64 // the transport reads on a goroutine of its own
 }
 
+func newSentBody(body io.ReadCloser, size int64) *sentBody {
+	b := &sentBody{size: size}
+	b.inner.Store(&body)
+	return b
+}
+
 func (b *sentBody) Read(p []byte) (int, error) {
-	n, err := b.inner.Read(p)
+	inner := b.inner.Load()
+	if inner == nil {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := (*inner).Read(p)
 	b.taken.Add(int64(n))
 	return n, err
 }
 
-func (b *sentBody) Close() error { return b.inner.Close() }
+func (b *sentBody) Close() error {
+	if inner := b.inner.Swap(nil); inner != nil {
+		return (*inner).Close()
+	}
+	return nil
+}
 
 // extent says how much a provider may have seen: the transport may still have held some of it back.
 func (b *sentBody) extent() string {

@@ -13,7 +13,7 @@ func (r *run) affordable(p policy.Permit, beside []*attempt) bool {
 		return true
 	}
 	sum := r.worst(p)
-	for _, a := range r.record.Attempts {
+	for _, a := range r.attempts {
 		sum = min(sum, limit+1) + a.Cost // each is far below the range
 	}
 	for _, a := range beside {

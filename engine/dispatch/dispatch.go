@@ -106,33 +106,29 @@ func (d *Dispatcher) Close() {
 }
 
 // Do carries j out. It returns when the answer is whole, when a stream has committed or its headers are due, or when nothing
-// is left to try. ctx ends the request until Do returns; from then on Stream.Close does. The error is a *wire.Error.
+// is left to try. The end of ctx ends the request, a stream of it too; so does Stream.Close. The error is a *wire.Error.
 func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
 	d.retries.earn(j.Limits.RetryShare)
 	if j.Limits.Hedge || j.Limits.OnSlow == Hedge {
 		d.hedges.earn(j.Limits.HedgeShare)
 	}
-	r := newRun(d, j)
-	detach := context.AfterFunc(ctx, func() { r.cancel(errClientGone) })
-	defer detach()
+	r := newRun(ctx, d, j)
 	if !j.Plan.Request.Stream {
 		body, err := r.whole()
-		r.cancel(nil)
 		if err != nil {
 			return nil, err
 		}
 		return &Response{Plan: j.Plan, Status: http.StatusOK, Body: body}, nil
 	}
-	s := newStream(r.ctx, r.cancel, j.Limits.KeepAlive, j.Plan.Request.Shape.KeepAlive())
+	s := newStream(ctx, r.cancel, j.Limits.KeepAlive, j.Plan.Request.Shape.KeepAlive())
 	r.stream = s
 	go r.streamed()
 	early := time.NewTimer(j.Limits.EarlyHeaders)
 	defer early.Stop()
 	select {
-	case <-s.committed:
+	case <-s.settled:
 	case <-early.C:
 		s.openEarly()
-	case <-s.failed:
 	}
 	// Both may have happened at once: a failure is only an HTTP error while no header is promised.
 	if err := s.refusal(); err != nil {

@@ -144,7 +144,7 @@ func (r *run) mayShow(p policy.Permit) bool {
 		return true
 	}
 	shown := map[string]bool{p.Row().Provider.ID: true}
-	for _, a := range r.record.Attempts {
+	for _, a := range r.attempts {
 		if a.BodySent != "none" {
 			shown[a.ProviderID] = true
 		}

@@ -133,8 +133,10 @@ func (a *attempt) begin() *Fault {
 	case !isType(resp, "text/event-stream"):
 		return a.notStream(plain)
 	}
+	resp.Header = nil // the connection holds the response as long as the stream lasts
 	if a.rescue == nil {
 		a.timer.Stop() // from here on the run decides how long to wait for content
+		a.timer = nil
 	} else {
 		a.timer.Reset(a.patient.TTFT)
 	}
@@ -230,7 +232,7 @@ func (a *attempt) end(ev wire.Event) (wire.Kind, wire.Event, *Fault) {
 // the caller.
 func (a *attempt) relay(s *Stream) *Fault {
 	if len(a.out) > 0 {
-		if _, ok := s.buffer(); !ok || !s.emit(a.out) { // it takes the place of the buffer
+		if !s.emit(a.out) { // it takes the place of a buffer
 			return a.abandoned()
 		}
 		a.out = nil
@@ -254,10 +256,7 @@ func (a *attempt) relay(s *Stream) *Fault {
 		if a.reader != nil && (kind == wire.Comment || len(a.deltas) == 0) {
 			continue
 		}
-		out, ok := s.buffer()
-		if !ok {
-			return a.abandoned()
-		}
+		out := s.buffer()
 		if kind == wire.Comment {
 			out = append(out, ev.Raw...)
 		} else if out, f = a.appendEvent(out, ev); f != nil {

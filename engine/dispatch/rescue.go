@@ -34,7 +34,7 @@ func (r *run) rescue(dead *attempt) *attempt {
 	// What has failed in the middle of an answer is left alone for the rest of the request.
 	r.drop(func(row *catalog.Row) bool { return row.ID == dead.row.ID })
 	if why := r.beyondRescue(dead); why != "" {
-		r.record.Outcome.NotRescued = why
+		r.outcome.NotRescued = why
 		return nil
 	}
 	x := rescue{said: dead.text, used: dead.answerUsage().CompletionTokens, cost: dead.cost()}

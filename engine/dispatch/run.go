@@ -31,10 +31,10 @@ var (
 type run struct {
 	d      *Dispatcher
 	j      Job
-	ctx    context.Context // ends when the client goes away, and only then
+	ctx    context.Context // the caller's: ends when the client goes away
+	work   context.Context // what attempts run in: ends with ctx, when the stream is closed, and at the deadline
 	cancel context.CancelCauseFunc
-	work   context.Context // what attempts run in: ends with ctx, and at the deadline
-	stop   context.CancelFunc
+	limit  *time.Timer      // of work
 	stream *Stream          // nil where the answer is not streamed
 	writer talk.EventWriter // of the stream that the client has; nil before there is one
 
@@ -52,9 +52,10 @@ type run struct {
 	committed bool          // the client has content
 	ttft      time.Duration // when it got the first
 
-	record *journal.Record
-	faults []failed
-	over   *wire.Error // ends the request whatever is left to try
+	attempts []journal.Attempt // that have ended
+	outcome  journal.Outcome
+	faults   []failed
+	over     *wire.Error // ends the request whatever is left to try
 }
 
 // errand is what attempts are sent for.
@@ -71,17 +72,16 @@ type failed struct {
 	fault *Fault
 }
 
-func newRun(d *Dispatcher, j Job) *run {
-	ctx, cancel := context.WithCancelCause(context.Background())
+func newRun(ctx context.Context, d *Dispatcher, j Job) *run {
 	now := time.Now()
 	r := &run{
-		d: d, j: j, ctx: ctx, cancel: cancel, started: now, deadline: now.Add(j.Limits.Total),
-		random: rand.New(rand.NewPCG(j.Plan.Seed, 0)), record: journal.Of(j.Plan), results: make(chan *attempt, 2),
+		d: d, j: j, ctx: ctx, started: now, deadline: now.Add(j.Limits.Total),
+		random: rand.New(rand.NewPCG(j.Plan.Seed, 0)), results: make(chan *attempt, 2),
 		tokens: j.Plan.Request.PromptTokens + j.Plan.Request.MaxOutputTokens,
 	}
-	r.work, r.stop = context.WithDeadlineCause(ctx, r.deadline, errDeadline)
-	r.record.Dispatched = true
-	r.record.Outcome.QueuedMs = millis(j.Queued)
+	r.work, r.cancel = context.WithCancelCause(ctx)
+	r.limit = time.AfterFunc(j.Limits.Total, func() { r.cancel(errDeadline) })
+	r.outcome.QueuedMs = millis(j.Queued)
 	r.options = r.makeOptions()
 	return r
 }
@@ -114,6 +114,8 @@ func (r *run) streamed() {
 		return
 	}
 	r.committed, r.writer = true, a.writer
+	r.slow.Stop()
+	r.slow = nil // a slow stream holds as little as it can
 	r.ttft = time.Since(r.started)
 	r.stream.commit()
 	var death *failed
@@ -124,9 +126,7 @@ func (r *run) streamed() {
 		case a.fault == nil:
 			// Whoever has read the whole answer finds its record.
 			r.finish(nil, a)
-			if b, ok := r.stream.buffer(); ok {
-				r.stream.emit(a.appendEnd(b))
-			}
+			r.stream.emit(a.appendEnd(r.stream.buffer()))
 			return
 		case a.fault.Scope == OfClient:
 			r.finish(clientGone(), a)
@@ -139,7 +139,7 @@ func (r *run) streamed() {
 		next := r.rescue(a)
 		if next == nil {
 			err := r.said(death) // never what a rescue has met
-			if r.ctx.Err() != nil {
+			if r.gone() {
 				err = clientGone()
 			}
 			r.finish(err, a)
@@ -150,9 +150,14 @@ func (r *run) streamed() {
 	}
 }
 
+// gone says whether the client has gone away.
+func (r *run) gone() bool {
+	return r.ctx.Err() != nil || errors.Is(context.Cause(r.work), errClientGone)
+}
+
 // end lets go of everything that the run holds.
 func (r *run) end() {
-	r.stop()
+	r.limit.Stop()
 	r.cancel(nil)
 	if r.slow != nil {
 		r.slow.Stop()
@@ -231,7 +236,7 @@ func (r *run) queue(full []*option) choice {
 	began := time.Now()
 	i, pass, err := r.j.Health.Wait(r.work, r.organisation(), r.j.Limits.QueueWait, rows)
 	took := time.Since(began)
-	r.record.Outcome.QueuedMs += millis(took)
+	r.outcome.QueuedMs += millis(took)
 	r.j.Waited(took, err)
 	if err == nil {
 		return choice{option: full[i], pass: pass}
@@ -399,7 +404,7 @@ func (r *run) learn(e *errand, a *attempt) {
 // lost is why no attempt has answered.
 func (r *run) lost() *wire.Error {
 	switch {
-	case r.ctx.Err() != nil:
+	case r.gone():
 		return clientGone()
 	case r.over != nil:
 		return r.over
@@ -410,8 +415,6 @@ func (r *run) lost() *wire.Error {
 // emitError ends a stream that the client already has: the documented event, and no end mark.
 func (r *run) emitError(err *wire.Error) {
 	p := r.j.Plan
-	if b, ok := r.stream.buffer(); ok {
-		provider := r.record.Outcome.Provider
-		r.stream.emit(p.Request.Shape.AppendErrorEvent(b, err, talk.Label{ID: p.ID, Model: p.Request.Model, Provider: provider, Created: p.At.Unix()}))
-	}
+	l := talk.Label{ID: p.ID, Model: p.Request.Model, Provider: r.outcome.Provider, Created: p.At.Unix()}
+	r.stream.emit(p.Request.Shape.AppendErrorEvent(r.stream.buffer(), err, l))
 }

@@ -9,64 +9,65 @@ import (
 	"chaperone/engine/wire"
 )
 
-// Stream is a committed answer in events. Read returns at most one flush's worth: whole events as they arrived. It ends with
-// io.EOF after the end mark or after the in-band error event; it never returns another error. Close cancels the upstream
-// and may be called at any time, from any goroutine, more than once.
+// Stream is a committed answer in events. Next returns one flush's worth: whole events as they arrived; Read as much of it as
+// fits. Both end with io.EOF after the end mark or after the in-band error event, and never with another error. Close cancels
+// the upstream and may be called at any time, from any goroutine, more than once.
 type Stream struct {
-	ctx       context.Context
+	ctx       context.Context // of the request
 	cancel    context.CancelCauseFunc
 	keepAlive time.Duration
 	alive     []byte // what a client gets that means nothing, in the form of its API
 	timer     *time.Timer
 
-	chunks chan []byte   // from the run to Read; closed at the end
-	free   chan []byte   // buffers on their way back
-	probe  chan struct{} // asks Read for a comment
+	chunks chan []byte   // from the run to Next; closed at the end
+	probe  chan struct{} // asks Next for something that means nothing
+	spare  []byte        // what the run may fill while Next's caller has the other
+	filled []byte        // what was handed over last
 
-	committed chan struct{} // closed at the first content
-	failed    chan struct{} // closed when the run ended without an answer
-	mu        sync.Mutex
-	open      bool // the client has, or is about to get, status and headers
-	err       *wire.Error
+	settled chan struct{} // closed at the first content, or when the run ended without an answer and nothing was promised
+	closing sync.Once
+	closed  chan struct{}
+	mu      sync.Mutex
+	open    bool // the client has, or is about to get, status and headers
+	err     *wire.Error
 
-	current []byte // the buffer that pending is the rest of
-	pending []byte
+	pending []byte // what Read has still to return
 }
 
 func newStream(ctx context.Context, cancel context.CancelCauseFunc, keepAlive time.Duration, alive string) *Stream {
-	s := &Stream{
+	return &Stream{
 		ctx: ctx, cancel: cancel, keepAlive: keepAlive, alive: []byte(alive),
-		chunks: make(chan []byte), free: make(chan []byte, 2), probe: make(chan struct{}, 1),
-		committed: make(chan struct{}), failed: make(chan struct{}),
+		chunks: make(chan []byte), probe: make(chan struct{}, 1),
+		settled: make(chan struct{}), closed: make(chan struct{}),
 	}
-	s.free <- nil
-	s.free <- nil
-	return s
 }
 
-// Read fills p with the next events, or with a comment where there has been none for a while.
+// Next is the next events, or something that means nothing where there have been none for a while. It is valid until the next
+// call.
+func (s *Stream) Next() ([]byte, error) {
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.keepAlive, s.Probe)
+	} else {
+		s.timer.Reset(s.keepAlive)
+	}
+	select {
+	case b, ok := <-s.chunks:
+		if !ok {
+			s.timer.Stop()
+			return nil, io.EOF
+		}
+		return b, nil
+	case <-s.probe:
+		return s.alive, nil
+	}
+}
+
+// Read fills p with the next events, as Next has them.
 func (s *Stream) Read(p []byte) (int, error) {
 	if len(s.pending) == 0 {
-		if s.current != nil {
-			s.free <- s.current[:0]
-			s.current = nil
-		}
-		if s.timer == nil {
-			s.timer = time.NewTimer(s.keepAlive)
-		} else {
-			s.timer.Reset(s.keepAlive)
-		}
-		select {
-		case b, ok := <-s.chunks:
-			if !ok {
-				s.timer.Stop()
-				return 0, io.EOF
-			}
-			s.current, s.pending = b, b
-		case <-s.timer.C:
-			s.pending = s.alive
-		case <-s.probe:
-			s.pending = s.alive
+		var err error
+		if s.pending, err = s.Next(); err != nil {
+			return 0, err
 		}
 	}
 	n := copy(p, s.pending)
@@ -74,7 +75,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Probe makes a Read that is waiting return a comment, so that a write shows whether the client is still there.
+// Probe makes a Next that is waiting return something that means nothing, so that a write shows whether the client is still there.
 func (s *Stream) Probe() {
 	select {
 	case s.probe <- struct{}{}:
@@ -84,28 +85,25 @@ func (s *Stream) Probe() {
 
 // Close cancels the upstream request where it still runs.
 func (s *Stream) Close() error {
+	s.closing.Do(func() { close(s.closed) })
 	s.cancel(errClientGone)
 	return nil
 }
 
-// buffer is an empty buffer to fill for emit; false where the request is over.
-func (s *Stream) buffer() ([]byte, bool) {
-	select {
-	case b := <-s.free:
-		return b[:0], true
-	case <-s.ctx.Done():
-		return nil, false
-	}
-}
+// buffer is an empty buffer to fill for emit. There are two: while one is written to the client the other is filled, and emit
+// waits until the first is back.
+func (s *Stream) buffer() []byte { return s.spare[:0] }
 
-// emit hands b to Read and waits until it is taken; false where the request is over.
+// emit hands b to Next and waits until it is taken; false where the request is over.
 func (s *Stream) emit(b []byte) bool {
 	select {
 	case s.chunks <- b:
+		s.spare, s.filled = s.filled, b
 		return true
 	case <-s.ctx.Done():
-		return false
+	case <-s.closed:
 	}
+	return false
 }
 
 // commit promises the client status and headers.
@@ -113,7 +111,7 @@ func (s *Stream) commit() {
 	s.mu.Lock()
 	s.open = true
 	s.mu.Unlock()
-	close(s.committed)
+	close(s.settled)
 }
 
 // openEarly promises them before there is content, unless the run has failed already.
@@ -133,7 +131,7 @@ func (s *Stream) fail(err *wire.Error) (open bool) {
 	open = s.open
 	s.mu.Unlock()
 	if !open {
-		close(s.failed)
+		close(s.settled)
 	}
 	return open
 }

@@ -19,6 +19,9 @@ func newTransport(connect, tls time.Duration) *http.Transport {
 		MaxIdleConnsPerHost:    512,
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true, // answers are relayed as they come
+		// A slow stream holds both for as long as it lasts; what is larger passes them by.
+		ReadBufferSize:     512,
+		WriteBufferSize:    256,
+		DisableCompression: true, // answers are relayed as they come
 	}
 }

@@ -51,8 +51,8 @@ func (s *Server) infer(r *request) error {
 	return nil
 }
 
-// stream hands the answer's events to fasthttp, which asks for more when it has written what it got: a client that does not
-// read holds up the provider and not the router's memory.
+// stream hands the answer's events to fasthttp, one after the other has been written: a client that does not read holds up the
+// provider and not the router's memory.
 func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	h := &r.Response.Header
 	h.SetStatusCode(response.Status)
@@ -61,8 +61,6 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	h.Set("X-Accel-Buffering", "no") // nginx would collect events
 	identify(h, r.path.shape, response.Plan.ID)
 	re := &relay{s: s, path: r.path, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
-	// Once Do has returned, closing the stream is what ends the request.
-	re.detach = context.AfterFunc(x.ctx, func() { response.Stream.Close() })
 	x.answers(response.Stream)
 	if r.Request.Header.IsHTTP11() {
 		r.Response.ImmediateHeaderFlush = true
@@ -76,7 +74,7 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	r.Hijack(func(nc net.Conn) {
 		defer re.Close()
 		if _, err := nc.Write(head); err == nil {
-			io.CopyBuffer(nc, struct{ io.Reader }{re}, make([]byte, 4096))
+			re.WriteTo(nc)
 		}
 	})
 }
@@ -88,45 +86,53 @@ type relay struct {
 	x       *exchange
 	stream  *dispatch.Stream
 	plan    *route.Plan
-	detach  func() bool
 	remote  net.Addr
 	status  int
 	started time.Time
-	last    bool // the error event was sent
 }
 
 // errCut makes fasthttp close the connection without the last chunk, so that nobody takes what was sent for the whole.
 var errCut = errors.New("the stream was cut off")
 
-// Read returns events, each of which fasthttp writes and flushes as a chunk.
-func (re *relay) Read(p []byte) (n int, err error) {
+// SupportsBodyWriteTo has fasthttp use WriteTo, which needs no buffer of its own.
+func (re *relay) SupportsBodyWriteTo() bool { return true }
+
+// WriteTo writes events, each of which fasthttp sends as a chunk and flushes.
+func (re *relay) WriteTo(w io.Writer) (n int64, err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			re.s.logPanic(re.plan.ID, re.path.pattern, panicked)
-			n, err = 0, errCut
+			err = errCut
 		}
 	}()
-	if re.last {
-		return 0, errCut
-	}
-	n, err = re.stream.Read(p)
-	if err != io.EOF {
-		return n, err
+	for {
+		events, ended := re.stream.Next()
+		if ended != nil {
+			break
+		}
+		m, err := w.Write(events)
+		if n += int64(m); err != nil {
+			return n, err
+		}
 	}
 	switch context.Cause(re.x.ctx) {
 	case nil:
-		return 0, io.EOF
+		return n, nil
 	case errShutdown:
-		re.last = true
 		l := talk.Label{ID: re.plan.ID, Model: re.plan.Request.Model, Created: re.plan.At.Unix()}
-		return copy(p, re.path.shape.AppendErrorEvent(nil, cutOff(re.plan.ID), l)), nil
+		m, err := w.Write(re.path.shape.AppendErrorEvent(nil, cutOff(re.plan.ID), l))
+		if n += int64(m); err != nil {
+			return n, err
+		}
 	}
-	return 0, errCut
+	return n, errCut
 }
+
+// Read is there because a body has to be a reader; see SupportsBodyWriteTo.
+func (re *relay) Read([]byte) (int, error) { return 0, errCut }
 
 // Close ends the exchange, and the upstream request where it still runs.
 func (re *relay) Close() error {
-	re.detach()
 	if context.Cause(re.x.ctx) == errClientGone {
 		re.status = statusClientGone
 	}

@@ -51,26 +51,41 @@ func open(t *testing.T, profile sim.Profile, change func(*engine.Server)) *world
 func openWith(t *testing.T, profile sim.Profile, more string, change func(*engine.Server)) *world {
 	t.Helper()
 	profile.Name = "one"
-	w := &world{began: make(chan sim.Record, 10_000), ended: make(chan sim.Record, 10_000), log: &lockedBuffer{}}
-	var err error
-	if w.provider, err = sim.Start(t.Context(), profile); err != nil {
+	provider, err := sim.Start(t.Context(), profile)
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.provider.OnRequest(func(r sim.Record) { w.began <- r })
-	w.provider.OnEnd(func(r sim.Record) { w.ended <- r })
+	t.Cleanup(func() {
+		if err := provider.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	began, ended := make(chan sim.Record, 10_000), make(chan sim.Record, 10_000)
+	provider.OnRequest(func(r sim.Record) { began <- r })
+	provider.OnEnd(func(r sim.Record) { ended <- r })
+	w := before(t, provider.URL(), more, change)
+	w.provider, w.began, w.ended = provider, began, ended
+	return w
+}
+
+// before starts a world before a provider that runs already.
+func before(t *testing.T, provider, more string, change func(*engine.Server)) *world {
+	t.Helper()
+	w := &world{log: &lockedBuffer{}}
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"chaperone.toml": fmt.Sprintf("catalog = [\"catalog.toml\"]\n[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n"+
 			"[timeouts]\nearly_headers = \"200ms\"\n%s", sha256.Sum256([]byte(key)), more),
 		"catalog.toml": fmt.Sprintf("[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n[providers.one]\nname = \"One\"\ndialect = \"openai\"\n"+
 			"base_url = %q\n[providers.one.credentials.own]\nkey_env = \"ONE\"\n[[endpoints]]\nmodel = \"m/one\"\nprovider = \"one\"\nupstream_model = \"one\"\n"+
-			"price = { prompt = 1, completion = 2 }\n", w.provider.URL()),
+			"price = { prompt = 1, completion = 2 }\n", provider),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
 	w.engine, err = engine.Open(t.Context(), engine.Options{
 		ConfigPath: filepath.Join(dir, "chaperone.toml"), Log: log,
 		Env: func(string) (string, bool) { return "sk-upstream", true },
@@ -94,9 +109,6 @@ func openWith(t *testing.T, profile sim.Profile, more string, change func(*engin
 		ctx := context.Background()
 		w.Shutdown(ctx) // the error is for tests that are about it
 		if err := w.engine.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := w.provider.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -250,6 +262,9 @@ func (l *lockedBuffer) String() string {
 // TestMain fails where a goroutine is left when every server is shut down. Those that fasthttp keeps for a while, or for
 // ever, are not the server's.
 func TestMain(m *testing.M) {
+	if os.Getenv(crowdVariable) != "" {
+		os.Exit(crowd())
+	}
 	code := m.Run()
 	if code == 0 {
 		if left := leaked(); left != "" {

@@ -44,9 +44,12 @@ type EventReader struct {
 // span is a part of a body, or of an event by offsets from its start, which may move in the buffer.
 type span struct{ from, to int }
 
+// firstEvent is what a buffer begins with: most events of a text fit in.
+const firstEvent = 512
+
 // NewEventReader reads from r events of at most limit bytes each.
 func NewEventReader(r io.Reader, limit int) *EventReader {
-	return &EventReader{r: r, limit: limit, buf: make([]byte, 0, 4096)}
+	return &EventReader{r: r, limit: limit, buf: make([]byte, 0, firstEvent)}
 }
 
 // Next returns the next event; io.EOF at a clean end, io.ErrUnexpectedEOF where the stream ends inside an event,

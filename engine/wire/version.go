@@ -36,8 +36,13 @@ func (v *Version) Value(name string) []byte {
 // versions remembers what a request is in other shapes: every row of a dialect asks the same.
 type versions struct {
 	mu   sync.Mutex
-	said map[Shape]*Version
+	said []said
 	talk *talk.Request
+}
+
+type said struct {
+	in Shape
+	v  *Version
 }
 
 // unsaidShown is how much of what cannot be said a reason names.
@@ -61,8 +66,10 @@ func (r *Request) inner() *talk.Request {
 func (r *Request) In(shape Shape) *Version {
 	r.versions.mu.Lock()
 	defer r.versions.mu.Unlock()
-	if v := r.versions.said[shape]; v != nil {
-		return v
+	for _, s := range r.versions.said { // of two or three at most
+		if s.in == shape {
+			return s.v
+		}
 	}
 	v := &Version{}
 	switch from, to := r.Shape.api(), shape.api(); {
@@ -78,10 +85,7 @@ func (r *Request) In(shape Shape) *Version {
 		s := scanner{data: body}
 		s.index(&v.fields)
 	}
-	if r.versions.said == nil {
-		r.versions.said = map[Shape]*Version{}
-	}
-	r.versions.said[shape] = v
+	r.versions.said = append(r.versions.said, said{shape, v})
 	return v
 }
 
