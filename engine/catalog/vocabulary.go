@@ -57,6 +57,10 @@ const countries = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE B
 	"NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY " +
 	"SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
 
+// Jurisdictions are what an endpoint's jurisdiction can be: a country, the European Union, or not known. Its headquarters can be
+// the same but for the union.
+var Jurisdictions = append(strings.Fields(countries), "EU", "unknown")
+
 // checkCountry wants ISO 3166-1 alpha-2, "unknown", or one of others; "" is not stated and passes.
 func checkCountry(code string, others ...string) error {
 	if code == "" || code == "unknown" || slices.Contains(others, code) || isOneOf(code, countries) {

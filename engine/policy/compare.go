@@ -158,7 +158,7 @@ func shapesOfType(t types.Type) shapes {
 
 // collectLocals finds what the rule's variables are assigned, where each is assigned once.
 func (l *linter) collectLocals(rule *ast.Rule) {
-	l.locals = map[ast.Var]*ast.Term{}
+	l.locals, l.walked = map[ast.Var]*ast.Term{}, map[ast.Var]*ast.Term{}
 	assign := func(v ast.Var, t *ast.Term) {
 		if _, twice := l.locals[v]; twice {
 			t = nil
@@ -171,12 +171,27 @@ func (l *linter) collectLocals(rule *ast.Rule) {
 				assign(v, e.Operand(1))
 			}
 		}
+		switch terms := e.Terms.(type) {
+		case *ast.Every:
+			l.each(terms.Value, terms.Domain)
+		case *ast.SomeDecl:
+			if call, ok := terms.Symbols[0].Value.(ast.Call); ok {
+				l.each(call[len(call)-2], call[len(call)-1])
+			}
+		}
 		return false
 	})
 	for _, arg := range rule.Head.Args {
 		if v, ok := arg.Value.(ast.Var); ok {
 			l.locals[v] = nil
 		}
+	}
+}
+
+// each notes that element stands for what is in collection.
+func (l *linter) each(element, collection *ast.Term) {
+	if v, ok := element.Value.(ast.Var); ok {
+		l.walked[v] = collection
 	}
 }
 
@@ -195,6 +210,10 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 		}
 		l.enumerated(a, b)
 		l.enumerated(b, a)
+		if operator == ast.NotEqual.Name {
+			l.anyOf(a, b)
+			l.anyOf(b, a)
+		}
 	}
 	if operator != ast.Member.Name || len(operands) != 2 {
 		return
@@ -206,6 +225,11 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 	}
 	if f := l.leaf(collection); f != nil && f.kind == kindStrings && l.shapesOf(element)&shapeString == 0 {
 		l.problem("%s in %s: the elements are strings, %s is %s", element, collection, element, l.shapesOf(element))
+	}
+	if f := l.leaf(collection); f != nil && f.kind == kindStrings && f.words != nil {
+		if constant, ok := l.constant(element).Value.(ast.String); ok && !slices.Contains(f.words, string(constant)) {
+			l.problem("%s never holds %s; %s", f.name, constant, f.notOneOf(string(constant)))
+		}
 	}
 	switch c := collection.Value.(type) {
 	case ast.Set:
@@ -243,11 +267,56 @@ func (l *linter) leaf(t *ast.Term) *field {
 // enumerated refuses to compare a field that has few values with one that it never has.
 func (l *linter) enumerated(a, b *ast.Term) {
 	f := l.leaf(a)
-	constant, ok := b.Value.(ast.String)
-	if f == nil || f.enum == nil || !ok || slices.Contains(f.enum, string(constant)) {
+	if f == nil {
+		f = l.elementOf(a)
+	} else if f.kind == kindStrings {
 		return
 	}
-	l.problem("%s is never %s; %s", f.name, constant, config.NotOneOf(string(constant), f.enum))
+	constant, ok := b.Value.(ast.String)
+	if f == nil || f.words == nil || !ok || slices.Contains(f.words, string(constant)) {
+		return
+	}
+	l.problem("%s is never %s; %s", f.name, constant, f.notOneOf(string(constant)))
+}
+
+// notOneOf says which of its words is meant, or which there are.
+func (f *field) notOneOf(found string) string {
+	if len(f.words) > 20 {
+		return config.UnknownName("value", found, f.words)
+	}
+	return config.NotOneOf(found, f.words)
+}
+
+// elementOf is the list of the input of which t is an element; nil where it is none.
+func (l *linter) elementOf(t *ast.Term) *field {
+	switch v := t.Value.(type) {
+	case ast.Var:
+		if source := l.locals[v]; source != nil {
+			t = source
+		} else if walked := l.walked[v]; walked != nil {
+			if f := l.leaf(walked); f != nil && f.kind == kindStrings {
+				return f
+			}
+		}
+	}
+	if ref, ok := t.Value.(ast.Ref); ok {
+		if f, rest := descend(ref); f != nil && f.kind == kindStrings && f.fields == nil && len(rest) == 1 {
+			return f
+		}
+	}
+	return nil
+}
+
+// anyOf refuses list[_] != x: with an empty list it does not hold, and with two elements nearly always does.
+func (l *linter) anyOf(a, b *ast.Term) {
+	ref, ok := a.Value.(ast.Ref)
+	if !ok || l.elementOf(a) == nil {
+		return
+	}
+	if v, isVar := ref[len(ref)-1].Value.(ast.Var); isVar && v.IsWildcard() {
+		list := ref[:len(ref)-1]
+		l.problem("%s != %s holds where some element is another, and in no empty list; write `not %s in %s`, or `some element in %s` and `element != %s` if that is what is meant", a, b, b, list, list, b)
+	}
 }
 
 // convert is the corrected comparison, where it can be told.

@@ -47,15 +47,15 @@ func TestWhatFailsOpenInPlainOPADeniesHere(t *testing.T) {
 	}{
 		{"a builtin fails", `deny contains "x" if to_number(input.claims.user) < 18`, claims, "to_number: "},
 		{"a division by zero", `deny contains "x" if 1 / input.request.tool_count > 0`, nil, "divide by zero"},
-		{"JSON that is none", `deny contains "x" if json.unmarshal(input.claims.user).age < 18`, claims, "json.unmarshal"},
+		{"JSON that is none", `deny contains "x" if object.get(json.unmarshal(input.claims.user), "age", 0) < 18`, claims, "json.unmarshal"},
 		{"a regular expression that is none", `deny contains "x" if regex.match(input.claims.user, "a")`, func(q *Query) { q.Request.Claims.User = "(" }, "regex.match"},
 		{"a date that is none", `deny contains "x" if time.parse_rfc3339_ns(input.claims.user) < 0`, claims, "time.parse_rfc3339_ns"},
 		{"a size that is none", `deny contains "x" if units.parse_bytes(input.claims.user) > 0`, claims, "units.parse_bytes"},
 		{"a version that is none", `deny contains "x" if semver.compare(input.claims.user, "1.0.0") >= 0`, claims, "semver.compare"},
 		{"a network that is none", `deny contains "x" if net.cidr_contains(input.claims.user, "10.0.0.1")`, claims, "net.cidr_contains"},
-		{"a complete rule that conflicts", "limit := 1 if input.request.n > 0\n\nlimit := 2 if input.request.n > -1\n\ndeny contains \"x\" if input.request.prompt_tokens > limit", nil, "rule data.org.p.limit produced conflicting values"},
-		{"a function that conflicts", "f(x) := 1 if x > 0\n\nf(x) := 2 if x > -1\n\ndeny contains \"x\" if f(input.request.n) > 0", nil, "function data.org.p.f produced conflicting values"},
-		{"an object key that conflicts", "m := {k: v | some k in [\"a\", \"a\"]; some v in [1, 2]}\n\ndeny contains \"x\" if m.a > 0", nil, "object keys must be unique"},
+		{"a complete rule that conflicts", "default limit := 0\n\nlimit := 1 if input.request.n > 0\n\nlimit := 2 if input.request.n > -1\n\ndeny contains \"x\" if input.request.prompt_tokens > limit", nil, "rule data.org.p.limit produced conflicting values"},
+		{"a function that conflicts", "default f(_) := 0\n\nf(x) := 1 if x > 0\n\nf(x) := 2 if x > -1\n\ndeny contains \"x\" if f(input.request.n) > 0", nil, "function data.org.p.f produced conflicting values"},
+		{"an object key that conflicts", "m := {k: v | some k in [\"a\", \"a\"]; some v in [1, 2]}\n\ndeny contains \"x\" if object.get(m, \"a\", 0) > 0", nil, "object keys must be unique"},
 		{"work without end", "deny contains \"x\" if {\n\tsome a in numbers.range(1, 10000)\n\tsome b in numbers.range(1, 10000)\n\ta + b < 0\n}\n\ndeny contains \"y\" if input.request.n > 5", nil, "makes values of more than"},
 		{"memory without end", `deny contains "x" if count(numbers.range(1, 1000000000000)) < 0`, nil, "numbers.range: the evaluation makes values of more than"},
 		{"a figure that is none", `deny contains "x" if object.get(input.endpoint.attributes, "quality", 0) < 100`, func(q *Query) {
@@ -63,6 +63,7 @@ func TestWhatFailsOpenInPlainOPADeniesHere(t *testing.T) {
 				r.Attributes = map[string]float64{"quality": math.NaN()}
 			}
 		}, "evaluation failed: "},
+		{"the greatest of nothing", `deny contains "x" if max(input.claims.tags) != "approved"`, claims, "max: it has no result"},
 		{"a reason that is null", `deny contains r if some r in [null, object.get(input.principal.labels, "none", null)]`, nil, "deny: a reason is a string"},
 		{"an absent key", `deny contains "x" if input.principal.labels.tier != "gold"`, nil, ""},
 		{"a misspelt field", `deny contains "x" if input.endpoint.data_polici.training != "no"`, nil, ""},

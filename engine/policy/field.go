@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"chaperone/engine/catalog"
 )
 
 // kind is the shape of a field of Input that rules can read.
@@ -32,6 +34,7 @@ type field struct {
 	doc    string
 	enum   []string
 	values int      // of a whole number that is 0 or more and less than this; 0: not bounded so
+	words  []string // that are all it can be, or all that a list's elements can be; the schema does not publish them
 	many   string   // why it has so many values that remembering answers is of little use; "": it has not
 	fields []*field // of a group, in the order of the Go type; nil for one that rules can read
 	kind   kind
@@ -39,7 +42,26 @@ type field struct {
 }
 
 // inputField is the root of everything that rules can read.
-var inputField = fieldOf(reflect.TypeFor[Input](), "input", nil)
+var inputField = func() *field {
+	root := fieldOf(reflect.TypeFor[Input](), "input", nil)
+	for name, words := range vocabularies {
+		root.find(name).words = words
+	}
+	return root
+}()
+
+// vocabularies are the catalog's, of fields that have no enum of their own.
+var vocabularies = map[string][]string{
+	"input.endpoint.quantization":       catalog.Quantizations,
+	"input.endpoint.jurisdiction":       catalog.Jurisdictions,
+	"input.endpoint.headquarters":       catalog.Jurisdictions,
+	"input.endpoint.processing_regions": append(slices.Clone(catalog.Regions), unknown),
+	"input.endpoint.input_modalities":   catalog.Modalities,
+	"input.endpoint.output_modalities":  catalog.Modalities,
+	"input.endpoint.parameters":         catalog.Parameters,
+	"input.request.input_modalities":    catalog.Modalities,
+	"input.request.output_modalities":   catalog.Modalities,
+}
 
 func fieldOf(t reflect.Type, name string, index []int) *field {
 	f := &field{name: name, key: name[strings.LastIndexByte(name, '.')+1:], index: index}
@@ -68,6 +90,7 @@ func fieldOf(t reflect.Type, name string, index []int) *field {
 			sub.values, _ = strconv.Atoi(sf.Tag.Get("values")) // absent: 0
 			if enum := sf.Tag.Get("enum"); enum != "" {
 				sub.enum = strings.Split(enum, ",")
+				sub.words = sub.enum
 			}
 			f.fields = append(f.fields, sub)
 		}

@@ -28,6 +28,8 @@ type ruleNode struct {
 	reads  []place[read]
 	params []place[param]
 	calls  []ast.Ref // references into the source's own rules
+
+	followed bool // while it is found out where its value comes from
 }
 
 // place is where in a module something is said.
@@ -115,6 +117,8 @@ type linter struct {
 	loc   *ast.Location // of the innermost node that has one
 	// locals is what each variable of the rule is assigned; nil where that varies.
 	locals map[ast.Var]*ast.Term
+	// walked is whose elements a variable stands for, one after the other.
+	walked map[ast.Var]*ast.Term
 }
 
 func (l *linter) problem(format string, args ...any) { l.graph.problem(l.loc, format, args...) }
@@ -246,30 +250,10 @@ func (l *linter) ref(ref ast.Ref) {
 	case ref[0].Equal(ast.DefaultRootDocument):
 		l.data(ref)
 	default:
-		v, isVar := ref[0].Value.(ast.Var)
-		if !isVar {
+		if _, isVar := ref[0].Value.(ast.Var); !isVar {
 			l.walk(ref[0]) // f(x)[0], [1, 2][i]
-			return
 		}
-		source, known := l.locals[v]
-		argument := known && source == nil && slices.ContainsFunc(l.node.rule.Head.Args, func(t *ast.Term) bool { return t.Equal(ref[0]) })
-		if f := l.leaf(ref[0]); len(ref) > 1 && (argument || f != nil && f.kind == kindStrings) {
-			l.element(ref, ref[1])
-		}
-	}
-}
-
-// element refuses one fixed element of a list: a shorter list has none, and then a rule silently does not fire.
-func (l *linter) element(list ast.Ref, index *ast.Term) {
-	for range 8 {
-		v, isVar := index.Value.(ast.Var)
-		if !isVar || l.locals[v] == nil {
-			break
-		}
-		index = l.locals[v]
-	}
-	if _, fixed := index.Value.(ast.Number); fixed {
-		l.problem("%s may be absent, where the list is shorter, and then a rule silently does not fire; write `some element in %s`, or `\"value\" in %s`", list, list[:len(list)-1], list[:len(list)-1])
+		l.reach(ref)
 	}
 }
 
@@ -297,8 +281,8 @@ func (l *linter) input(ref ast.Ref) {
 	case len(rest) > 0 && (f.kind != kindStrings || len(rest) > 1):
 		l.problem("%s: %s is %s and has no fields", ref, f.name, f.kind)
 	default:
-		if len(rest) == 1 {
-			l.element(ref, rest[0])
+		if len(rest) == 1 && l.fixed(rest[0], 0) {
+			l.missing(ref, len(ref)-1)
 		}
 		l.node.reads = append(l.node.reads, place[read]{read{field: f}, l.loc})
 	}
@@ -325,11 +309,13 @@ func suggestion(name string, among []string) string {
 func (l *linter) data(ref ast.Ref) {
 	if !ref.HasPrefix(paramsRef) {
 		l.node.calls = append(l.node.calls, ref)
+		l.reach(ref)
 		return
 	}
 	if len(ref) > len(paramsRef) {
 		if name, ok := ref[len(paramsRef)].Value.(ast.String); ok {
 			l.node.params = append(l.node.params, place[param]{param{name: string(name)}, l.loc})
+			l.reach(ref)
 			return
 		}
 	}
@@ -350,12 +336,13 @@ func (g *graph) callees(ref ast.Ref) []*ruleNode {
 }
 
 func (g *graph) checkCall(n *ruleNode, ref ast.Ref) {
-	if len(g.callees(ref)) > 0 {
-		return
-	}
 	loc := ref[0].Location
 	if loc == nil {
 		loc = n.rule.Location
+	}
+	if callees := g.callees(ref); len(callees) > 0 {
+		g.checkDefined(loc, callees)
+		return
 	}
 	var among []string
 	for _, other := range g.nodes {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"strings"
 	"testing"
 )
@@ -116,6 +117,22 @@ var mistakes = []struct {
 	{"a default of the wrong type", module(`deny contains "x" if object.get(input.endpoint.attributes, "quality", 0) < "1"`),
 		[]string{`compares a number with a string`}},
 	{"v0 syntax", module(`deny["x"] { input.request.stream }`), []string{`rego/p.rego:3: rego_parse_error`, "write `deny contains reason if { … }`"}},
+	{"a part of a text", module(`deny contains "x" if split(input.request.model, "/")[1] == "large"`),
+		[]string{`rego/p.rego:3: split(input.request.model, "/")[1] may be absent, where the list is shorter`, `write array.slice(split(input.request.model, "/"), 1, 2) == ["value"], or`}},
+	{"a key of a table", module("limits := {\"gold\": 1}\n\ndeny contains \"x\" if input.request.n > limits.tin"),
+		[]string{`rego/p.rego:5: data.org.p.limits.tin may be absent, and then a rule silently does not fire; write object.get(data.org.p.limits, "tin", default)`}},
+	{"a table that lacks a value of its key", module("limits := {\"internal\": 1}\n\ndeny contains \"x\" if input.request.n > limits[input.request.data_class]"),
+		[]string{`write object.get(data.org.p.limits, input.request.data_class, default)`}},
+	{"a parameter's own parameter that may be left out", one("# METADATA\n# schemas:\n#   - data.params: {type: object, required: [a], properties: {a: {type: object, properties: {b: {type: number}}}}}\npackage org.p\n\ndeny contains \"x\" if input.request.n > data.params.a.b"),
+		[]string{`data.params.a.b may be absent`}},
+	{"a value that may be undefined", module("limit := 1 if input.request.stream\n\ndeny contains \"x\" if input.request.n > limit"),
+		[]string{`rego/p.rego:5: limit is undefined where no condition of it holds`, `add default limit := … with`}},
+	{"a function that may be undefined", module("limit(n, m) := 1 if n > m\n\ndeny contains \"x\" if input.request.n > limit(input.request.n, 1)"), []string{`add default limit(_, _) := … with`}},
+	{"another than some element", module(`deny contains "x" if input.endpoint.certifications[_] != "soc2"`),
+		[]string{`rego/p.rego:3: input.endpoint.certifications[_] != "soc2" holds where some element is another, and in no empty list; write ` + "`not \"soc2\" in input.endpoint.certifications`"}},
+	{"a country in lower case", module(`deny contains "x" if input.endpoint.jurisdiction == "us"`), []string{`input.endpoint.jurisdiction is never "us"; unknown value "us"; did you mean "US"?`}},
+	{"a region in upper case", module(`deny contains "x" if "EU" in input.endpoint.processing_regions`), []string{`input.endpoint.processing_regions never holds "EU"; unknown value "EU"; did you mean "eu"?`}},
+	{"a rule that holds too much", module(doublings(20, `[input.request.n]`, `[V, V]`) + `deny contains "x" if count(v20) < 0`), []string{`holds more than 10000 values once the rules and variables that it is made of are written out in it`}},
 	{"an unused variable", module("deny contains \"x\" if {\n\ty := input.request.n\n\tinput.request.stream\n}"), []string{`assigned var y unused (remove it or write _ in its place)`}},
 	{"recursion", module("a if b\n\nb if a\n\ndeny contains \"x\" if a"), []string{`rego_recursion_error`}},
 	{"an unknown obligation", module(`require contains {"max_output_token": 10} if input.request.stream`),
@@ -213,4 +230,41 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 			t.Errorf("nothing says %q in\n%v", want, problems)
 		}
 	}
+}
+
+// What is known to be there may be looked up, and whatever is walked through.
+func TestWhatCannotBeAbsentMayBeRead(t *testing.T) {
+	for name, rules := range map[string]string{
+		"a key of a table":            "limits := {\"gold\": 9}\n\ndeny contains \"x\" if input.request.n > limits.gold",
+		"an element of a list":        "limits := [1, 9]\n\ndeny contains \"x\" if input.request.n > limits[1]",
+		"a table of tables":           "limits := {\"gold\": {\"n\": 9}}\n\ndeny contains \"x\" if input.request.n > limits.gold.n",
+		"a table with all classes":    "limits := {\"public\": 9, \"internal\": 9, \"confidential\": 9, \"restricted\": 9}\n\ndeny contains \"x\" if input.request.n > limits[input.request.data_class]",
+		"entries with the same keys":  "entries := [{\"n\": 9}, {\"n\": 10}]\n\ndeny contains \"x\" if {\n\tsome e in entries\n\tinput.request.n > e.n\n}",
+		"a local table":               "deny contains \"x\" if {\n\tlimits := {\"gold\": 9}\n\tinput.request.n > limits.gold\n}",
+		"a table that is walked":      "limits := {\"gold\": 9}\n\ndeny contains \"x\" if {\n\tsome tier\n\tinput.request.n > limits[tier]\n}",
+		"a set":                       "blocked := {\"beta\"}\n\ndeny contains \"x\" if blocked[input.endpoint.provider]",
+		"a rule of parts":             "blocked contains p if some p in [\"beta\"]\n\ndeny contains \"x\" if blocked[input.endpoint.provider]",
+		"a set from a list":           "deny contains \"x\" if {\n\tlower := {m | some m in input.request.models}\n\tlower[\"beta\"]\n}",
+		"a value with a default":      "default limit := 9\n\nlimit := 10 if input.request.stream\n\ndeny contains \"x\" if input.request.n > limit",
+		"a value with an else":        "limit := 10 if {\n\tinput.request.stream\n} else := 9\n\ndeny contains \"x\" if input.request.n > limit",
+		"a function with a default":   "default limit(_) := 9\n\nlimit(n) := 10 if n > 5\n\ndeny contains \"x\" if input.request.n > limit(input.request.n)",
+		"a function without a case":   "twice(n) := 2 * n\n\ndeny contains \"x\" if twice(input.request.n) > 9",
+		"a condition":                 "big if input.request.n > 5\n\ndeny contains \"x\" if big",
+		"a condition of an argument":  "big(n) if n > 5\n\ndeny contains \"x\" if big(input.request.n)",
+		"a part of a text by a slice": "deny contains \"x\" if array.slice(split(input.request.model, \"/\"), 1, 2) == [\"small\"]",
+		"any element":                 "deny contains \"x\" if input.request.models[_] == \"acme/small\"",
+		"another element":             "deny contains \"x\" if {\n\tsome m in input.request.models\n\tm != \"acme/large\"\n}",
+		"what a walk finds":           "deny contains \"x\" if {\n\twalk({\"a\": input.request.n}, [_, value])\n\tvalue == 9\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := module(rules).mustLoad(t)
+			if got := permitted(set.Judge(context.Background(), query())); got != "alpha trainer silent american" {
+				t.Errorf("permitted %q", got)
+			}
+		})
+	}
+	withParams := one("# METADATA\n# schemas:\n#   - data.params: {type: object, required: [a, tiers], properties: {a: {type: object, required: [b], properties: {b: {type: number}}}, tiers: {type: array, items: {type: object, required: [name], properties: {name: {type: string}}}}}}\npackage org.p\n\n" +
+		"deny contains \"x\" if input.request.n > data.params.a.b\n\ndeny contains \"y\" if {\n\tsome tier in data.params.tiers\n\ttier.name == input.request.model\n}\n")
+	withParams["chaperone.toml"] += "params = { a = { b = 9 }, tiers = [{ name = \"a\" }] }\n"
+	withParams.mustLoad(t)
 }

@@ -127,7 +127,7 @@ func digits(n ast.Number) int {
 func meteredName(builtin string) string { return "metered " + builtin }
 
 // selecting are builtins whose results are parts of what they are given.
-var selecting = builtinSet("object.get min max walk")
+var selecting = builtinSet("object.get min max")
 
 // metered are the allowed builtins and weighing, as evaluations look them up.
 var metered = func() map[string]*topdown.Builtin {
@@ -156,10 +156,15 @@ func meterBuiltin(name string, plain topdown.BuiltinFunc) topdown.BuiltinFunc {
 				return m.refuse(bctx.Location, "%s: %s", name, why)
 			}
 		}
-		if selecting[name] {
+		if name == ast.WalkBuiltin.Name { // the one that has any number of results
 			return plain(bctx, operands, iter)
 		}
-		return plain(bctx, operands, func(result *ast.Term) error {
+		called := false
+		err := plain(bctx, operands, func(result *ast.Term) error {
+			called = true
+			if selecting[name] {
+				return iter(result)
+			}
 			if n, ok := result.Value.(ast.Number); ok && digits(n) > maxDigits {
 				return m.refuse(bctx.Location, "%s: %s", name, tooManyDigits)
 			}
@@ -168,6 +173,11 @@ func meterBuiltin(name string, plain topdown.BuiltinFunc) topdown.BuiltinFunc {
 			}
 			return iter(result)
 		})
+		if err == nil && !called {
+			// Such as the greatest of nothing: undefined, so that a rule with it would silently not fire.
+			return &topdown.Error{Code: topdown.BuiltinErr, Message: name + ": it has no result", Location: bctx.Location}
+		}
+		return err
 	}
 }
 

@@ -100,8 +100,8 @@ func randomModule(r *rand.Rand) string {
 			name = strings.Replace(strings.Replace(name, "input.endpoint.", "endpoint.", 1), "input.request.", "asked.", 1)
 		}
 		text := pick(r, "alpha", "eu", "gold", "a", "soc2")
-		if f.enum != nil {
-			text = pick(r, f.enum...)
+		if f.words != nil {
+			text = pick(r, f.words...)
 		}
 		switch f.kind {
 		case kindString:
