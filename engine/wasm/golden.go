@@ -92,15 +92,15 @@ func (g *Golden) Verify(ctx context.Context, h *Host, c Config) error {
 	return nil
 }
 
-func (g *Golden) verify(ctx context.Context, h *Host, c Config) error {
+func (g *Golden) verify(ctx context.Context, h *Host, c Config) (err error) {
 	c.Configuration, c.Pool, c.Golden, c.State = g.Configuration, 1, nil, ""
 	for range 2 {
-		p, err := load(ctx, h, c)
-		if err != nil {
-			return err
+		p, failed := load(ctx, h, c)
+		if failed != nil {
+			return failed
 		}
-		err = g.replay(ctx, p)
-		if err := errors.Join(err, p.Close(ctx)); err != nil {
+		defer func() { err = errors.Join(err, p.Close(ctx)) }() // the first at the end: the second has its compiled code
+		if err = g.replay(ctx, p); err != nil {
 			return err
 		}
 	}

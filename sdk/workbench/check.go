@@ -46,9 +46,12 @@ func Check(ctx context.Context, h *wasm.Host, c Conformance) []Outcome {
 		config.Configuration = c.Golden.Configuration
 	}
 	k := &kit{ctx: ctx, host: h, config: config, seed: c.Seed, golden: c.Golden}
-	if err := k.with(func(p *wasm.Plugin) error { k.manifest = p.Manifest(); return nil }); err != nil {
+	held, err := wasm.Load(ctx, h, config)
+	if err != nil {
 		return []Outcome{{"load", Failed, err.Error()}}
 	}
+	defer held.Close(ctx) // until the end: compiled code is kept as long as a plugin has it, and each check loads its own
+	k.manifest = held.Manifest()
 	outcomes := []Outcome{{"load", Passed, fmt.Sprintf("%s %s: %d columns, %d request fields, at most %d rows",
 		k.manifest.Name, k.manifest.Version, len(k.manifest.Columns), len(k.manifest.Request), k.manifest.Rows)}}
 	for _, check := range []struct {
