@@ -34,8 +34,8 @@ const (
 	ContinueFinalMessage = "continue_final_message" // with "continue_final_message": true beside the messages: vLLM, SGLang
 )
 
-// Modalities are the kinds of input and output; embeddings are only an output.
-var Modalities = []string{"text", "image", "audio", "file", "video", "embeddings"}
+// Modalities are the kinds of input and output; embeddings and rankings are only outputs.
+var Modalities = []string{"text", "image", "audio", "file", "video", "embeddings", "rerank"}
 
 // Regions are the places where prompts may be processed: "eu" for every member state, else ISO 3166-1 in lower case, of
 // the countries where models are commonly served and those that policies commonly single out. A deployment whose place

@@ -23,11 +23,17 @@ func init() { register(openAI{}) }
 func (openAI) Name() string { return "openai" }
 
 func (openAI) Says(shape wire.Shape) wire.Shape {
-	if shape.Conversation() {
+	switch {
+	case shape.Conversation():
 		return wire.Chat
+	case paths[shape] != "":
+		return shape
 	}
 	return ""
 }
+
+// paths are where the API has what is asked for, below its base.
+var paths = map[wire.Shape]string{wire.Chat: "/chat/completions", wire.Embeddings: "/embeddings", wire.Rerank: "/rerank"}
 
 func (openAI) Cannot(row *catalog.Row, req *wire.Request) string {
 	if req.Shape != wire.Chat && reasons(req) && !row.Parameters["reasoning"] && !row.Parameters["reasoning_effort"] {
@@ -48,7 +54,8 @@ func (d openAI) request(ctx context.Context, p policy.Permit, who *account.Princ
 	if err := p.Check(who, req); err != nil {
 		return nil, err
 	}
-	row, said := p.Row(), req.In(d.Says(req.Shape))
+	shape := d.Says(req.Shape)
+	row, said := p.Row(), req.In(shape)
 	edits := make([]wire.Edit, 0, len(routingFields)+6)
 	edits = append(edits, model(row))
 	for _, f := range routingFields {
@@ -57,12 +64,14 @@ func (d openAI) request(ctx context.Context, p policy.Permit, who *account.Princ
 	if req.Stream {
 		edits = append(edits, wire.Edit{Field: "stream_options.include_usage", Value: []byte("true")})
 	}
-	edits = append(edits, effort(row, req, said)...)
-	edits, err := oblige(edits, p, req, said)
+	if shape == wire.Chat {
+		edits = limitOutput(append(edits, effort(row, req, said)...), p, req, said)
+	}
+	edits, err := oblige(edits, p, said)
 	if err != nil {
 		return nil, err
 	}
-	h, err := post(ctx, row, "/chat/completions", req, said.AppendEdited(make([]byte, 0, len(said.Body)+256), append(edits, more...)...))
+	h, err := post(ctx, row, paths[shape], req, said.AppendEdited(make([]byte, 0, len(said.Body)+256), append(edits, more...)...))
 	if err == nil && !row.Group.NoAuth {
 		h.Header.Set("Authorization", "Bearer "+cred.Secret.Reveal())
 	}
@@ -90,15 +99,19 @@ func outputLimit(p policy.Permit, req *wire.Request, said *wire.Version, name st
 	return limit, limit > 0 && name == known
 }
 
-// oblige adds the edits that the permit's obligations ask for.
-func oblige(edits []wire.Edit, p policy.Permit, req *wire.Request, said *wire.Version) ([]wire.Edit, error) {
-	o := p.Obligations()
+// limitOutput adds the edits by which an answer becomes no longer than the permit lets it be.
+func limitOutput(edits []wire.Edit, p policy.Permit, req *wire.Request, said *wire.Version) []wire.Edit {
 	for _, name := range outputLimits {
 		if limit, sent := outputLimit(p, req, said, name); sent && (limit != req.MaxOutputTokens || !said.Has(name)) {
 			edits = append(edits, wire.Edit{Field: name, Value: strconv.AppendInt(nil, limit, 10)})
 		}
 	}
-	if o.NoStore && said.Has("store") {
+	return edits
+}
+
+// oblige adds the edits that the permit's other obligations ask for.
+func oblige(edits []wire.Edit, p policy.Permit, said *wire.Version) ([]wire.Edit, error) {
+	if p.Obligations().NoStore && said.Has("store") {
 		edits = append(edits, wire.Edit{Field: "store", Value: []byte("false")})
 	}
 	return obligeZDR(edits, p)

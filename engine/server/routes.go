@@ -37,6 +37,10 @@ var public = []path{
 	{"/v1/chat/completions", fasthttp.MethodPost, true, wire.Chat, (*Server).infer},
 	{"/v1/messages", fasthttp.MethodPost, true, wire.Messages, (*Server).infer},
 	{"/v1/messages/count_tokens", fasthttp.MethodPost, true, wire.CountTokens, (*Server).infer},
+	{"/v1/responses", fasthttp.MethodPost, true, wire.Responses, (*Server).infer},
+	{"/v1/completions", fasthttp.MethodPost, true, wire.Completions, (*Server).infer},
+	{"/v1/embeddings", fasthttp.MethodPost, true, wire.Embeddings, (*Server).infer},
+	{"/v1/rerank", fasthttp.MethodPost, true, wire.Rerank, (*Server).infer},
 	{"/v1/route", fasthttp.MethodPost, true, wire.Chat, (*Server).decide},
 	{"/v1/models", fasthttp.MethodGet, true, wire.Chat, (*Server).models},
 	{"/v1/models/user", fasthttp.MethodGet, true, wire.Chat, (*Server).models}, // every listing is the caller's own

@@ -36,6 +36,8 @@ type request struct {
 
 	messagesAPI bool // it came in Anthropic's API
 	thinks      bool // and asks for thinking
+
+	listing *listing // nil where it is a chat
 }
 
 type tool struct {

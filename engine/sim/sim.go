@@ -101,6 +101,8 @@ func (p *Provider) serve(listener net.Listener) {
 	mux := http.NewServeMux()
 	for path, read := range map[string]func([]byte) (*request, error){
 		"POST /v1/chat/completions":      parse,
+		"POST /v1/embeddings":            parseEmbeddings,
+		"POST /v1/rerank":                parseRerank,
 		"POST /v1/messages":              func(body []byte) (*request, error) { return parseMessages(body, false) },
 		"POST /v1/messages/count_tokens": func(body []byte) (*request, error) { return parseMessages(body, true) },
 	} {

@@ -132,6 +132,9 @@ func (x *exchange) wholeBody(c Completion) []byte {
 		}
 		return x.message(c)
 	}
+	if x.request.listing != nil {
+		return x.request.listing.answer(x)
+	}
 	out := x.completion(c)
 	if early {
 		out.end(f)

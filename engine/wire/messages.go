@@ -150,6 +150,7 @@ func (s *skim) parts() bool {
 // some by the other. A part of a type that is not listed adds the type itself, which no row supports.
 var media = map[string]string{
 	"text": "text", "input_text": "text", "output_text": "text", "refusal": "text", "thinking": "text", "reasoning": "text",
+	"reasoning_text": "text", "summary_text": "text",
 	"image_url": "image", "input_image": "image", "image": "image",
 	"input_audio": "audio", "audio_url": "audio", "audio": "audio",
 	"file": "file", "input_file": "file", "file_url": "file", "document": "file", "document_url": "file",

@@ -7,7 +7,11 @@ type Shape string
 
 // The shapes. The zero value is Chat.
 const (
-	Chat Shape = "chat" // https://platform.openai.com/docs/api-reference/chat
+	Chat        Shape = "chat"        // https://platform.openai.com/docs/api-reference/chat
+	Responses   Shape = "responses"   // https://platform.openai.com/docs/api-reference/responses
+	Completions Shape = "completions" // https://platform.openai.com/docs/api-reference/completions
+	Embeddings  Shape = "embeddings"  // https://platform.openai.com/docs/api-reference/embeddings
+	Rerank      Shape = "rerank"      // https://openrouter.ai/docs/api-reference/rerank
 )
 
 // Head is what of a request's meaning stands in its header.

@@ -45,6 +45,8 @@ type skim struct {
 	route     string // the older word for a partition
 	sorted    bool   // provider.sort named a partition
 	enabled   *bool  // reasoning.enabled
+	query     bool   // of a ranking
+	documents bool
 
 	textBytes, toolBytes, messages, mediaParts int // what the estimate of prompt tokens is made of
 }

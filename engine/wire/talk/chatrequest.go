@@ -45,30 +45,10 @@ func ReadChat(body []byte) *Request {
 			r.MaxTokens = n // the skim has seen that they agree
 		}
 	}
-	if raw := o.take("stop"); isString(raw) {
-		if s, ok := readString(raw); ok {
-			r.Stop = []string{s}
-		}
-	} else if raw != nil && json.Unmarshal(raw, &r.Stop) != nil {
-		in.say("stop", "should be a string or an array of strings")
-	}
+	r.readStop(o)
 	r.Reasoning = readReasoning(o)
-	for _, name := range sampling {
-		if raw := o.take(name); raw != nil {
-			r.Sampling[name] = raw
-		}
-	}
-	if n := o.whole("n"); n != 0 {
-		r.N = n
-	}
-	if b := o.flag("stream"); b != nil {
-		r.Stream = *b
-	}
-	if b := o.flag("store"); b != nil {
-		r.Store = *b
-	}
-	r.User, r.Tier, r.Cache = o.text("user"), o.text("service_tier"), readCache(o)
-	r.Metadata = readMetadata(o)
+	r.readSampling(o)
+	r.readDelivery(o)
 	for _, m := range o.texts("modalities") {
 		if m != "text" {
 			in.say("modalities", "asks for %s", m)
@@ -83,6 +63,39 @@ func ReadChat(body []byte) *Request {
 	o.leftover()
 	r.Unknown = in.unknown
 	return r
+}
+
+func (r *Request) readStop(o *object) {
+	if raw := o.take("stop"); isString(raw) {
+		if s, ok := readString(raw); ok {
+			r.Stop = []string{s}
+		}
+	} else if raw != nil && json.Unmarshal(raw, &r.Stop) != nil {
+		o.in.say("stop", "should be a string or an array of strings")
+	}
+}
+
+func (r *Request) readSampling(o *object) {
+	for _, name := range sampling {
+		if raw := o.take(name); raw != nil {
+			r.Sampling[name] = raw
+		}
+	}
+}
+
+// readDelivery reads how many answers are wanted, how they are delivered, and for whom.
+func (r *Request) readDelivery(o *object) {
+	if n := o.whole("n"); n != 0 {
+		r.N = n
+	}
+	if b := o.flag("stream"); b != nil {
+		r.Stream = *b
+	}
+	if b := o.flag("store"); b != nil {
+		r.Store = *b
+	}
+	r.User, r.Tier, r.Cache = o.text("user"), o.text("service_tier"), readCache(o)
+	r.Metadata = readMetadata(o)
 }
 
 // readMetadata reads pairs of strings; what is none is the router's (tags may be an array).

@@ -244,6 +244,10 @@ type Label struct {
 	Model    string
 	Provider string
 	Created  int64 // seconds since 1970
+	// Asked is the client's request, of which some APIs repeat parts in their answers.
+	Asked []byte
+	// Sequence is how many events the client has had, where its API numbers them.
+	Sequence int
 }
 
 // Bill is the usage of a whole answer with what it cost.

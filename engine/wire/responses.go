@@ -1,0 +1,198 @@
+package wire
+
+import (
+	"maps"
+	"strconv"
+
+	"chaperone/engine/wire/talk"
+)
+
+// The Responses API is only a front, and a stateless one, as OpenRouter's is: whoever answers next may be another provider,
+// which has no earlier answers to go back to.
+func init() {
+	apis[Responses] = &api{
+		fields: responsesFields(), needs: (*skim).needInput,
+		failed: appendEnvelope, broken: appendResponsesError, alive: ": keep-alive\n\n",
+		readRequest: talk.ReadResponses, writeAnswer: talk.WriteResponsesAnswer, writer: talk.NewResponsesWriter,
+	}
+}
+
+func responsesFields() map[string]field {
+	fields := common()
+	maps.Copy(fields, map[string]field{
+		"input":             {read: (*skim).input},
+		"instructions":      {read: func(s *skim) bool { return s.peek() == '"' && s.watchText(holdsText) || s.wrong("a string") }},
+		"stream":            {read: func(s *skim) bool { return s.bool(&s.r.Stream) }},
+		"stream_options":    {read: (*skim).streamOptions},
+		"max_output_tokens": {"max_tokens", func(s *skim) bool { return s.maxOutput("max_output_tokens", 1) }},
+		"tools":             {"tools", func(s *skim) bool { return s.toolList((*skim).flatTool) }},
+		"tool_choice":       {"tool_choice", unread},
+		"text":              {read: (*skim).textOptions},
+		"reasoning":         {"reasoning", (*skim).reasoning},
+		"prompt":            {read: (*skim).template},
+	})
+	add(fields,
+		[]string{"temperature", "top_p", "top_logprobs", "parallel_tool_calls"},
+		[]string{"include", "max_tool_calls", "safety_identifier", "truncation", "context_management"})
+	return fields
+}
+
+func (s *skim) input() bool {
+	switch s.peek() {
+	case '"':
+		s.messages++
+		return s.content()
+	case '[':
+		a := s.array()
+		for s.element(&a) {
+			s.messages++
+			if !s.item() {
+				return false
+			}
+		}
+		if s.ok() && a.elements == 0 {
+			return s.fail(a.at, "found an empty array; it should hold at least one item")
+		}
+		return s.ok()
+	}
+	return s.wrong("a string or an array of items")
+}
+
+var itemFields = map[string]bool{
+	"type": true, "role": true, "content": true, "output": true, "arguments": true, "encrypted_content": true, "summary": true,
+	"file_id": true,
+}
+
+// item reads one element of the input: a message, a call, what a tool answered, a thought.
+func (s *skim) item() bool {
+	if s.peek() != '{' {
+		return s.wrong("an item object")
+	}
+	o := s.object()
+	for s.member(&o) {
+		if !unlike(&s.scanner, &o, itemFields) {
+			return false
+		}
+		if s.null() {
+			continue
+		}
+		ok := false
+		switch string(o.key) {
+		case "type":
+			var kind string
+			ok = s.name(&kind)
+			s.r.PreviousResponse = s.r.PreviousResponse || kind == "item_reference"
+		case "content", "output":
+			ok = s.content()
+		case "arguments", "encrypted_content", "summary":
+			ok = s.counted(&s.textBytes)
+		default:
+			ok = s.watch(holds(o.key))
+		}
+		if !ok {
+			return false
+		}
+	}
+	return s.ok()
+}
+
+// flatTool reads a tool whose members stand beside its type. Those that describe a function of the client's are contacted by
+// nobody, so its type has to be known first.
+func (s *skim) flatTool() bool {
+	if s.peek() != '{' {
+		return s.wrong("a tool object such as {\"type\": \"function\", \"name\": …}")
+	}
+	from, kind := s.pos, ""
+	if !s.each("a tool object", map[string]func(*skim) bool{"type": func(s *skim) bool { return s.name(&kind) }}) {
+		return false
+	}
+	if kind == "" {
+		return s.fail(from, "found a tool without a type; it should have one, such as \"function\"")
+	}
+	s.toolKind(kind)
+	if kind == "function" {
+		return true
+	}
+	s.pos = from
+	return s.watch(holdsOther)
+}
+
+var textFields = map[string]func(*skim) bool{
+	"format": func(s *skim) bool {
+		s.r.Parameters = insert(s.r.Parameters, "response_format")
+		return s.responseFormat()
+	},
+	"verbosity": func(s *skim) bool {
+		s.r.Parameters = insert(s.r.Parameters, "verbosity")
+		return s.skip()
+	},
+}
+
+func (s *skim) textOptions() bool { return s.each("an object", textFields) }
+
+// template is a prompt that a provider keeps.
+func (s *skim) template() bool {
+	if s.peek() != '{' {
+		return s.wrong("an object with an id")
+	}
+	s.r.PreviousResponse = true
+	return s.watch(holdsOther)
+}
+
+func (s *skim) needInput(at int) bool {
+	switch {
+	case s.messages == 0:
+		return s.conflict(at, "input", "found no input; it should be a string or an array of items")
+	case s.r.Store:
+		return s.conflict(at, "store", "found true; this router keeps no responses: leave store out, or send false")
+	case s.r.Background:
+		return s.conflict(at, "background", "found true; this router answers at once: leave background out, or send false")
+	case s.r.PreviousResponse:
+		return s.conflict(at, "previous_response_id", "found a reference to what a provider keeps (previous_response_id, conversation, prompt or item_reference); "+
+			"this router keeps no responses: send the earlier items in input")
+	}
+	return true
+}
+
+// appendResponsesError appends the events that end a response which broke off: the error, which clients raise, and the
+// response that has failed (https://platform.openai.com/docs/api-reference/responses-streaming).
+func appendResponsesError(dst []byte, e *Error, l *talk.Label) []byte {
+	dst = append(dst, "event: error\ndata: "...)
+	dst = append(dst, `{"type":"error","sequence_number":`...)
+	dst = strconv.AppendInt(dst, int64(l.Sequence), 10)
+	dst = append(dst, `,"code":`...)
+	dst = appendString(dst, responsesCode(e))
+	dst = append(dst, `,"message":`...)
+	dst = appendString(dst, e.Message)
+	dst = append(dst, `,"param":null,"error":`...)
+	dst = e.appendObject(dst)
+	dst = append(dst, "}\n\nevent: response.failed\ndata: "...)
+	dst = append(dst, `{"type":"response.failed","sequence_number":`...)
+	dst = strconv.AppendInt(dst, int64(l.Sequence)+1, 10)
+	dst = append(dst, `,"response":{"id":`...)
+	dst = appendString(dst, l.ID)
+	dst = append(dst, `,"object":"response","created_at":`...)
+	dst = strconv.AppendInt(dst, l.Created, 10)
+	dst = append(dst, `,"model":`...)
+	dst = appendString(dst, l.Model)
+	dst = append(dst, `,"provider":`...)
+	dst = appendString(dst, l.Provider)
+	dst = append(dst, `,"status":"failed","output":[],"incomplete_details":null,"usage":null,"error_type":`...)
+	dst = appendString(dst, e.Type)
+	dst = append(dst, `,"error":{"code":`...)
+	dst = appendString(dst, responsesCode(e))
+	dst = append(dst, `,"message":`...)
+	dst = appendString(dst, e.Message)
+	return append(dst, "}}}\n\n"...)
+}
+
+// responsesCode is the error in the vocabulary of the Responses API, which has few words.
+func responsesCode(e *Error) string {
+	switch e.Type {
+	case "rate_limit_exceeded":
+		return e.Type
+	case "invalid_request", "context_length_exceeded":
+		return "invalid_prompt"
+	}
+	return "server_error"
+}

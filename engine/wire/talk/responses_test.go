@@ -1,0 +1,233 @@
+package talk_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"chaperone/engine/wire/talk"
+)
+
+const everyItem = `{
+	"model": "m", "instructions": "Be kind.", "max_output_tokens": 50, "temperature": 0.5, "top_p": 1, "parallel_tool_calls": false,
+	"stream": true, "store": false, "user": "u", "service_tier": "flex", "include": ["reasoning.encrypted_content"], "truncation": "auto",
+	"reasoning": {"effort": "low", "summary": "auto"}, "metadata": {"k": "v"}, "prompt_cache_key": "c",
+	"text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true}, "verbosity": "low"},
+	"tools": [{"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true}],
+	"tool_choice": {"type": "function", "name": "f"},
+	"input": [
+		{"role": "user", "content": [{"type": "input_text", "text": "Look"}, {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
+			{"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,BBBB"}]},
+		{"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Thought"}], "encrypted_content": "SEALED"},
+		{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "Calling", "annotations": []}]},
+		{"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
+		{"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{\"a\":1}"},
+		{"type": "function_call_output", "call_id": "c1", "output": "one"},
+		{"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "two"}]},
+		{"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+	]}`
+
+func TestReadResponsesTakesEveryItem(t *testing.T) {
+	got := talk.ReadResponses([]byte(everyItem))
+	no, yes := false, true
+	want := &talk.Request{
+		Messages: []talk.Message{
+			{Role: "system", Parts: []talk.Part{{Kind: talk.Text, Text: "Be kind."}}},
+			{Role: "user", Parts: []talk.Part{{Kind: talk.Text, Text: "Look"},
+				{Kind: talk.Image, Media: &talk.Media{Data: "AAAA", Type: "image/png", Detail: "low"}},
+				{Kind: talk.File, Media: &talk.Media{Data: "BBBB", Type: "application/pdf", Name: "a.pdf"}}}},
+			{Role: "assistant", Parts: []talk.Part{
+				{Kind: talk.Thought, Thought: &talk.Think{Summary: "Thought", ID: "rs_1", Format: talk.ResponsesFormat}},
+				{Kind: talk.Thought, Thought: &talk.Think{Data: "SEALED", ID: "rs_1", Format: talk.ResponsesFormat}},
+				{Kind: talk.Text, Text: "Calling"},
+				{Kind: talk.ToolCall, Call: &talk.Call{ID: "c1", Name: "f", Arguments: "{}"}},
+				{Kind: talk.ToolCall, Call: &talk.Call{ID: "c2", Name: "f", Arguments: `{"a":1}`}}}},
+			{Role: "user", Parts: []talk.Part{
+				{Kind: talk.ToolReply, Reply: &talk.Reply{CallID: "c1", Parts: []talk.Part{{Kind: talk.Text, Text: "one"}}}},
+				{Kind: talk.ToolReply, Reply: &talk.Reply{CallID: "c2", Parts: []talk.Part{{Kind: talk.Text, Text: "two"}}}}}},
+			{Role: "assistant", Parts: []talk.Part{{Kind: talk.Refusal, Text: "No."}}},
+		},
+		Tools:  []talk.Tool{{Name: "f", Description: "d", Schema: json.RawMessage(`{"type": "object"}`), Strict: &yes}},
+		Choice: talk.Choice{Mode: "named", Name: "f"}, Parallel: &no,
+		Format:    talk.Format{Kind: "json_schema", Name: "n", Schema: json.RawMessage(`{"type": "object"}`), Strict: &yes},
+		MaxTokens: 50, Reasoning: talk.Reasoning{Effort: "low", Summary: "auto"},
+		Sampling: map[string]json.RawMessage{"temperature": json.RawMessage("0.5"), "top_p": json.RawMessage("1"), "verbosity": json.RawMessage(`"low"`)},
+		N:        1, Stream: true, User: "u", Tier: "flex", Metadata: map[string]string{"k": "v"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		a, _ := json.MarshalIndent(got, "", " ")
+		b, _ := json.MarshalIndent(want, "", " ")
+		t.Errorf("got %s\nwant %s", a, b)
+	}
+}
+
+func TestReadResponsesNamesWhatCannotBeTranslated(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"input":[{"type":"web_search_call","id":"x"}]}`:                                            `input[0]: is an item of type "web_search_call"`,
+		`{"input":[{"role":"user","content":[{"type":"input_video"}]}]}`:                             `input[0].content[0]: is a part of type "input_video"`,
+		`{"input":"x","tools":[{"type":"web_search"}]}`:                                              `tools[0]: is a tool of type "web_search"`,
+		`{"input":"x","tool_choice":{"type":"allowed_tools"}}`:                                       `tool_choice: is of type "allowed_tools"`,
+		`{"input":"x","moderation":true}`:                                                            `moderation: is not a field that this router can translate`,
+		`{"input":[{"role":"owner","content":"x"}]}`:                                                 `input[0].role: is none of`,
+		`{"input":"x","text":{"format":{"type":"grammar"}}}`:                                         `text.format.type: asks for "grammar"`,
+		`{"input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{}","caller":{}}]}`: `input[0].caller: is not a field`,
+	} {
+		if got := strings.Join(talk.ReadResponses([]byte(body)).Unknown, "; "); !strings.Contains(got, want) {
+			t.Errorf("%s\ngot  %s\nwant %s", body, got, want)
+		}
+	}
+}
+
+func TestReadCompletionsTakesOneText(t *testing.T) {
+	r := talk.ReadCompletions([]byte(`{"model":"m","prompt":["Once"],"max_tokens":5,"stop":"\n","n":2,"stream":true,"temperature":0}`))
+	if len(r.Unknown) > 0 || r.Messages[0].Parts[0].Text != "Once" || r.MaxTokens != 5 || r.N != 2 || !r.Stream || r.Stop[0] != "\n" {
+		t.Errorf("%+v", r)
+	}
+	for body, want := range map[string]string{
+		`{"prompt":["a","b"]}`:            "prompt: is not one text",
+		`{"prompt":[1,2]}`:                "prompt: is not one text",
+		`{"prompt":"a","suffix":"b"}`:     "suffix:",
+		`{"prompt":"a","echo":true}`:      "echo:",
+		`{"prompt":"a","best_of":3}`:      "best_of:",
+		`{"prompt":"a","logprobs":5}`:     "logprobs:",
+		`{"prompt":"a","guided_regex":1}`: "guided_regex: is not a field",
+	} {
+		if got := strings.Join(talk.ReadCompletions([]byte(body)).Unknown, "; "); !strings.Contains(got, want) {
+			t.Errorf("%s\ngot  %s\nwant %s", body, got, want)
+		}
+	}
+}
+
+// randomDeltas is a stream as a reader gives it, and the answer that it adds up to.
+func randomDeltas(r *rand.Rand) ([]talk.Delta, talk.Answer) {
+	var deltas []talk.Delta
+	c := talk.Alternative{Finish: []string{talk.Stop, talk.Length, talk.Filtered, talk.Calls}[r.IntN(4)]}
+	pieces := func(kind talk.DeltaKind, d talk.Delta) string {
+		whole := ""
+		for range 1 + r.IntN(3) {
+			d.Kind, d.Text = kind, fmt.Sprintf("<%d \"é\n>", r.IntN(1000))
+			whole += d.Text
+			deltas = append(deltas, d)
+		}
+		return whole
+	}
+	for i := range r.IntN(3) {
+		th := talk.Think{Format: "f", ID: fmt.Sprint("t", i)}
+		d := talk.Delta{Block: i, Format: th.Format, ID: th.ID}
+		if r.IntN(2) == 0 {
+			th.Text = pieces(talk.AddThought, d)
+		}
+		if r.IntN(2) == 0 {
+			th.Summary = pieces(talk.AddSummary, d)
+		}
+		if d.Kind, d.Text = talk.AddSealed, "sealed"; r.IntN(2) == 0 || th.Text+th.Summary == "" {
+			th.Data = d.Text
+			deltas = append(deltas, d)
+		}
+		c.Parts = append(c.Parts, talk.Part{Kind: talk.Thought, Thought: &th})
+	}
+	if r.IntN(3) > 0 {
+		c.Parts = append(c.Parts, talk.Part{Kind: talk.Text, Text: pieces(talk.AddText, talk.Delta{})})
+	}
+	if r.IntN(4) == 0 {
+		c.Parts = append(c.Parts, talk.Part{Kind: talk.Refusal, Text: pieces(talk.AddRefusal, talk.Delta{})})
+	}
+	for i := range r.IntN(3) {
+		call := talk.Call{ID: fmt.Sprint("c", i), Name: "f"}
+		deltas = append(deltas, talk.Delta{Kind: talk.BeginCall, Call: i, ID: call.ID, Name: call.Name})
+		call.Arguments = pieces(talk.AddArguments, talk.Delta{Call: i})
+		c.Parts = append(c.Parts, talk.Part{Kind: talk.ToolCall, Call: &call})
+	}
+	return append(deltas, talk.Delta{Kind: talk.EndChoice, Finish: c.Finish}), talk.Answer{Choices: []talk.Alternative{c}}
+}
+
+// TestAResponseStreamAddsUpToTheWholeResponse holds the events to each other: numbered without a gap, every piece within an
+// item that is open, and the last event with the answer that the pieces make.
+func TestAResponseStreamAddsUpToTheWholeResponse(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 500 {
+		deltas, answer := randomDeltas(r)
+		label := talk.Label{ID: "gen-1", Model: "m", Provider: "P", Created: 7, Asked: []byte(`{"instructions":"I","temperature":0.25}`)}
+		bill := talk.Bill{Usage: talk.Usage{Known: true, PromptTokens: 3, CompletionTokens: 4}, Cost: "0.5"}
+		w := talk.NewResponsesWriter()
+		w.Serve(label)
+		var out []byte
+		for i := range deltas {
+			out = w.Append(out, deltas[i:i+1])
+		}
+		out = w.End(out, &bill)
+		last := addUp(t, out)
+		var whole map[string]any
+		if err := json.Unmarshal(talk.WriteResponsesAnswer(&answer, label, bill), &whole); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(last, whole) {
+			a, _ := json.Marshal(last)
+			b, _ := json.Marshal(whole)
+			t.Fatalf("streamed %s\nwhole    %s", a, b)
+		}
+		if whole["instructions"] != "I" || whole["temperature"] != 0.25 || whole["tool_choice"] != "auto" {
+			t.Fatalf("a response does not repeat what was asked: %v", whole)
+		}
+	}
+}
+
+// addUp checks the events one by one and returns the response of the last.
+func addUp(t *testing.T, stream []byte) (last map[string]any) {
+	t.Helper()
+	texts := map[string]string{} // by item and part, as far as the deltas say
+	open := map[float64]bool{}
+	for n, block := range bytes.Split(bytes.TrimSuffix(stream, []byte("\n\n")), []byte("\n\n")) {
+		name, data, ok := strings.Cut(string(block), "\ndata: ")
+		var ev map[string]any
+		if err := json.Unmarshal([]byte(data), &ev); err != nil || !ok || name != "event: "+ev["type"].(string) {
+			t.Fatalf("event %d: %v %s", n, err, block)
+		}
+		if ev["sequence_number"] != float64(n) {
+			t.Fatalf("event %d has the number %v", n, ev["sequence_number"])
+		}
+		at := fmt.Sprint(ev["item_id"], "/", ev["content_index"], "/", ev["summary_index"])
+		switch kind := ev["type"].(string); {
+		case kind == "response.output_item.added":
+			open[ev["output_index"].(float64)] = true
+		case kind == "response.output_item.done":
+			if !open[ev["output_index"].(float64)] {
+				t.Fatalf("event %d ends an item that is not open: %s", n, block)
+			}
+			delete(open, ev["output_index"].(float64))
+		case strings.HasSuffix(kind, ".delta"):
+			if !open[ev["output_index"].(float64)] {
+				t.Fatalf("event %d adds to an item that is not open: %s", n, block)
+			}
+			texts[at] += ev["delta"].(string)
+		case strings.HasSuffix(kind, ".done") && !strings.Contains(kind, "part"):
+			for _, field := range []string{"text", "refusal", "arguments"} {
+				if whole, ok := ev[field].(string); ok && whole != texts[at] {
+					t.Fatalf("event %d says %q, the pieces %q", n, whole, texts[at])
+				}
+			}
+		}
+		last, _ = ev["response"].(map[string]any)
+	}
+	if last == nil || len(open) > 0 {
+		t.Fatalf("the stream does not end with a response, or with items open: %s", stream)
+	}
+	return last
+}
+
+func FuzzReadResponses(f *testing.F) {
+	f.Add([]byte(everyItem))
+	f.Add([]byte(`{"input":"x"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r := talk.ReadResponses(body)
+		if len(r.Unknown) == 0 {
+			talk.WriteChat(r)
+		}
+	})
+}

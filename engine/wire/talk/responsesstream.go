@@ -1,0 +1,226 @@
+package talk
+
+// responsesWriter writes the events of a response (https://platform.openai.com/docs/api-reference/responses-streaming).
+type responsesWriter struct {
+	label  Label
+	items  []*item
+	open   *item // the one that grows
+	calls  int
+	blocks int
+	finish string
+	sent   int // events
+}
+
+// NewResponsesWriter writes a stream of a response.
+func NewResponsesWriter() EventWriter { return &responsesWriter{} }
+
+func (w *responsesWriter) Serve(l Label) { w.label = l }
+
+// Sequence is how many events the client has had.
+func (w *responsesWriter) Sequence() int { return max(0, w.sent-1) }
+
+// event appends one event; a whole answer, which has none, hands in nil.
+func (w *responsesWriter) event(dst []byte, kind string, more members) []byte {
+	if w.sent == 0 {
+		return dst
+	}
+	more["type"], more["sequence_number"] = kind, w.sent-1
+	w.sent++
+	return appendEvent(dst, kind, more)
+}
+
+// begin sends what every stream begins with.
+func (w *responsesWriter) begin(dst []byte) []byte {
+	if w.sent > 0 {
+		return dst
+	}
+	w.sent = 1
+	dst = w.event(dst, "response.created", members{"response": w.label.response("in_progress", []any{})})
+	return w.event(dst, "response.in_progress", members{"response": w.label.response("in_progress", []any{})})
+}
+
+func (w *responsesWriter) Append(dst []byte, deltas []Delta) []byte {
+	dst = w.begin(dst)
+	for i := range deltas {
+		dst = w.add(dst, &deltas[i])
+	}
+	return dst
+}
+
+// add lets the item grow that a delta is of, which may have to be begun.
+func (w *responsesWriter) add(dst []byte, d *Delta) []byte {
+	switch d.Kind {
+	case AddText:
+		dst = w.need(dst, "message", func(*item) bool { return true }, nil)
+		return w.grow(dst, "output_text", "response.output_text.delta", d.Text)
+	case AddRefusal:
+		dst = w.need(dst, "message", func(*item) bool { return true }, nil)
+		return w.grow(dst, "refusal", "response.refusal.delta", d.Text)
+	case BeginCall:
+		return w.need(dst, "function_call", func(x *item) bool { return false }, &item{call: Call{ID: d.ID, Name: d.Name}, at: d.Call})
+	case AddArguments:
+		x := w.callAt(d.Call)
+		if x == nil || x.done {
+			return dst // arguments of a call that has not begun or is over: the reader refuses such streams
+		}
+		x.call.Arguments += d.Text
+		return w.event(dst, "response.function_call_arguments.delta", members{"item_id": x.id, "output_index": w.place(x), "delta": d.Text})
+	case AddThought, AddSummary, AddSignature, AddSealed:
+		return w.think(dst, d)
+	case EndChoice:
+		w.finish = d.Finish
+	}
+	return dst
+}
+
+func (w *responsesWriter) callAt(at int) *item {
+	for _, x := range w.items {
+		if x.kind == "function_call" && x.at == at {
+			return x
+		}
+	}
+	return nil
+}
+
+func (w *responsesWriter) place(x *item) int {
+	for i := range w.items {
+		if w.items[i] == x {
+			return i
+		}
+	}
+	return -1
+}
+
+// need makes sure that an item of that kind is open, like the one that is where same says so. Calls may grow side by side;
+// everything else is closed by what follows it.
+func (w *responsesWriter) need(dst []byte, kind string, same func(*item) bool, fresh *item) []byte {
+	if w.open != nil && w.open.kind == kind && same(w.open) {
+		return dst
+	}
+	if w.open != nil && (w.open.kind != "function_call" || kind != "function_call") {
+		dst = w.close(dst)
+	}
+	if fresh == nil {
+		fresh = &item{}
+	}
+	fresh.kind, fresh.id = kind, w.newID(map[string]string{"message": "msg", "function_call": "fc", "reasoning": "rs"}[kind])
+	w.items = append(w.items, fresh)
+	w.open = fresh
+	return w.event(dst, "response.output_item.added", members{"output_index": len(w.items) - 1, "item": fresh.members()})
+}
+
+// grow adds to the last part of the open item, which is begun where it is of another kind.
+func (w *responsesWriter) grow(dst []byte, kind, event, text string) []byte {
+	x := w.open
+	n := len(x.content)
+	if n == 0 || x.content[n-1].kind != kind {
+		if n > 0 {
+			dst = w.closePart(dst, x)
+		}
+		x.content = append(x.content, &content{kind: kind})
+		n = len(x.content)
+		dst = w.event(dst, "response.content_part.added", w.of(x, members{"part": x.content[n-1].members()}))
+	}
+	x.content[n-1].text += text
+	more := members{"delta": text}
+	if kind == "output_text" {
+		more["logprobs"] = []any{}
+	}
+	return w.event(dst, event, w.of(x, more))
+}
+
+// of says which part of which item an event is about.
+func (w *responsesWriter) of(x *item, more members) members {
+	more["item_id"], more["output_index"], more["content_index"] = x.id, w.place(x), max(0, len(x.content)-1)
+	return more
+}
+
+func (w *responsesWriter) think(dst []byte, d *Delta) []byte {
+	dst = w.need(dst, "reasoning", func(x *item) bool { return x.block == d.Block }, &item{block: d.Block})
+	x := w.open
+	if d.Format != "" {
+		x.thought.Format = d.Format
+	}
+	switch d.Kind {
+	case AddThought:
+		return w.grow(dst, "reasoning_text", "response.reasoning_text.delta", d.Text)
+	case AddSummary:
+		at := members{"item_id": x.id, "output_index": w.place(x), "summary_index": 0}
+		if x.thought.Summary == "" {
+			dst = w.event(dst, "response.reasoning_summary_part.added", at.and("part", members{"type": "summary_text", "text": ""}))
+		}
+		x.thought.Summary += d.Text
+		return w.event(dst, "response.reasoning_summary_text.delta", at.and("delta", d.Text))
+	case AddSignature:
+		x.thought.Signature += d.Text
+	case AddSealed:
+		x.thought.Data += d.Text
+	}
+	return dst
+}
+
+// and is a copy with one more member.
+func (m members) and(name string, value any) members {
+	out := members{name: value}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// close ends the open item, and the calls that grow beside it.
+func (w *responsesWriter) close(dst []byte) []byte {
+	w.open = nil
+	for _, x := range w.items {
+		if !x.done {
+			x.done = true
+			dst = w.closeItem(dst, x)
+		}
+	}
+	return dst
+}
+
+func (w *responsesWriter) closeItem(dst []byte, x *item) []byte {
+	at := members{"item_id": x.id, "output_index": w.place(x)}
+	switch x.kind {
+	case "function_call":
+		dst = w.event(dst, "response.function_call_arguments.done", at.and("arguments", x.call.Arguments).and("name", x.call.Name))
+	case "reasoning":
+		if s := x.thought.Summary; s != "" {
+			at := at.and("summary_index", 0)
+			dst = w.event(dst, "response.reasoning_summary_text.done", at.and("text", s))
+			dst = w.event(dst, "response.reasoning_summary_part.done", at.and("part", members{"type": "summary_text", "text": s}))
+		}
+	}
+	if len(x.content) > 0 {
+		dst = w.closePart(dst, x)
+	}
+	return w.event(dst, "response.output_item.done", members{"output_index": w.place(x), "item": x.members()})
+}
+
+// closePart ends the last part of an item.
+func (w *responsesWriter) closePart(dst []byte, x *item) []byte {
+	c := x.content[len(x.content)-1]
+	switch c.kind {
+	case "refusal":
+		dst = w.event(dst, "response.refusal.done", w.of(x, members{"refusal": c.text}))
+	case "reasoning_text":
+		dst = w.event(dst, "response.reasoning_text.done", w.of(x, members{"text": c.text}))
+	default:
+		dst = w.event(dst, "response.output_text.done", w.of(x, members{"text": c.text, "logprobs": []any{}}))
+	}
+	return w.event(dst, "response.content_part.done", w.of(x, members{"part": c.members()}))
+}
+
+// Passed has nothing to note: no provider is asked in this API.
+func (w *responsesWriter) Passed(_, _ []byte) {}
+
+func (w *responsesWriter) End(dst []byte, bill *Bill) []byte {
+	dst = w.close(w.begin(dst))
+	m := w.label.response("completed", w.output())
+	ended(m, w.finish)
+	if bill != nil && bill.Known {
+		m["usage"] = responsesUsage(bill)
+	}
+	return w.event(dst, "response."+m["status"].(string), members{"response": m})
+}
