@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chaperone/engine/sim"
 )
 
 // told is what a client library made of an answer, in one form for all of them.
@@ -28,6 +30,7 @@ type told struct {
 	Arguments        string // JSON
 	IDs              []string
 	ID               string
+	Vector           []float64
 	Chunks           int
 	Thrown           bool
 	Status           int
@@ -39,6 +42,7 @@ type sdk struct {
 	name   string
 	finish map[string]string // its API's words for stop, length and tool_calls
 	count  bool              // it can have tokens counted
+	others bool              // it has responses, completions and embeddings
 	ask    func(t *testing.T, r *router, key, model, what string) told
 }
 
@@ -48,9 +52,9 @@ var (
 )
 
 var sdks = []sdk{
-	{"OpenAI for Go", chatWords, false, askOpenAI},
-	{"OpenAI for Node", chatWords, false, script("node", "openai.mjs")},
-	{"OpenAI for Python", chatWords, false, script("python", "with_openai.py")},
+	{"OpenAI for Go", chatWords, false, true, askOpenAI},
+	{"OpenAI for Node", chatWords, false, true, script("node", "openai.mjs")},
+	{"OpenAI for Python", chatWords, false, true, script("python", "with_openai.py")},
 }
 
 func TestOfficialClients(t *testing.T) {
@@ -103,7 +107,7 @@ func (s *sdk) hold(t *testing.T, r *router, back string) {
 	})
 	t.Run("models", func(t *testing.T) {
 		got := ask(t, "models")
-		if !slices.Contains(got.IDs, model) || slices.Contains(got.IDs, "m/secret") || len(got.IDs) != 4*len(backs) {
+		if !slices.Contains(got.IDs, model) || slices.Contains(got.IDs, "m/secret") || len(got.IDs) != 1+4*len(backs) {
 			t.Errorf("got %v: want every model but the one that policy denies", got.IDs)
 		}
 		if got := ask(t, "retrieve"); got.ID != model {
@@ -116,6 +120,9 @@ func (s *sdk) hold(t *testing.T, r *router, back string) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+	if s.others {
+		s.holdOthers(t, r, back)
 	}
 	for _, c := range []struct {
 		name, key, model string
@@ -148,6 +155,47 @@ func (s *sdk) hold(t *testing.T, r *router, back string) {
 			t.Errorf("got %+v", got)
 		}
 		cancelled(t, noticed, left)
+	})
+}
+
+// holdOthers holds the APIs that are only a front, and embeddings.
+func (s *sdk) holdOthers(t *testing.T, r *router, back string) {
+	model := back + "/one"
+	words := map[string]string{"stop": "completed", "length": "max_output_tokens", "tool_calls": "completed"}
+	for _, what := range []string{"response", "response_stream", "completion"} {
+		t.Run(what, func(t *testing.T) {
+			got, want := s.ask(t, r, key, model, what), r.right(t, back)
+			finish := words[want.FinishReason]
+			if what == "completion" {
+				finish = want.FinishReason
+			}
+			if got.Text != want.Text || got.Finish != finish || got.Model != model || got.CompletionTokens == 0 {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
+	}
+	for _, what := range []string{"response_tool", "response_stream_tool"} {
+		t.Run(what, func(t *testing.T) {
+			got, want := s.ask(t, r, key, model, what), r.right(t, back)
+			if want.Call == nil || got.Name != "look_up" || got.Finish != "completed" || !sameJSON(got.Arguments, want.Call.Arguments) {
+				t.Errorf("got %+v, want %+v", got, want.Call)
+			}
+		})
+	}
+	t.Run("response that breaks off", func(t *testing.T) {
+		got := s.ask(t, r, key, back+"/dying", "response_stream")
+		if !got.Thrown || !strings.Contains(got.Message, "broke off") {
+			t.Errorf("got %+v: a truncated answer must not look whole", got)
+		}
+	})
+	t.Run("embedding", func(t *testing.T) {
+		got := s.ask(t, r, key, model, "embedding")
+		if want := sim.Vector(0, []byte(`"`+question+`"`)); !slices.Equal(got.Vector, want) || got.Model != "m/embed" || got.PromptTokens == 0 {
+			t.Errorf("got %+v, want %v", got, want)
+		}
+		if r.sims["embed-failing"].Counts().Requests == 0 {
+			t.Error("the failing provider was never tried: this shows no fallback")
+		}
 	})
 }
 

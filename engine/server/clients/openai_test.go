@@ -3,10 +3,12 @@ package clients
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
 	"github.com/openai/openai-go/v3/shared"
 )
 
@@ -50,6 +52,22 @@ func askOpenAI(t *testing.T, r *router, key, model, what string) told {
 			got.Chunks++
 		}
 		return got
+	case "completion":
+		answer, err := client.Completions.New(t.Context(), openai.CompletionNewParams{Model: openai.CompletionNewParamsModel(model),
+			Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String(question)}, MaxTokens: openai.Int(24)})
+		if err != nil {
+			return told{}.with(err)
+		}
+		return told{Text: answer.Choices[0].Text, Finish: string(answer.Choices[0].FinishReason), Model: answer.Model, CompletionTokens: answer.Usage.CompletionTokens}
+	case "embedding":
+		answer, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{Model: "m/embed",
+			Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{question}}})
+		if err != nil {
+			return told{}.with(err)
+		}
+		return told{Model: answer.Model, Vector: answer.Data[0].Embedding, PromptTokens: answer.Usage.PromptTokens}
+	case "response", "response_stream", "response_tool", "response_stream_tool":
+		return askResponse(t, &client, model, what)
 	case "structured":
 		p.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
 			Name: "river", Schema: riverSchema, Strict: openai.Bool(true)}}
@@ -105,6 +123,54 @@ func (got told) with(err error) told {
 	var failed *openai.Error
 	if errors.As(err, &failed) {
 		got.Status, got.Message = failed.StatusCode, failed.Message
+	}
+	return got
+}
+
+// askResponse asks in the Responses API.
+func askResponse(t *testing.T, client *openai.Client, model, what string) told {
+	p := responses.ResponseNewParams{Model: model, Input: responses.ResponseNewParamsInputUnion{OfString: openai.String(question)}}
+	if strings.HasSuffix(what, "tool") {
+		p.Tools = []responses.ToolUnionParam{{OfFunction: &responses.FunctionToolParam{Name: "look_up", Parameters: lookUpSchema}}}
+		p.ToolChoice.OfToolChoiceMode = openai.Opt(responses.ToolChoiceOptionsRequired)
+	} else {
+		p.MaxOutputTokens = openai.Int(24)
+	}
+	if !strings.HasPrefix(what, "response_stream") {
+		answer, err := client.Responses.New(t.Context(), p)
+		if err != nil {
+			return told{}.with(err)
+		}
+		return ofResponse(answer)
+	}
+	stream := client.Responses.NewStreaming(t.Context(), p)
+	defer stream.Close()
+	var last responses.Response
+	text := ""
+	for stream.Next() {
+		switch ev := stream.Current(); ev.Type {
+		case "response.output_text.delta":
+			text += ev.Delta
+		case "response.completed", "response.incomplete":
+			last = ev.Response
+		}
+	}
+	got := ofResponse(&last).with(stream.Err())
+	if stream.Err() == nil && got.Text != text {
+		t.Errorf("the pieces make %q, the last event says %q", text, got.Text)
+	}
+	return got
+}
+
+func ofResponse(r *responses.Response) told {
+	got := told{Text: r.OutputText(), Finish: string(r.Status), Model: r.Model, PromptTokens: r.Usage.InputTokens, CompletionTokens: r.Usage.OutputTokens}
+	if why := r.IncompleteDetails.Reason; why != "" {
+		got.Finish = why
+	}
+	for _, item := range r.Output {
+		if item.Type == "function_call" {
+			got.Name, got.Arguments = item.Name, item.Arguments.OfString
+		}
 	}
 	return got
 }

@@ -75,6 +75,9 @@ for = "org:acme"
 		r.sims[id] = p
 		if !strings.Contains(b.String(), fmt.Sprintf("[models.%q]", model)) {
 			fmt.Fprintf(&b, "[models.%q]\nname = %q\ncontext_length = 32000\ninput_modalities = [\"text\", \"image\"]\n", model, model)
+			if strings.HasSuffix(model, "embed") {
+				b.WriteString("output_modalities = [\"embeddings\"]\n")
+			}
 		}
 		fmt.Fprintf(&b, `[providers.%s]
 name = %q
@@ -97,6 +100,8 @@ price = { prompt = %d, completion = %d }
 		add(back+"/slow", back+"-slow", dialect, 1, sim.Profile{TPS: sim.Distribution{P50: 20}, OutputTokens: sim.Distribution{P50: 2000}})
 		add(back+"/limited", back+"-limited", dialect, 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: 7 * time.Second, Share: 1}}})
 	}
+	add("m/embed", "embed-failing", "openai", 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 500, Share: 1}}})
+	add("m/embed", "embed-good", "openai", 9, sim.Profile{})
 	add("m/secret", "secret", "openai", 1, sim.Profile{})
 	path := filepath.Join(dir, "chaperone.toml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {

@@ -14,6 +14,19 @@ const shown = (answer) => ({
   completion_tokens: answer.usage.completion_tokens,
 });
 
+function said(response) {
+  const call = response.output.find((item) => item.type === "function_call");
+  return {
+    text: response.output_text,
+    name: call?.name,
+    arguments: call?.arguments,
+    finish: response.incomplete_details?.reason ?? response.status,
+    model: response.model,
+    prompt_tokens: response.usage.input_tokens,
+    completion_tokens: response.usage.output_tokens,
+  };
+}
+
 async function gather(stream) {
   const got = { text: "", arguments: "" };
   for await (const chunk of stream) {
@@ -46,6 +59,19 @@ const cases = (client, model) => ({
     shown(await client.chat.completions.create({
       model, max_tokens: 24, messages: [{ role: "user", content: [{ type: "text", text: question }, { type: "image_url", image_url: { url: `data:image/png;base64,${image}` } }] }],
     })),
+  completion: async () => {
+    const answer = await client.completions.create({ model, prompt: question, max_tokens: 24 });
+    return { text: answer.choices[0].text, finish: answer.choices[0].finish_reason, model: answer.model, completion_tokens: answer.usage.completion_tokens };
+  },
+  response: async () => said(await client.responses.create({ model, input: question, max_output_tokens: 24 })),
+  response_stream: async () => said(await client.responses.stream({ model, input: question, max_output_tokens: 24 }).finalResponse()),
+  response_tool: async () => said(await client.responses.create({ model, input: question, tools: [{ type: "function", ...tool }], tool_choice: "required" })),
+  response_stream_tool: async () =>
+    said(await client.responses.stream({ model, input: question, tools: [{ type: "function", ...tool }], tool_choice: "required" }).finalResponse()),
+  embedding: async () => {
+    const answer = await client.embeddings.create({ model: "m/embed", input: [question], encoding_format: "float" });
+    return { model: answer.model, vector: answer.data[0].embedding, prompt_tokens: answer.usage.prompt_tokens };
+  },
   async models() {
     const ids = [];
     for await (const one of client.models.list()) ids.push(one.id);

@@ -8,6 +8,7 @@ import openai
 from asked import IMAGE, QUESTION, SCHEMA, TOOL, answering
 
 TOOLS = {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "required"}
+FLAT_TOOLS = {"tools": [{"type": "function", **TOOL}], "tool_choice": "required"}
 STRUCTURED = {"type": "json_schema", "json_schema": {"name": "river", "schema": SCHEMA, "strict": True}}
 PICTURE = [
     {"type": "text", "text": QUESTION},
@@ -45,6 +46,20 @@ def gather(stream):
     return got
 
 
+def said(response):
+    got = {
+        "text": response.output_text,
+        "finish": response.incomplete_details.reason if response.incomplete_details else response.status,
+        "model": response.model,
+        "prompt_tokens": response.usage.input_tokens,
+        "completion_tokens": response.usage.output_tokens,
+    }
+    for item in response.output:
+        if item.type == "function_call":
+            got["name"], got["arguments"] = item.name, item.arguments
+    return got
+
+
 def cases(url, key, model):
     client = openai.OpenAI(base_url=url + "/v1", api_key=key, max_retries=0)
 
@@ -60,6 +75,26 @@ def cases(url, key, model):
                     break
         return {"chunks": chunks}
 
+    def completion():
+        answer = client.completions.create(model=model, prompt=QUESTION, max_tokens=24)
+        choice = answer.choices[0]
+        return {
+            "text": choice.text,
+            "finish": choice.finish_reason,
+            "model": answer.model,
+            "completion_tokens": answer.usage.completion_tokens,
+        }
+
+    def streamed(**more):
+        with client.responses.stream(model=model, input=QUESTION, **more) as events:
+            for _ in events:
+                pass
+            return said(events.get_final_response())
+
+    def embedding():
+        answer = client.embeddings.create(model="m/embed", input=[QUESTION], encoding_format="float")
+        return {"model": answer.model, "vector": answer.data[0].embedding, "prompt_tokens": answer.usage.prompt_tokens}
+
     return {
         "whole": lambda: shown(create(max_tokens=24)),
         "stream": lambda: gather(create(max_tokens=24, stream=True, stream_options={"include_usage": True})),
@@ -67,6 +102,12 @@ def cases(url, key, model):
         "stream_tool": lambda: gather(create(**TOOLS, stream=True)),
         "structured": lambda: shown(create(response_format=STRUCTURED)),
         "image": lambda: shown(create(PICTURE, max_tokens=24)),
+        "completion": completion,
+        "response": lambda: said(client.responses.create(model=model, input=QUESTION, max_output_tokens=24)),
+        "response_stream": lambda: streamed(max_output_tokens=24),
+        "response_tool": lambda: said(client.responses.create(model=model, input=QUESTION, **FLAT_TOOLS)),
+        "response_stream_tool": lambda: streamed(**FLAT_TOOLS),
+        "embedding": embedding,
         "models": lambda: {"ids": [one.id for one in client.models.list()]},
         "retrieve": lambda: {"id": client.models.retrieve(model).id},
         "cancel": cancel,
