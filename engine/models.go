@@ -193,7 +193,8 @@ func (e *Engine) Models(ctx context.Context, l Listing) ([]byte, error) {
 	defer s.release()
 	now := e.options.Now()
 	if l.Anthropic {
-		return pageForAnthropic(s.usable(ctx, who, now), l.Query)
+		chats, _ := readFilter(nil) // those that answer in text, which is all that Anthropic's API is for
+		return pageForAnthropic(chats.choose(s.usable(ctx, who, now), now), l.Query)
 	}
 	f, refused := readFilter(l.Query)
 	if refused != nil {

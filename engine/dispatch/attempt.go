@@ -112,7 +112,7 @@ func (r *run) newAttempt(started time.Time, o *option, e *errand, p policy.Permi
 	}
 	a.sent = newSentBody(a.request.Body, a.request.ContentLength)
 	a.request.Body = a.sent
-	a.label = talk.Label{ID: r.j.Plan.ID, Model: row.Model.ID, Provider: row.Provider.Name, Created: r.j.Plan.At.Unix()}
+	a.label = talk.Label{ID: r.j.Plan.ID, Model: row.Model.ID, Provider: row.Provider.Name, Created: r.j.Plan.At.Unix(), Asked: r.j.Plan.Request.Body}
 	a.labels = wire.NewLabels(&a.label)
 	a.hides = a.said != r.j.Plan.Request.Shape && r.j.Plan.Request.Talk().Reasoning.Exclude
 	if r.stream != nil {

@@ -416,5 +416,8 @@ func (r *run) lost() *wire.Error {
 func (r *run) emitError(err *wire.Error) {
 	p := r.j.Plan
 	l := talk.Label{ID: p.ID, Model: p.Request.Model, Provider: r.outcome.Provider, Created: p.At.Unix()}
+	if numbered, ok := r.writer.(interface{ Sequence() int }); ok {
+		l.Sequence = numbered.Sequence()
+	}
 	r.stream.emit(p.Request.Shape.AppendErrorEvent(r.stream.buffer(), err, l))
 }

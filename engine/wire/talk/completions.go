@@ -86,7 +86,7 @@ func NewCompletionsWriter() EventWriter { return &completionsWriter{} }
 
 func (c *completionsWriter) Serve(l Label) { c.label = l }
 
-func (c *completionsWriter) Append(dst []byte, deltas []Delta) []byte {
+func (c *completionsWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 	for i := range deltas {
 		d := &deltas[i]
 		x := members{"index": d.Choice, "text": "", "logprobs": nil, "finish_reason": nil}
@@ -97,12 +97,14 @@ func (c *completionsWriter) Append(dst []byte, deltas []Delta) []byte {
 			x["reasoning"] = d.Text
 		case EndChoice:
 			x["finish_reason"], x["native_finish_reason"] = orNull(d.Finish), orNull(d.Native)
+		case BeginCall, AddArguments:
+			return dst, "a tool call"
 		default:
-			continue // signatures, and calls of tools that nobody offered
+			continue // signatures of thoughts, which nobody can send back in this API
 		}
 		dst = appendEvent(dst, "", c.label.completion([]any{x}))
 	}
-	return dst
+	return dst, ""
 }
 
 func (c *completionsWriter) Passed(_, _ []byte) {}

@@ -159,7 +159,10 @@ func TestAResponseStreamAddsUpToTheWholeResponse(t *testing.T) {
 		w.Serve(label)
 		var out []byte
 		for i := range deltas {
-			out = w.Append(out, deltas[i:i+1])
+			var unsaid string
+			if out, unsaid = w.Append(out, deltas[i:i+1]); unsaid != "" {
+				t.Fatal(unsaid)
+			}
 		}
 		out = w.End(out, &bill)
 		last := addUp(t, out)

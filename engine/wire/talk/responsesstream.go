@@ -39,12 +39,15 @@ func (w *responsesWriter) begin(dst []byte) []byte {
 	return w.event(dst, "response.in_progress", members{"response": w.label.response("in_progress", []any{})})
 }
 
-func (w *responsesWriter) Append(dst []byte, deltas []Delta) []byte {
+func (w *responsesWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 	dst = w.begin(dst)
 	for i := range deltas {
+		if deltas[i].Choice > 0 {
+			return dst, "a second choice"
+		}
 		dst = w.add(dst, &deltas[i])
 	}
-	return dst
+	return dst, ""
 }
 
 // add lets the item grow that a delta is of, which may have to be begun.

@@ -87,9 +87,9 @@ def cases(url, key, model):
 
     def streamed(**more):
         with client.responses.stream(model=model, input=QUESTION, **more) as events:
-            for _ in events:
-                pass
-            return said(events.get_final_response())
+            for event in events:
+                if event.type in ("response.completed", "response.incomplete"):
+                    return said(event.response)
 
     def embedding():
         answer = client.embeddings.create(model="m/embed", input=[QUESTION], encoding_format="float")
