@@ -31,7 +31,7 @@ type router struct {
 }
 
 // backs are the authors of the models, by the dialect of their providers.
-var backs = map[string]string{"chat": "openai"}
+var backs = map[string]string{"chat": "openai", "messages": "anthropic"}
 
 func start(t *testing.T) *router {
 	t.Helper()
@@ -170,7 +170,8 @@ func (r *router) right(t *testing.T, back string) sim.Choice {
 	if len(log) == 0 {
 		t.Fatal("the good provider was never asked")
 	}
-	c, err := sim.Answer(p.Profile(), log[len(log)-1].Body)
+	answer := map[string]func(sim.Profile, []byte) (sim.Completion, error){"chat": sim.Answer, "messages": sim.AnswerMessages}[back]
+	c, err := answer(p.Profile(), log[len(log)-1].Body)
 	if err != nil {
 		t.Fatal(err)
 	}
