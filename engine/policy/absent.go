@@ -212,7 +212,10 @@ func (l *linter) origins(t *ast.Term) []origin {
 		}
 		if walked, ok := l.walked[v]; ok {
 			delete(l.walked, v)
-			found := elementsOf(l.origins(walked))
+			var found []origin
+			for _, collection := range walked {
+				found = append(found, elementsOf(l.origins(collection))...)
+			}
 			l.walked[v] = walked
 			return found
 		}

@@ -158,7 +158,7 @@ func shapesOfType(t types.Type) shapes {
 
 // collectLocals finds what the rule's variables are assigned, where each is assigned once.
 func (l *linter) collectLocals(rule *ast.Rule) {
-	l.locals, l.walked = map[ast.Var]*ast.Term{}, map[ast.Var]*ast.Term{}
+	l.locals, l.walked = map[ast.Var]*ast.Term{}, map[ast.Var][]*ast.Term{}
 	assign := func(v ast.Var, t *ast.Term) {
 		if _, twice := l.locals[v]; twice {
 			t = nil
@@ -191,7 +191,7 @@ func (l *linter) collectLocals(rule *ast.Rule) {
 // each notes that element stands for what is in collection.
 func (l *linter) each(element, collection *ast.Term) {
 	if v, ok := element.Value.(ast.Var); ok {
-		l.walked[v] = collection
+		l.walked[v] = append(l.walked[v], collection)
 	}
 }
 
@@ -293,8 +293,8 @@ func (l *linter) elementOf(t *ast.Term) *field {
 	case ast.Var:
 		if source := l.locals[v]; source != nil {
 			t = source
-		} else if walked := l.walked[v]; walked != nil {
-			if f := l.leaf(walked); f != nil && f.kind == kindStrings {
+		} else if walked := l.walked[v]; len(walked) == 1 {
+			if f := l.leaf(walked[0]); f != nil && f.kind == kindStrings {
 				return f
 			}
 		}

@@ -117,8 +117,8 @@ type linter struct {
 	loc   *ast.Location // of the innermost node that has one
 	// locals is what each variable of the rule is assigned; nil where that varies.
 	locals map[ast.Var]*ast.Term
-	// walked is whose elements a variable stands for, one after the other.
-	walked map[ast.Var]*ast.Term
+	// walked is whose elements a variable stands for, one after the other: more than one where scopes use the same name.
+	walked map[ast.Var][]*ast.Term
 }
 
 func (l *linter) problem(format string, args ...any) { l.graph.problem(l.loc, format, args...) }
