@@ -36,6 +36,10 @@ type Options struct {
 	Log        *slog.Logger                // slog.Default where nil
 	Now        func() time.Time            // time.Now where nil
 	DecideOnly bool                        // nothing will be dispatched: the journal's folder is left to others
+	// For rehearsals: Adjust changes the settings before anything is made of them, Way what providers are asked through. nil: as
+	// they are.
+	Adjust func(*Settings)
+	Way    func(http.RoundTripper) http.RoundTripper
 }
 
 // Call is one request of a client.
@@ -103,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, e.wasm.Close(ctx))
 	}
-	e.dispatch = dispatch.New(s.settings.Timeouts.Connect, s.settings.Timeouts.TLS)
+	e.dispatch = dispatch.New(s.settings.Timeouts.Connect, s.settings.Timeouts.TLS, o.Way)
 	if err := e.openJournal(s.settings); err != nil {
 		return nil, errors.Join(err, e.abandon(ctx, s))
 	}

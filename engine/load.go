@@ -142,6 +142,9 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	if src == nil {
 		return nil, problems.Err()
 	}
+	if e.options.Adjust != nil {
+		e.options.Adjust(src.settings)
+	}
 	cat, ps := src.catalog(e.options.Env)
 	problems = append(problems, ps...)
 	accounts, ps := account.Load([]*config.Document{src.main}, cat)

@@ -17,11 +17,11 @@ Exit codes:
   0  done
   1  it could not be done: a listener, file or provider failed
   2  the command line or an input file is not right; the message says where and what would be
-  3  the answer is no: nothing may serve the request, a policy's test fails, a model falls short`
+  3  the answer is no: nothing may serve the request, a policy's test fails, a model falls short, a request is lost needlessly`
 
 // commands makes the subcommands, each of which stands in the file of its name.
 var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand, serveCommand, keyCommand, explainCommand, initCommand, demoCommand, pluginCommand,
-	policyCommand, journalCommand, usageCommand, replayCommand, reportCommand, catalogCommand}
+	policyCommand, journalCommand, usageCommand, replayCommand, reportCommand, catalogCommand, chaosCommand}
 
 // run carries out a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -88,21 +88,25 @@ type Response struct {
 // Dispatcher sends permitted requests to providers. It is safe for concurrent use and outlives reloads.
 type Dispatcher struct {
 	transport http.RoundTripper
+	pool      *http.Transport // that transport ends in
 	retries   allowance
 	hedges    allowance
 }
 
-// New makes a dispatcher. connect bounds dialling, tls the handshake after it.
-func New(connect, tls time.Duration) *Dispatcher {
-	return &Dispatcher{
-		transport: newTransport(connect, tls),
-		retries:   allowance{left: retryReserve, reserve: retryReserve},
+// New makes a dispatcher. connect bounds dialling, tls the handshake after it. way, where there is one, stands between it and the
+// network.
+func New(connect, tls time.Duration, way func(http.RoundTripper) http.RoundTripper) *Dispatcher {
+	pool := newTransport(connect, tls)
+	d := &Dispatcher{transport: pool, pool: pool, retries: allowance{left: retryReserve, reserve: retryReserve}}
+	if way != nil {
+		d.transport = way(pool)
 	}
+	return d
 }
 
 // Close closes idle connections to providers.
 func (d *Dispatcher) Close() {
-	d.transport.(*http.Transport).CloseIdleConnections()
+	d.pool.CloseIdleConnections()
 }
 
 // Do carries j out. It returns when the answer is whole, when a stream has committed or its headers are due, or when nothing

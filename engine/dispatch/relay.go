@@ -237,7 +237,7 @@ func (a *attempt) relay(s *Stream) *Fault {
 		}
 		a.out = nil
 	}
-	limit := a.patient.Idle
+	limit, heard := a.patient.Idle, time.Now()
 	for !a.ended {
 		if a.idle == nil {
 			a.idle = time.AfterFunc(limit, func() { a.cancel(errSilent) })
@@ -250,8 +250,15 @@ func (a *attempt) relay(s *Stream) *Fault {
 			a.took = time.Since(a.started)
 			return f
 		}
-		if kind == wire.End {
-			break
+		switch {
+		case kind == wire.End:
+			return nil
+		case kind != wire.Comment:
+			heard = time.Now()
+		case time.Since(heard) > a.patient.Answer:
+			// Comments are signs of life, for as long as a whole answer may take.
+			a.took = time.Since(a.started)
+			return fault("idle", a.status, "")
 		}
 		if a.reader != nil && (kind == wire.Comment || len(a.deltas) == 0) {
 			continue

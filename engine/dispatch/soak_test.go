@@ -90,12 +90,6 @@ func mood(r *rand.Rand) sim.Profile {
 		p.TTFT.P50 = float64(50 + r.IntN(1000))
 		p.TTFT.P95 = 0
 	}
-	// A stream that sends comments alone is held for alive until its time is over.
-	for i := range p.Faults {
-		if f := &p.Faults[i]; f.Kind == sim.Pings && f.AfterTokens > 0 {
-			f.Share = min(f.Share, 0.01)
-		}
-	}
 	return p
 }
 
@@ -333,8 +327,6 @@ func lostByTheRules(got received, attempts, notRescued string) bool {
 		return got.status == http.StatusOK
 	case notRescued == "the provider ended the answer for what it says":
 		return true
-	case notRescued == "the time for the request is over": // of comments alone
-		return last == "deadline"
 	}
 	return last == "content_policy" || last == "invalid_request"
 }

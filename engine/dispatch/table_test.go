@@ -134,7 +134,7 @@ var table = []tableRow{
 	{row: "broken stream", name: "error event", profile: failing(sim.Fault{Kind: sim.ErrorEvent, AfterTokens: 3}), outcome: both("server_error"), mid: true},
 	{row: "broken stream", name: "error event, overloaded", profile: failing(sim.Fault{Kind: sim.ErrorEvent, AfterTokens: 3, Status: 529}), outcome: both("overloaded"), mid: true},
 	{row: "broken stream", name: "silent", profile: failing(sim.Fault{Kind: sim.Stall, AfterTokens: 3}), outcome: outcomeOf{"timeout", "idle"}, mid: true},
-	{row: "broken stream", name: "pings", profile: failing(sim.Fault{Kind: sim.Pings, AfterTokens: 3}), outcome: outcomeOf{"timeout", "deadline"}, mid: true}, // they are signs of life
+	{row: "broken stream", name: "pings", profile: failing(sim.Fault{Kind: sim.Pings, AfterTokens: 3}), outcome: outcomeOf{"timeout", "idle"}, mid: true}, // signs of life for as long as a whole answer may take
 	{row: "broken stream", name: "an event without end", profile: failing(sim.Fault{Kind: sim.Endless, AfterTokens: 3}), outcome: both("bad_answer"), mid: true},
 	{row: "well", name: "usage with the finish reason", profile: sim.Profile{UsageIn: "finish"}},
 	{row: "well", name: "usage in every chunk", profile: sim.Profile{UsageIn: "every"}},

@@ -3,7 +3,7 @@ package sim
 import "encoding/json"
 
 // continuations are the ways of asking for the rest of an answer; see Profile.Continues.
-var continuations = []string{"prefill", "prefix", "continue_final_message"}
+var continuations = []string{"prefill", "prefix", "continue_final_message", "any"}
 
 type message struct {
 	Role    string `json:"role"`
@@ -49,7 +49,7 @@ func (r *request) asks() string {
 // misunderstands says why a provider that continues in one way refuses a request that asks in another; "" where it does not.
 func (r *request) misunderstands(continues string) string {
 	asks := r.asks()
-	if _, _, begun := r.continuation(); !begun && asks == "" || asks == continues {
+	if _, _, begun := r.continuation(); !begun && asks == "" || asks == continues || continues == "any" {
 		return ""
 	}
 	switch {

@@ -38,7 +38,7 @@ type Profile struct {
 	// the same text, whatever model name and other routing fields it is sent with.
 	OwnAnswers bool `toml:"own_answers"`
 	// Continues is how the provider can be asked to continue a beginning of its answer, the last message: "prefill" (that is
-	// all), "prefix" (with "prefix": true in the message), "continue_final_message" (with that field true). A request that asks
+	// all), "prefix" (with "prefix": true in the message), "continue_final_message" (with that field true), or "any" of them. A request that asks
 	// in a way that is not the provider's is refused; where it is empty, a last message without such a field is one like others.
 	Continues string `toml:"continues"`
 	// PreambleTokens of text come before the call of a request that has to call a tool.
