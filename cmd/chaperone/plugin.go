@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chaperone/engine/config"
 	"chaperone/engine/wasm"
 	"chaperone/sdk/project"
 )
@@ -120,6 +121,10 @@ which becomes FOLDER/NAME.wasm with the folder's name. The bytes depend on the s
 				return err
 			}
 			module, err := project.Build(cmd.Context(), folder)
+			var problems config.Problems
+			if errors.As(err, &problems) {
+				return problems
+			}
 			if errors.Is(err, project.ErrProject) || errors.Is(err, project.ErrCompile) {
 				return inputErrorf("%v", err)
 			}
@@ -148,9 +153,12 @@ func pluginPackCommand(out *printer) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := wasm.CheckManifest(manifest, text); err != nil {
+				return err
+			}
 			packed, err := wasm.Pack(module, text)
 			if err != nil {
-				return inputErrorf("%s, %s: %v", args[0], manifest, err)
+				return inputErrorf("%s: %v", args[0], err)
 			}
 			if output == "" {
 				output = args[0]

@@ -1,16 +1,23 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
 	"chaperone/engine"
-	"chaperone/engine/config"
 )
 
-func tomlKey(name string) string { return config.Dotted(name) }
+// notSwitched says why a scorer was not switched.
+func notSwitched(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return inputErrorf("%s is not there; --config names another file", path)
+	}
+	return inputErrorf("%v", err)
+}
 
 // switched is what is printed of a scorer that was switched off or on.
 type switched struct {
@@ -35,7 +42,7 @@ The rest of the file is left byte for byte. NAME is the scorer's name in the con
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := engine.DisableScorer(path, args[0]); err != nil {
-				return inputErrorf("%v", err)
+				return notSwitched(path, err)
 			}
 			v := switched{args[0], path, true}
 			return out.print(v, func(w io.Writer) {
@@ -59,7 +66,7 @@ the scorer cannot be used nothing is written.`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := engine.EnableScorer(cmd.Context(), path, args[0]); err != nil {
-				return inputErrorf("%v", err)
+				return notSwitched(path, err)
 			}
 			v := switched{args[0], path, false}
 			return out.print(v, func(w io.Writer) {

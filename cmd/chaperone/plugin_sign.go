@@ -11,9 +11,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"chaperone/engine/config"
 	"chaperone/engine/wasm"
 )
 
@@ -33,6 +36,9 @@ Where a router trusts any key it loads no plugin that is not signed by one of th
 			if len(args) == 1 {
 				name = args[0]
 			}
+			if base := filepath.Base(name); name == "" || base == "." || strings.HasSuffix(name, "/") {
+				return inputErrorf("the name is %q; expected one for a file, such as release", name)
+			}
 			public, private, err := ed25519.GenerateKey(rand.Reader)
 			if err != nil {
 				return err
@@ -46,8 +52,8 @@ Where a router trusts any key it loads no plugin that is not signed by one of th
 				Public string `json:"public"`
 			}{path, hex.EncodeToString(public)}
 			return out.print(v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is the secret half: who has it can sign. To trust what it signs, write into chaperone.toml:\n\n", path)
-				fmt.Fprintf(w, "    [plugins.trusted_keys]\n    %s = %q\n", tomlKey(name), v.Public)
+				fmt.Fprintf(w, "%s is the secret half: who has it can sign, so keep it out of repositories.\nTo trust what it signs, write into chaperone.toml:\n\n", path)
+				fmt.Fprintf(w, "    [plugins.trusted_keys]\n    %s = %q\n", config.Dotted(filepath.Base(name)), v.Public)
 			})
 		},
 	}

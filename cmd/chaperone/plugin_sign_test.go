@@ -75,6 +75,7 @@ func TestASignedPluginRanksAndAChangedOneDoesNot(t *testing.T) {
 		"a key that is absent": {"plugin sign ttft-target.wasm --key absent.key", "--key: stat absent.key: no such file"},
 		"a key that is none":   {"plugin sign ttft-target.wasm --key manifest.toml", "it has no PEM block"},
 		"no module":            {"plugin sign manifest.toml --key release.key", "is not a module that can be run"},
+		"a key without a name": {"plugin keygen keys/", `the name is "keys/"; expected one for a file`},
 		"no key":               {"plugin sign ttft-target.wasm", `required flag(s) "key" not set`},
 	} {
 		if code, _, stderr := chaperone(t, strings.Fields(c.args)...); code != exitInput || !strings.Contains(stderr, c.says) {
@@ -148,7 +149,7 @@ func TestADisabledPluginIsAsIfItWereNotThere(t *testing.T) {
 	}
 	for _, c := range []struct{ args, says string }{
 		{"plugin disable targte", `found "targte"`},
-		{"plugin disable target --config absent.toml", "no such file"},
+		{"plugin disable target --config absent.toml", "absent.toml is not there; --config names another file"},
 		{"plugin disable", "accepts 1 arg(s)"},
 	} {
 		if code, _, stderr := chaperone(t, strings.Fields(c.args)...); code != exitInput || !strings.Contains(stderr, c.says) {

@@ -228,6 +228,8 @@ func TestPluginCommandsSayWhatIsWrong(t *testing.T) {
 		"manifest.toml":      "abi = 2\n",
 		"golden.json":        `{}`,
 		"not.wasm":           "text",
+		"nothing.json":       "",
+		"typo.toml":          "abi = 1\nkind = \"scorer\"\nname = \"x\"\nversion = \"1\"\ncolumns = [\"price.expeced\"]\nrows = 1\nscale = \"unit\"\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			t.Fatal(err)
@@ -247,7 +249,7 @@ func TestPluginCommandsSayWhatIsWrong(t *testing.T) {
 		{"new x", exitInput, `required flag(s) "lang" not set`},
 		{"build there", exitInput, "there: is not a plugin project: open there/manifest.toml"},
 		{"build both", exitInput, "asconfig.json (assemblyscript), *.c (c), *.go (go), Cargo.toml (rust) beside manifest.toml, has those of 2 languages"},
-		{"pack " + bare, exitInput, "manifest: kind: is missing"},
+		{"pack " + bare, exitInput, "manifest.toml: kind: is missing"},
 		{"pack not.wasm --manifest manifest.toml", exitInput, "manifest"},
 		{"pack absent.wasm", exitFailed, "no such file"},
 		{"check there", exitInput, "there/there.wasm is not there; chaperone plugin build there makes it"},
@@ -258,6 +260,10 @@ func TestPluginCommandsSayWhatIsWrong(t *testing.T) {
 		{"run " + ttft + " --input word.json", exitInput, `price.expected should be a number, null, "+Inf" or "-Inf", is "low"`},
 		{"run " + bare, exitFailed, "rows.json: no such file"},
 		{"bench " + bare, exitInput, "has no valid manifest"},
+		{"bench " + ttft + " --time -1s", exitInput, "--time: found -1s; expected more than 0s"},
+		{"run " + ttft + " --input nothing.json", exitInput, "nothing.json: is empty; expected a JSON object"},
+		{"check " + ttft + " --golden nothing.json", exitInput, "golden vectors: is empty; expected a JSON object"},
+		{"pack " + bare + " --manifest typo.toml", exitInput, `typo.toml:5: columns: "price.expeced" is not known under columns; near it are price.expected`},
 		{"bench " + ttft + " --config [1]", exitInput, "--config: json: cannot unmarshal array"},
 		{"inspect not.wasm", exitInput, "is not a module that can be run"},
 	} {

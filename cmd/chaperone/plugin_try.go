@@ -202,6 +202,9 @@ and reading of the scores. FUEL is the instructions of a call, of which the host
   chaperone plugin bench plugin.wasm --time 5s --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if each <= 0 {
+				return inputErrorf("--time: found %s; expected more than 0s", each)
+			}
 			settings, err := parseConfiguration(configuration)
 			if err != nil {
 				return err

@@ -71,7 +71,9 @@ func ParseGolden(text []byte) (*Golden, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	var g Golden
-	if err := decoder.Decode(&g); err != nil {
+	if err := decoder.Decode(&g); err == io.EOF {
+		return nil, errors.New("golden vectors: is empty; expected a JSON object")
+	} else if err != nil {
 		return nil, fmt.Errorf("golden vectors: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {

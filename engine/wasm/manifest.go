@@ -104,6 +104,31 @@ func parseManifest(path string, src []byte) (*Manifest, error) {
 	return &m, nil
 }
 
+// CheckManifest reads a manifest as Load does, and holds its names to the vocabulary. The error is config.Problems.
+func CheckManifest(path string, src []byte) error {
+	m, err := parseManifest(path, src)
+	if err != nil {
+		return err
+	}
+	doc, problems := config.Parse(path, src)
+	for _, list := range []struct {
+		key     string
+		names   []string
+		resolve func(name string) error
+	}{
+		{"columns", m.Columns, func(name string) error { _, err := scorer.Resolve(name); return err }},
+		{"request", m.Request, func(name string) error { _, err := scorer.ResolveRequest(name); return err }},
+		{"observe", m.Observe, func(name string) error { _, err := resolveObserved(name); return err }},
+	} {
+		for _, name := range list.names {
+			if err := list.resolve(name); err != nil {
+				problems = append(problems, doc.Problem(list.key, "%v", err))
+			}
+		}
+	}
+	return problems.Err()
+}
+
 func unique(names []string, key string, bad func(key, format string, args ...any)) {
 	if len(names) > maxManifestNames {
 		bad(key, "has %d names, should have at most %d", len(names), maxManifestNames)

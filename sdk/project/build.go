@@ -51,6 +51,9 @@ func build(ctx context.Context, folder string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := wasm.CheckManifest(filepath.Join(folder, Manifest), manifest); err != nil {
+		return nil, err
+	}
 	scratch, err := os.MkdirTemp("", "chaperone-build-")
 	if err != nil {
 		return nil, err

@@ -62,7 +62,9 @@ func ParseTable(text []byte) (*Table, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	var t Table
-	if err := decoder.Decode(&t); err != nil {
+	if err := decoder.Decode(&t); err == io.EOF {
+		return nil, errors.New("is empty; expected a JSON object")
+	} else if err != nil {
 		return nil, err
 	}
 	if _, err := decoder.Token(); err != io.EOF {
