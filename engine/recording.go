@@ -22,7 +22,7 @@ func (e *Engine) openJournal(s *Settings) (err error) {
 	o := journal.Options{
 		Keep: c.Keep, Fsync: journal.Fsync(c.Fsync), OnFull: journal.OnFull(c.OnFull),
 		SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge, Retention: c.Retention,
-		AnchorURL: c.AnchorURL, AnchorCommand: c.AnchorCommand, DecisionLogURL: c.DecisionLogURL, Log: e.options.Log,
+		AnchorURL: c.AnchorURL, AnchorCommand: c.AnchorCommand, TimestampURL: c.TimestampURL, TimestampEvery: c.TimestampEvery, DecisionLogURL: c.DecisionLogURL, Log: e.options.Log,
 	}
 	if c.DecisionLogTokenEnv != "" {
 		o.DecisionLogToken, _ = e.options.Env(c.DecisionLogTokenEnv)

@@ -124,15 +124,17 @@ type Statistics struct {
 
 // Journal is [journal].
 type Journal struct {
-	Keep          int           `toml:"keep" check:"min=1"` // decisions kept in memory
-	Dir           string        `toml:"dir"`                // "": memory is all there is
-	Fsync         string        `toml:"fsync" check:"oneof=never|interval|always"`
-	OnFull        string        `toml:"on_full" check:"oneof=stop|drop"`
-	SegmentBytes  int64         `toml:"segment_bytes" check:"min=65536,max=1073741824"`
-	SegmentAge    time.Duration `toml:"segment_age" check:"min=1s"`
-	Retention     time.Duration `toml:"retention" check:"min=0s"` // 0: for ever
-	AnchorURL     string        `toml:"anchor_url"`               // gets every checkpoint
-	AnchorCommand []string      `toml:"anchor_command"`           // likewise, on its standard input
+	Keep           int           `toml:"keep" check:"min=1"` // decisions kept in memory
+	Dir            string        `toml:"dir"`                // "": memory is all there is
+	Fsync          string        `toml:"fsync" check:"oneof=never|interval|always"`
+	OnFull         string        `toml:"on_full" check:"oneof=stop|drop"`
+	SegmentBytes   int64         `toml:"segment_bytes" check:"min=65536,max=1073741824"`
+	SegmentAge     time.Duration `toml:"segment_age" check:"min=1s"`
+	Retention      time.Duration `toml:"retention" check:"min=0s"` // 0: for ever
+	AnchorURL      string        `toml:"anchor_url"`               // gets every checkpoint
+	AnchorCommand  []string      `toml:"anchor_command"`           // likewise, on its standard input
+	TimestampURL   string        `toml:"timestamp_url"`            // of an authority that stamps the newest checkpoint
+	TimestampEvery time.Duration `toml:"timestamp_every" check:"min=1s"`
 
 	DecisionLogURL      string `toml:"decision_log_url"`       // a collector of OPA's decision logs
 	DecisionLogTokenEnv string `toml:"decision_log_token_env"` // environment variable with a bearer token for it
@@ -200,7 +202,7 @@ func defaults() *Settings {
 		Load:          Load{InFlight: 8000, Queue: 1000, QueueWait: 10 * time.Second},
 		ResponseCache: ResponseCache{MaxBytes: 64 << 20, MaxEntryBytes: 1 << 20, TTL: 5 * time.Minute},
 		Statistics:    Statistics{Window: 5 * time.Minute, Tick: time.Second},
-		Journal:       Journal{Keep: 10_000, Fsync: "interval", OnFull: "stop", SegmentBytes: 64 << 20, SegmentAge: 24 * time.Hour},
+		Journal:       Journal{Keep: 10_000, Fsync: "interval", OnFull: "stop", SegmentBytes: 64 << 20, SegmentAge: 24 * time.Hour, TimestampEvery: time.Hour},
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,14 +59,15 @@ func (f *folder) path() (string, error) {
 }
 
 func journalVerifyCommand(out *printer) *cobra.Command {
-	var checkpoints, key string
+	var given trusted
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Find what was altered, removed, put in, exchanged or cut off",
 		Long: `Read the whole journal and check every frame, the chain, every signature and every archived artefact.
 
 What is signed with a key that lies beside the journal proves nothing against whoever can read that key. Name checkpoints that
-were kept elsewhere with --checkpoints: the journal has to agree with each of them and reach the last.
+were kept elsewhere with --checkpoints: the journal has to agree with each of them and reach the last. Checkpoints that an authority has
+stamped prove as much, for as long as they lie beside the journal: --timestamp-ca names whom to trust.
 
 The exit code is 1 where something is wrong.`,
 		Example: `  chaperone journal verify --dir journal
@@ -73,10 +75,9 @@ The exit code is 1 where something is wrong.`,
 		Args: cobra.NoArgs,
 	}
 	dir := journalFolder(cmd)
-	cmd.Flags().StringVar(&checkpoints, "checkpoints", "", "file of checkpoints as anchoring handed them out, JSON one after the other")
-	cmd.Flags().StringVar(&key, "key", "", "public key that has signed, in hexadecimal, as known from elsewhere")
+	given.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		trust, err := readTrust(checkpoints, key)
+		trust, err := given.read()
 		if err != nil {
 			return err
 		}
@@ -88,7 +89,7 @@ The exit code is 1 where something is wrong.`,
 		if err != nil {
 			return noJournal(path, err)
 		}
-		if err := out.print(report, func(w io.Writer) { writeVerification(w, report, checkpoints != "") }); err != nil {
+		if err := out.print(report, func(w io.Writer) { writeVerification(w, report, given.checkpoints != "") }); err != nil {
 			return err
 		}
 		if n := len(report.Problems); n > 0 {
@@ -99,19 +100,38 @@ The exit code is 1 where something is wrong.`,
 	return cmd
 }
 
-// readTrust reads what is known from elsewhere.
-func readTrust(checkpoints, key string) (trust journal.Trust, err error) {
-	trust.Key = key
-	if checkpoints == "" {
+// trusted is what is known from elsewhere, as flags say it.
+type trusted struct{ checkpoints, key, authorities string }
+
+func (t *trusted) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&t.checkpoints, "checkpoints", "", "file of checkpoints as anchoring handed them out, JSON one after the other")
+	f.StringVar(&t.key, "key", "", "public key that has signed, in hexadecimal, as known from elsewhere")
+	f.StringVar(&t.authorities, "timestamp-ca", "", "PEM file of certificates, to which those of time stamps have to lead")
+}
+
+func (t *trusted) read() (trust journal.Trust, err error) {
+	trust.Key = t.key
+	if t.authorities != "" {
+		text, err := os.ReadFile(t.authorities)
+		if err != nil {
+			return trust, inputErrorf("--timestamp-ca: %v", err)
+		}
+		trust.Authorities = x509.NewCertPool()
+		if !trust.Authorities.AppendCertsFromPEM(text) {
+			return trust, inputErrorf("--timestamp-ca: %s holds no certificate; expected PEM", t.authorities)
+		}
+	}
+	if t.checkpoints == "" {
 		return trust, nil
 	}
-	f, err := os.Open(checkpoints)
+	f, err := os.Open(t.checkpoints)
 	if err != nil {
 		return trust, inputErrorf("--checkpoints: %v", err)
 	}
 	defer f.Close()
 	if trust.Checkpoints, err = journal.ReadCheckpoints(f); err != nil {
-		return trust, inputErrorf("--checkpoints: %s: %v", checkpoints, err)
+		return trust, inputErrorf("--checkpoints: %s: %v", t.checkpoints, err)
 	}
 	return trust, nil
 }
@@ -128,6 +148,12 @@ func writeVerification(w io.Writer, r *journal.Report, anchored bool) {
 	row(w, "records behind it", r.Unprotected)
 	if anchored {
 		row(w, "confirmed from outside", r.Confirmed)
+	}
+	if r.StampedAt != nil {
+		row(w, "stamped by an authority", fmt.Sprintf("%d, last at %s", r.Stamped, r.StampedAt.Format(time.RFC3339)))
+	}
+	if r.Unchecked > 0 {
+		row(w, "stamps of nobody that is trusted", fmt.Sprintf("%d; --timestamp-ca names whom to trust", r.Unchecked))
 	}
 	for _, n := range r.Notices {
 		fmt.Fprintf(w, "\nnote: %s\n", n)

@@ -13,7 +13,8 @@ import (
 
 func reportCommand(out *printer) *cobra.Command {
 	var o report.Options
-	var config, from, to, format, checkpoints, key string
+	var config, from, to, format string
+	var given trusted
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "Say who was shown an organisation's data, under which controls, and how far that is proven",
@@ -38,8 +39,7 @@ The exit code is 1 where a journal does not hold; the report is written all the 
 	f.StringVar(&format, "format", "markdown", "markdown, html or json")
 	f.StringArrayVar(&o.Dirs, "dir", nil, "folder of a journal; one for each router (default: journal.dir of --config)")
 	f.StringVar(&config, "config", defaultConfig, "configuration that names the journal, where --dir does not")
-	f.StringVar(&checkpoints, "checkpoints", "", "file of checkpoints as anchoring handed them out, JSON one after the other")
-	f.StringVar(&key, "key", "", "public key that has signed, in hexadecimal, as known from elsewhere")
+	given.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if out.json {
 			format = "json"
@@ -59,11 +59,11 @@ The exit code is 1 where a journal does not hold; the report is written all the 
 				return noJournal(dir, err)
 			}
 		}
-		if key != "" && len(o.Dirs) > 1 {
+		if given.key != "" && len(o.Dirs) > 1 {
 			return inputErrorf("--key is that of one journal, and --dir names %d; leave it out, or report on each", len(o.Dirs))
 		}
 		var err error
-		if o.Trust, err = readTrust(checkpoints, key); err != nil {
+		if o.Trust, err = given.read(); err != nil {
 			return err
 		}
 		o.Now = time.Now()

@@ -47,6 +47,9 @@ type Options struct {
 	AnchorURL     string   // gets every checkpoint as a POST of JSON
 	AnchorCommand []string // is run with every checkpoint as JSON on its standard input
 
+	TimestampURL   string        // of an authority (RFC 3161) that stamps the newest checkpoint
+	TimestampEvery time.Duration // how often; an hour where 0
+
 	DecisionLogURL   string // gets decisions in the form of OPA's decision log
 	DecisionLogToken string // bearer token for it
 
@@ -64,6 +67,7 @@ type Journal struct {
 	claims *claimKeys
 	events *decisionLog // nil where there is none
 	anchor *anchor      // nil where there is none
+	stamps *stamper     // nil where there is none
 
 	mu      sync.Mutex
 	pending *batch
@@ -111,6 +115,9 @@ func Open(o Options) (*Journal, error) {
 	}
 	if o.SegmentBytes <= 0 {
 		o.SegmentBytes = 64 << 20
+	}
+	if o.TimestampEvery <= 0 {
+		o.TimestampEvery = time.Hour
 	}
 	if o.SegmentAge <= 0 {
 		o.SegmentAge = 24 * time.Hour
@@ -162,6 +169,10 @@ func (j *Journal) open() (err error) {
 	if j.o.AnchorURL != "" || len(j.o.AnchorCommand) > 0 {
 		j.anchor = newAnchor(j.o.AnchorURL, j.o.AnchorCommand, j.o.Log)
 		j.tape.anchor = j.anchor
+	}
+	if j.o.TimestampURL != "" {
+		j.stamps = newStamper(dir, j.o.TimestampURL, j.o.TimestampEvery, j.o.Log)
+		j.tape.stamps = j.stamps
 	}
 	if j.o.DecisionLogURL != "" {
 		j.events = newDecisionLog(j.o.DecisionLogURL, j.o.DecisionLogToken, signer.replica, j.o.Log)
@@ -459,6 +470,9 @@ func (j *Journal) Close() error {
 	err := errors.Join(t.flush(), t.file.Sync(), t.file.Close())
 	if j.anchor != nil {
 		j.anchor.close()
+	}
+	if j.stamps != nil {
+		j.stamps.close()
 	}
 	if j.events != nil {
 		j.events.close()

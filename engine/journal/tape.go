@@ -13,8 +13,9 @@ type tape struct {
 	dir    string
 	signer *signer
 	linker linker
-	anchor *anchor // nil where there is none
-	always bool    // every flush is forced to the disk
+	anchor *anchor  // nil where there is none
+	stamps *stamper // nil where there is none
+	always bool     // every flush is forced to the disk
 
 	at     chain  // behind the last frame
 	number uint64 // of the segment
@@ -109,9 +110,12 @@ func (t *tape) flush() error {
 	if cap(t.out) > 1<<20 {
 		t.out = nil // it has been a long wait
 	}
-	if t.anchor != nil {
-		for _, c := range t.ready {
+	for _, c := range t.ready {
+		if t.anchor != nil {
 			t.anchor.add(c)
+		}
+		if t.stamps != nil {
+			t.stamps.add(c)
 		}
 	}
 	t.ready = t.ready[:0]

@@ -2,10 +2,12 @@ package journal
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,8 +30,13 @@ type Report struct {
 	LastCheckpoint *Checkpoint `json:"last_checkpoint,omitempty"`
 	Unprotected    int         `json:"unprotected_records"` // behind LastCheckpoint
 	Confirmed      int         `json:"confirmed"`           // checkpoints from outside with which the journal agrees
-	Notices        []string    `json:"notices,omitempty"`
-	Problems       []Problem   `json:"problems"`
+	// Stamped is how many checkpoints beside the journal have been stamped by an authority that is trusted, and agree; Unchecked,
+	// how many have been stamped by one that nobody has named as such. StampedAt is the last trusted stamp's time.
+	Stamped   int        `json:"stamped"`
+	Unchecked int        `json:"stamps_unchecked"`
+	StampedAt *time.Time `json:"stamped_at,omitempty"`
+	Notices   []string   `json:"notices,omitempty"`
+	Problems  []Problem  `json:"problems"`
 }
 
 // Problem is something that should not be.
@@ -48,8 +55,9 @@ func (p Problem) String() string {
 
 // Trust is what is known from elsewhere.
 type Trust struct {
-	Checkpoints []Checkpoint // as anchoring handed them out
-	Key         string       // public, hex; "": that of Checkpoints, or else the journal's own, which proves less
+	Checkpoints []Checkpoint   // as anchoring handed them out
+	Key         string         // public, hex; "": that of Checkpoints, or else the journal's own, which proves less
+	Authorities *x509.CertPool // whose time stamps count; nil: nobody's
 }
 
 // Verify reads all of a journal: frames, chain, signatures, archived artefacts, and whether it agrees with what is trusted.
@@ -61,6 +69,7 @@ func Verify(dir string, trust Trust) (*Report, error) {
 	}
 	v := &verifier{dir: dir, report: &Report{Dir: dir, Problems: []Problem{}}, linker: newLinker(), files: map[string]string{}}
 	v.take(trust)
+	v.stamps(trust)
 	if len(all) == 0 {
 		v.problem(dir, 0, "holds no segment")
 	}
@@ -69,6 +78,63 @@ func Verify(dir string, trust Trust) (*Report, error) {
 	}
 	v.finish(all)
 	return v.report, nil
+}
+
+// stamped is a checkpoint beside the journal, with when it was stamped.
+type stamped struct {
+	Checkpoint
+	path    string
+	at      time.Time
+	trusted bool
+}
+
+// stamps reads the stamps beside the journal. They are held to the chain as checkpoints from outside are.
+func (v *verifier) stamps(t Trust) {
+	texts, err := filepath.Glob(filepath.Join(v.dir, "timestamps", "*.json"))
+	if err != nil {
+		return
+	}
+	for _, path := range texts { // sorted, and so by count
+		s, err := readStamp(path, t.Authorities)
+		if err != nil {
+			v.problem(path, 0, "%v", err)
+			continue
+		}
+		v.stamped = append(v.stamped, *s)
+	}
+}
+
+func readStamp(path string, authorities *x509.CertPool) (*stamped, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s := stamped{path: path}
+	if err := json.Unmarshal(text, &s.Checkpoint); err != nil {
+		return nil, err
+	}
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	answer, err := os.ReadFile(strings.TrimSuffix(path, ".json") + ".tsr")
+	if errors.Is(err, fs.ErrNotExist) {
+		return &s, nil // the router ended between the two
+	}
+	if err != nil {
+		return nil, err
+	}
+	token, err := parseStamp(answer, text)
+	if err != nil {
+		return nil, err
+	}
+	s.at = token.info.Time
+	if authorities != nil {
+		if err := token.check(authorities); err != nil {
+			return nil, err
+		}
+		s.trusted = true
+	}
+	return &s, nil
 }
 
 type verifier struct {
@@ -81,7 +147,8 @@ type verifier struct {
 	key     string
 	trusted bool
 	outside []Checkpoint
-	next    int               // of outside
+	next    int // of outside
+	stamped []stamped
 	files   map[string]string // digest of an artefact → where it is named
 	expired uint64            // segments up to it were removed, as the journal says
 	missing []uint64
@@ -189,8 +256,22 @@ func (v *verifier) continues(s *segment, h *header, begins chain, first bool) {
 	}
 }
 
-// confirm holds checkpoints from outside to the chain as far as it has come.
+// confirm holds checkpoints from outside, and those that were stamped, to the chain as far as it has come.
 func (v *verifier) confirm(path string, offset int) {
+	for len(v.stamped) > 0 && v.stamped[0].Count <= v.at.count {
+		s := v.stamped[0]
+		v.stamped = v.stamped[1:]
+		switch {
+		case s.Count < v.at.count || s.at.IsZero():
+		case s.Head != hex.EncodeToString(v.at.head[:]) || s.Key != v.key:
+			v.problem(path, offset, "the first %d frames are not those of the checkpoint that was stamped at %s: something before this place was changed", s.Count, s.at.Format(time.RFC3339))
+		case s.trusted:
+			v.report.Stamped++
+			v.report.StampedAt = &s.at
+		default:
+			v.report.Unchecked++
+		}
+	}
 	for v.next < len(v.outside) && v.outside[v.next].Count <= v.at.count {
 		c := v.outside[v.next]
 		v.next++
@@ -283,6 +364,11 @@ func (v *verifier) finish(all []segment) {
 			v.notice("segments up to %d were past their retention and are gone", n)
 		} else {
 			v.problem(all[0].path, 0, "segments 1 to %d are missing, and the journal does not say that it removed them", n)
+		}
+	}
+	for _, s := range v.stamped {
+		if !s.at.IsZero() {
+			v.problem(s.path, 0, "the journal ends after %d frames; the checkpoint that was stamped at %s was made after %d: its end was cut off", v.at.count, s.at.Format(time.RFC3339), s.Count)
 		}
 	}
 	for ; v.next < len(v.outside); v.next++ {

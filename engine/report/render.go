@@ -24,8 +24,13 @@ var (
 )
 
 var shared = map[string]any{
-	"day":     func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
-	"time":    moment,
+	"day": func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"time": func(t any) string {
+		if at, ok := t.(*time.Time); ok {
+			return moment(*at)
+		}
+		return moment(t.(time.Time))
+	},
 	"list":    func(list []string) string { return orNone(strings.Join(list, ", ")) },
 	"counts":  counts,
 	"kept":    kept,
