@@ -154,8 +154,12 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	}
 	problems = append(problems, src.settings.Dispatch.check(cat, accounts)...)
 	rules := append([]*config.Document{src.main}, src.teams...)
+	var before *policy.Set
+	if old := e.current.Load(); old != nil {
+		before = old.policies
+	}
 	policies, ps := policy.Load(ctx, policy.Config{
-		Generation: generation, Documents: rules, Accounts: accounts, Catalog: cat, Honoured: honoured,
+		Generation: generation, Previous: before, Documents: rules, Accounts: accounts, Catalog: cat, Honoured: honoured,
 		Bundles: e.bundles, Env: e.options.Env, Now: e.options.Now(), Log: e.options.Log,
 	})
 	problems = append(problems, ps...)

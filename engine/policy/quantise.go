@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"chaperone/engine/catalog"
 	"chaperone/engine/telemetry"
 )
 
@@ -171,8 +172,32 @@ var worstStats = StatsInput{TTFT: PercentilesInput{worstTTFTMillis, worstTTFTMil
 
 // steady remembers what was last shown of every row. One view of the statistics is shown the same way to all who ask.
 type steady struct {
-	mu     sync.Mutex
-	recent atomic.Pointer[[]tick] // the newest first
+	carried []*shown // of an earlier set, for the first tick; nil: nothing has been shown of that row
+	mu      sync.Mutex
+	recent  atomic.Pointer[[]tick] // the newest first
+}
+
+// continued goes on from what before has shown of its rows, each known by its id: a reload is no reason for a verdict to flap.
+func (before *Set) continued(rows []*catalog.Row) *steady {
+	s := &steady{}
+	if before == nil {
+		return s
+	}
+	last := map[string]*shown{}
+	if recent := before.stats.recent.Load(); recent != nil {
+		for i := range (*recent)[0].rows[:min(len((*recent)[0].rows), len(before.rows))] {
+			last[before.rows[i].ID] = &(*recent)[0].rows[i]
+		}
+	} else {
+		for i, shown := range before.stats.carried {
+			last[before.rows[i].ID] = shown
+		}
+	}
+	s.carried = make([]*shown, len(rows))
+	for i, row := range rows {
+		s.carried[i] = last[row.ID]
+	}
+	return s
 }
 
 type tick struct {
@@ -204,8 +229,11 @@ func (s *steady) tick(view *telemetry.View) *tick {
 	next := tick{view: view, rows: make([]shown, len(view.Rows))}
 	for i := range view.Rows {
 		var last *shown
-		if recent != nil && i < len((*recent)[0].rows) {
+		switch {
+		case recent != nil && i < len((*recent)[0].rows):
 			last = &(*recent)[0].rows[i]
+		case recent == nil && i < len(s.carried):
+			last = s.carried[i]
 		}
 		next.rows[i] = last.next(&view.Rows[i])
 	}

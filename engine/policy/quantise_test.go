@@ -3,8 +3,10 @@ package policy
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
+	"chaperone/engine/catalog"
 	"chaperone/engine/telemetry"
 )
 
@@ -116,6 +118,52 @@ func TestARuleOnLatencyDoesNotFlap(t *testing.T) {
 	fast := &telemetry.View{Rows: []telemetry.RowStats{{Samples: 100, TTFT: telemetry.Percentiles{P50: 500, P75: 500, P90: 500, P99: 500}, Uptime: 1}}}
 	q.Stats = fast
 	if got := permitted(set.Judge(context.Background(), q)); got != "alpha" {
+		t.Fatalf("well below the limit: %q", got)
+	}
+}
+
+// A reload does not begin anew: what hovers about the edge of a bucket is shown as before, though the rows stand in another order.
+func TestFiguresDoNotFlapAtAReload(t *testing.T) {
+	f := files{"chaperone.toml": bindingOf("package = \"library.performance\"\nparams = { max_ttft_ms = 2000 }", "everyone")}
+	view := func(ttft ...float64) *telemetry.View {
+		v := &telemetry.View{}
+		for _, ms := range ttft {
+			v.Rows = append(v.Rows, telemetry.RowStats{Samples: 100, TTFT: telemetry.Percentiles{P50: ms, P75: ms, P90: ms, P99: ms}, Uptime: 1})
+		}
+		return v
+	}
+	judge := func(set *Set, rows []*catalog.Row, v *telemetry.View) string {
+		q := query()
+		q.Rows, q.Stats = rows, v
+		return permitted(set.Judge(context.Background(), q))
+	}
+	c := f.config(t)
+	rows := c.Catalog.Rows
+	set, problems := Load(context.Background(), c)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	judge(set, rows, view(500, 2050, 500, 500)) // trainer is over the limit
+	if got := judge(set, rows, view(500, 1990, 500, 500)); got != "alpha silent american" {
+		t.Fatalf("not yet half a bucket past the edge: %q", got)
+	}
+	for range 3 { // reloads
+		rows = slices.Clone(rows)
+		slices.Reverse(rows)
+		for i := range rows {
+			row := *rows[i]
+			row.Index = i
+			rows[i] = &row
+		}
+		c.Previous, c.Catalog = set, &catalog.Catalog{Rows: rows}
+		if set, problems = Load(context.Background(), c); len(problems) > 0 {
+			t.Fatal(problems)
+		}
+	}
+	if got := judge(set, rows, view(500, 500, 1990, 500)); got != "american silent alpha" {
+		t.Fatalf("after reloads: %q", got)
+	}
+	if got := judge(set, rows, view(500, 500, 1000, 500)); got != "american silent trainer alpha" {
 		t.Fatalf("well below the limit: %q", got)
 	}
 }

@@ -85,7 +85,9 @@ type Config struct {
 	Archive map[string][]byte
 	Env     func(string) (string, bool) // os.LookupEnv where nil
 	Now     time.Time                   // zero: the clock's
-	Log     *slog.Logger                // of what goes wrong while judging; slog.Default where nil
+	// Previous is the set that this one takes the place of: statistics are shown on from where it stopped. nil: there is none.
+	Previous *Set
+	Log      *slog.Logger // of what goes wrong while judging; slog.Default where nil
 }
 
 // Load compiles every binding, each source alone.
@@ -119,7 +121,6 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 	s := &Set{
 		generation:    c.Generation,
 		requirePolicy: settings.requirePolicy,
-		stats:         new(steady),
 		guard:         newGuard(settings.guardOneIn, c.Log),
 		honoured:      map[string]bool{},
 		byOrg:         map[string][]*binding{},
@@ -143,6 +144,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 	for _, src := range sources {
 		src.archive(s.texts)
 	}
+	s.stats = c.Previous.continued(s.rows)
 	build := builder{sources: map[*source]*compiled{}, refused: map[*source]bool{}, checked: map[string]bool{}, policies: map[string]*policy{}, timeout: settings.timeout}
 	for _, src := range sources {
 		if src.name != librarySource { // a mistake in a source that nobody has bound yet is a mistake all the same
