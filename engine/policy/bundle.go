@@ -2,6 +2,8 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -88,10 +90,16 @@ func readBundle(name string, text []byte, shown string, v *verification) (s *sou
 		}
 	}
 	s, problems = newSource(name, texts)
+	s.digest, s.revision = bundleDigest(text), b.Manifest.Revision
 	if len(problems) == 0 && len(s.modules) == 0 {
 		return refuse("the bundle holds no .rego file (tests, _test.rego, do not count)")
 	}
 	return s, problems
+}
+
+func bundleDigest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 func sortedKeys[V any](m map[string]V) []string {

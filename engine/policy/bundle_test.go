@@ -429,8 +429,16 @@ func TestABundleServerIsFollowed(t *testing.T) {
 			t.Fatalf("bad bundle %d: a reload fails: %s", i, f.failed)
 		}
 	}
+	// The first one again is an old one, however well it is signed.
 	s.serve(first, `"1"`)
-	eventually(t, "the first bundle again", func() bool { return f.permitted() == "alpha" })
+	eventually(t, "an error in the report", func() bool {
+		return strings.Contains(f.bundles.Report()[0].Error, "it has been in force before and was replaced since")
+	})
+	if got := f.permitted(); got != "trainer" {
+		t.Fatalf("an old bundle: permitted %q", got)
+	}
+	s.serve(w.build(t, fmt.Sprintf(bundled, "alpha"), w.secret, "--revision", "3"), `"3"`)
+	eventually(t, "the first bundle's rules, signed anew", func() bool { return f.permitted() == "alpha" })
 	eventually(t, "no error in the report", func() bool { return f.bundles.Report()[0].Error == "" })
 
 	// The server is gone: the last good bundle stays, its age grows.

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,9 +38,10 @@ type Bundles struct {
 	now  func() time.Time
 	wake chan struct{}
 
-	mu      sync.Mutex
-	remotes map[string]*remote // by what they are fetched with
-	active  []*remote          // those of the newest set
+	mu        sync.Mutex
+	remotes   map[string]*remote  // by what they are fetched with
+	histories map[string]*history // by source and place
+	active    []*remote           // those of the newest set
 }
 
 // NewBundles keeps good bundles in the folder dir too, for a start while their server is gone; "": in memory only.
@@ -49,7 +49,26 @@ func NewBundles(dir string, log *slog.Logger) *Bundles {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Bundles{dir: dir, log: log, now: time.Now, wake: make(chan struct{}, 1), remotes: map[string]*remote{}}
+	return &Bundles{dir: dir, log: log, now: time.Now, wake: make(chan struct{}, 1), remotes: map[string]*remote{}, histories: map[string]*history{}}
+}
+
+// history is what has been in force of a source; nil where its bundles need not be signed: then whoever can put one there can
+// write any.
+func (b *Bundles) history(sc sourceConfig, v *verification) *history {
+	if v == nil {
+		return nil
+	}
+	file := ""
+	if b.dir != "" {
+		file = filepath.Join(b.dir, bundleDigest([]byte(sc.Name + "\x00" + sc.shown()))[:24]+".history.json")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := sc.Name + "\x00" + sc.shown()
+	if b.histories[key] == nil {
+		b.histories[key] = readHistory(file)
+	}
+	return b.histories[key]
 }
 
 // BundleReport is how one bundle server is doing.
@@ -119,18 +138,27 @@ func (b *Bundles) Poll(ctx context.Context, changed func()) {
 	}
 }
 
-// taken is a bundle that a Load took from its server.
+// taken is a bundle that a Load took.
 type taken struct {
-	*remote
-	bundle *fetched
+	source  *source
+	history *history // nil: it need not be signed
+	remote  *remote  // its server; nil: it is on disk
+	bundle  *fetched
 }
 
 // activate says which servers the newest set depends on, and that what it took of them is good.
 func (b *Bundles) activate(used []taken) {
-	active := make([]*remote, len(used))
-	for i, u := range used {
-		u.accept(b, u.bundle)
-		active[i] = u.remote
+	var active []*remote
+	for _, u := range used {
+		if u.history != nil {
+			if err := u.history.advance(u.source.digest, u.source.revision); err != nil {
+				b.log.Warn("which bundle is in force could not be noted: after a restart an older one would not be told", slog.String("source", u.source.name), slog.Any("error", err))
+			}
+		}
+		if u.remote != nil {
+			u.remote.accept(b, u.bundle)
+			active = append(active, u.remote)
+		}
 	}
 	b.mu.Lock()
 	b.active = active
@@ -145,6 +173,7 @@ func (b *Bundles) activate(used []taken) {
 type remote struct {
 	name, url string
 	verify    *verification
+	history   *history // nil where nothing is verified
 	token     string
 	client    *http.Client
 	poll      time.Duration
@@ -220,8 +249,7 @@ func (r *remote) fetch(ctx context.Context, b *Bundles) (fresh bool) {
 		}
 		return false
 	}
-	sum := sha256.Sum256(text)
-	digest := hex.EncodeToString(sum[:])
+	digest := bundleDigest(text)
 	r.seen = etag
 	switch {
 	case latest != nil && digest == latest.digest:
@@ -233,7 +261,7 @@ func (r *remote) fetch(ctx context.Context, b *Bundles) (fresh bool) {
 	case digest == r.refused:
 		return false
 	}
-	src, problems := readBundle(r.name, text, r.url, r.verify)
+	src, problems := r.read(text)
 	if len(problems) > 0 {
 		r.failure, r.refused = problems.Error(), digest
 		b.log.Error("a new bundle is refused; the last good one stays in force", slog.String("source", r.name), slog.String("url", r.url), slog.String("why", r.failure))
@@ -242,6 +270,17 @@ func (r *remote) fetch(ctx context.Context, b *Bundles) (fresh bool) {
 	r.failure, r.refused = "", ""
 	r.candidate = &fetched{text: text, digest: digest, etag: etag, at: now, source: src}
 	return true
+}
+
+// read opens a bundle, and refuses one that is older than what has been in force.
+func (r *remote) read(text []byte) (*source, config.Problems) {
+	src, problems := readBundle(r.name, text, r.url, r.verify)
+	if len(problems) == 0 && r.history != nil {
+		if why := r.history.refuses(src.digest, src.revision); why != "" {
+			problems = config.Problems{{File: r.url, Message: "the bundle is refused: " + why}}
+		}
+	}
+	return src, problems
 }
 
 // get is the bundle and its ETag; text is nil where it has not been modified.
@@ -385,9 +424,8 @@ func (r *remote) restore() bool {
 	if state, err := os.ReadFile(r.file + ".json"); err != nil || json.Unmarshal(state, &about) != nil || about.URL != r.url {
 		return false
 	}
-	sum := sha256.Sum256(text)
-	digest := hex.EncodeToString(sum[:])
-	src, problems := readBundle(r.name, text, r.url, r.verify)
+	digest := bundleDigest(text)
+	src, problems := r.read(text)
 	if len(problems) > 0 || digest != about.Digest {
 		return false
 	}
@@ -405,7 +443,7 @@ func (b *Bundles) remote(sc sourceConfig, v *verification, env func(string) (str
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, config.Problems{sc.Problem("bundle", "found %q; expected an address such as https://policies.example/bundle.tar.gz, without a user in it", sc.Bundle)}
 	}
-	r := &remote{name: sc.Name, url: sc.Bundle, verify: v, poll: defaultPoll, client: &http.Client{
+	r := &remote{name: sc.Name, url: sc.Bundle, verify: v, history: b.history(sc, v), poll: defaultPoll, client: &http.Client{
 		Timeout: fetchTimeout,
 		// A redirect would lead to a server that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -469,8 +507,7 @@ func (b *Bundles) remote(sc sourceConfig, v *verification, env func(string) (str
 		identity += fmt.Sprintf("%+v", *v)
 	}
 	if b.dir != "" {
-		sum := sha256.Sum256([]byte(r.name + "\x00" + r.url))
-		r.file = filepath.Join(b.dir, hex.EncodeToString(sum[:12])+".tar.gz")
+		r.file = filepath.Join(b.dir, bundleDigest([]byte(r.name + "\x00" + r.url))[:24]+".tar.gz")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -104,8 +104,10 @@ func Load(ctx context.Context, c Config) (*Set, config.Problems) {
 	settings.incomplete = settings.incomplete || len(found) > 0
 	set, found := load(ctx, &c, settings, sources)
 	if problems = append(problems, found...); len(problems) > 0 {
-		for _, r := range used {
-			r.reject(r.bundle, problems)
+		for _, u := range used {
+			if u.remote != nil {
+				u.remote.reject(u.bundle, problems)
+			}
 		}
 		return nil, problems
 	}
@@ -265,7 +267,7 @@ func (c *Config) readSources(ctx context.Context, s *settings) (read []*source, 
 	return sources, used, problems
 }
 
-// readSource reads one source, and says what was taken from its server where it has one.
+// readSource reads one source, and says what was taken where that is a bundle.
 func (c *Config) readSource(ctx context.Context, sc sourceConfig) (*source, *taken, config.Problems) {
 	if c.Archive != nil {
 		src, problems := c.archived(sc)
@@ -281,7 +283,16 @@ func (c *Config) readSource(ctx context.Context, sc sourceConfig) (*source, *tak
 	}
 	if !sc.address() {
 		src, problems := readBundleFile(sc, v)
-		return src, nil, problems
+		h := c.Bundles.history(sc, v)
+		if len(problems) == 0 && h != nil {
+			if why := h.refuses(src.digest, src.revision); why != "" {
+				problems = config.Problems{sc.Problem("bundle", "found %q: the bundle is refused: %s", sc.Bundle, why)}
+			}
+		}
+		if len(problems) > 0 {
+			return src, nil, problems
+		}
+		return src, &taken{source: src, history: h}, nil
 	}
 	r, problems := c.Bundles.remote(sc, v, c.Env)
 	if len(problems) > 0 {
@@ -293,7 +304,7 @@ func (c *Config) readSource(ctx context.Context, sc sourceConfig) (*source, *tak
 	}
 	src := *newest.source
 	src.remote = r
-	return &src, &taken{r, newest}, nil
+	return &src, &taken{&src, r.history, r, newest}, nil
 }
 
 // owner is where a package is defined.

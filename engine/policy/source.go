@@ -24,6 +24,9 @@ type source struct {
 	modules map[string]*ast.Module // by file as shown
 	texts   map[string][]byte
 	remote  *remote // that it was fetched from; nil: it is on disk
+
+	digest   string // of the bundle that it is from, SHA-256 in hex
+	revision string // in the bundle's manifest
 }
 
 // readSource reads and parses every module below root; shown is what file names in messages start with. Tests stay out.
