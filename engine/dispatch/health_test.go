@@ -27,16 +27,32 @@ func (f *fixture) metrics() string {
 
 // The primary goes down and comes back. Times are a twentieth of the default ones: with a cool-down of 6 s instead of 300 ms,
 // "less than one probe in 250 ms" is less than one in 5 s, and "back within 500 ms" is within 10 s.
-func TestAFlappingPrimary(t *testing.T) {
-	const scale, failures, workers = 20, 5, 4
-	f := open(t, fmt.Sprintf("[dispatch.breaker]\nfailures = %d\ncool_down = \"%dms\"\n", failures, 6000/scale), sim.Profile{}, sim.Profile{})
+func TestAFlappingPrimary(t *testing.T) { flap(t, 20, 2, 2*time.Second) }
+
+func TestAFlappingPrimaryAtTheDefaultPace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	t.Parallel()
+	flap(t, 1, 1, 16*time.Second)
+}
+
+// flap has the primary fail so many times for so long, in a world that is so many times faster than the default one.
+func flap(t *testing.T, scale, rounds int, lasts time.Duration) {
+	const failures, workers = 5, 4
+	settings := ""
+	if scale > 1 {
+		settings = fmt.Sprintf("[dispatch.breaker]\ncool_down = \"%dms\"\n", 6000/scale)
+	}
+	f := open(t, settings, sim.Profile{}, sim.Profile{})
+	pause := 20 * time.Millisecond / time.Duration(scale)
 	good := f.sims[0].Profile()
 	bad := good
 	bad.Faults = []sim.Fault{{Kind: sim.Status, Status: 500, Share: 1}}
 	if f.ask(t, true); f.sims[0].Counts().Requests != 1 {
 		t.Fatal("the primary is not the primary")
 	}
-	for round := range 2 {
+	for round := range rounds {
 		before := f.sims[0].Counts().Requests
 		if err := f.sims[0].SetProfile(bad); err != nil {
 			t.Fatal(err)
@@ -46,32 +62,39 @@ func TestAFlappingPrimary(t *testing.T) {
 		var wg sync.WaitGroup
 		for w := range workers {
 			wg.Go(func() {
-				for time.Since(began) < 2*time.Second {
+				for time.Since(began) < lasts {
 					if a := f.ask(t, w%2 == 0); a.err != nil || !a.done {
 						t.Logf("%s: %+v %s", outcomes(a.record), a.err, a.broken)
 						failed.Add(1)
 					}
 					served.Add(1)
+					time.Sleep(pause)
 				}
 			})
 		}
 		wg.Wait()
 		outage := time.Since(began)
 		probes := f.sims[0].Counts().Requests - before - failures - workers
-		if most := int64(outage / (5 * time.Second / scale)); failed.Load() > 0 || probes > most {
+		if most := int64(outage / (5 * time.Second / time.Duration(scale))); failed.Load() > 0 || probes > most {
 			t.Errorf("round %d: %d of %d requests failed in the outage; the primary was probed %d times in %v, at most %d are right",
 				round, failed.Load(), served.Load(), probes, outage, most)
 		}
-		a := f.ask(t, false)
-		if c := a.record.Candidates[0]; !c.Resting || c.Rest != "breaker_open" && c.Rest != "probing" || c.Place != 2 {
-			t.Errorf("the record does not say that the primary rests: %+v", c)
-		}
-		view, err := f.engine.Endpoints(t.Context(), "sk-acme", "m/one")
-		if err != nil || !bytes.Contains(view, []byte(`"resting":"breaker_open"`)) {
-			t.Errorf("the endpoints' view does not say so: %v %s", err, view)
-		}
-		if !strings.Contains(f.metrics(), `chaperone_breaker_state{credential="",endpoint="m/one@p0"} 2`) {
-			t.Error("nor do the metrics")
+		// On a busy machine the cool-down may be over in between: the next request is then the probe that begins another.
+		for try := 1; ; try++ {
+			c := f.ask(t, false).record.Candidates[0]
+			view, err := f.engine.Endpoints(t.Context(), "sk-acme", "m/one")
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := bytes.Contains(view, []byte(`"resting":"breaker_open"`))
+			counted := strings.Contains(f.metrics(), `chaperone_breaker_state{credential="",endpoint="m/one@p0"} 2`)
+			if c.Resting && (c.Rest == "breaker_open" || c.Rest == "probing") && c.Place == 2 && said && counted {
+				break
+			}
+			if try == 10 {
+				t.Errorf("the primary rests by the record: %+v, by the view: %t, by the metrics: %t", c, said, counted)
+				break
+			}
 		}
 
 		if err := f.sims[0].SetProfile(good); err != nil {
@@ -86,14 +109,16 @@ func TestAFlappingPrimary(t *testing.T) {
 			if a.record.Outcome.Row == "m/one@p0#own" {
 				break
 			}
-			if time.Since(recovered) > 10*time.Second {
+			if time.Since(recovered) > 12*time.Second {
 				t.Fatal("the primary is never tried again")
 			}
+			time.Sleep(pause)
 		}
-		if back := time.Since(recovered); back > 10*time.Second/scale {
-			t.Errorf("round %d: traffic was back after %v, %v is right", round, back, 10*time.Second/scale)
+		back := time.Since(recovered)
+		if back > 10*time.Second/time.Duration(scale) {
+			t.Errorf("round %d: traffic was back after %v, %v is right", round, back, 10*time.Second/time.Duration(scale))
 		}
-		t.Logf("round %d: outage of %v, %d requests served by the fallback, %d probes, back after %v", round, outage, served.Load(), max(probes, 0), time.Since(recovered))
+		t.Logf("round %d: outage of %v, %d requests served by the fallback, %d probes, back after %v", round, outage, served.Load(), max(probes, 0), back)
 		if !strings.Contains(f.metrics(), `chaperone_breaker_state{credential="",endpoint="m/one@p0"} 0`) {
 			t.Error("the breaker did not close")
 		}

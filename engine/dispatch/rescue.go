@@ -134,6 +134,12 @@ func (a *attempt) openSplice() *Fault {
 			return f
 		case kind == wire.Comment:
 			continue
+		case a.more && before == len(said) && len(a.text) == before:
+			// All that the client has was said alike, and this is the first that comes behind it.
+			a.timer.Stop()
+			a.writer.Serve(a.label)
+			a.out, f = a.appendDeltas(a.out, a.deltas)
+			return f
 		case kind == wire.End, a.more:
 			return fault("diverged", a.status, "")
 		case a.chunk.Commits && a.ttft == 0:
