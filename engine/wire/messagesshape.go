@@ -537,7 +537,7 @@ func scanMessages(data []byte, c *Chunk, kind *string) error {
 		case "type":
 			a.maybe(kind)
 		case "message":
-			a.within(map[string]func(){"usage": a.messagesUsage})
+			a.startUsage()
 		case "content_block", "delta":
 			a.block()
 		case "content":
@@ -570,27 +570,46 @@ func scanMessages(data []byte, c *Chunk, kind *string) error {
 	return nil
 }
 
+// events are the words of Anthropic's events that are looked for, so that reading one allocates nothing.
+var events = func() map[string]string {
+	words := map[string]string{}
+	for _, w := range []string{"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop",
+		"ping", "error", "message"} {
+		words[w] = w
+	}
+	for w := range output {
+		words[w] = w
+	}
+	return words
+}()
+
 // maybe reads a string where there is one.
 func (a *answer) maybe(into *string) {
 	if a.peek() != '"' {
 		a.skip()
 		return
 	}
-	if t, ok := a.text(); ok {
-		*into = string(t.decoded())
+	t, ok := a.text()
+	if !ok {
+		return
 	}
+	if known, ok := events[string(t.raw)]; ok && !t.escaped {
+		*into = known
+		return
+	}
+	*into = string(t.decoded())
 }
 
-// within reads the members of an object that are named.
-func (a *answer) within(fields map[string]func()) {
+// startUsage reads the usage inside the message of a message_start.
+func (a *answer) startUsage() {
 	if a.peek() != '{' {
 		a.skip()
 		return
 	}
 	o := a.object()
 	for a.member(&o) {
-		if read := fields[string(o.key)]; read != nil {
-			read()
+		if string(o.key) == "usage" {
+			a.messagesUsage()
 		} else {
 			a.skip()
 		}
@@ -654,21 +673,51 @@ func (a *answer) stopReason() {
 
 // messagesUsage reads Anthropic's usage, whose input_tokens are without those of the cache.
 func (a *answer) messagesUsage() {
+	if a.peek() != '{' {
+		a.skip()
+		return
+	}
 	var u Usage
 	var plain int64
-	count := func(into *int64) func() { return func() { u.Known = a.tokens(into) || u.Known } }
-	a.within(map[string]func(){
-		"input_tokens":                count(&plain),
-		"output_tokens":               count(&u.CompletionTokens),
-		"cache_read_input_tokens":     count(&u.CachedTokens),
-		"cache_creation_input_tokens": count(&u.CacheWriteTokens),
-		"output_tokens_details": func() {
-			a.within(map[string]func(){"thinking_tokens": func() { a.tokens(&u.ReasoningTokens) }})
-		},
-	})
+	o := a.object()
+	for a.member(&o) {
+		var into *int64
+		switch string(o.key) {
+		case "input_tokens":
+			into = &plain
+		case "output_tokens":
+			into = &u.CompletionTokens
+		case "cache_read_input_tokens":
+			into = &u.CachedTokens
+		case "cache_creation_input_tokens":
+			into = &u.CacheWriteTokens
+		case "output_tokens_details":
+			a.thinkingTokens(&u)
+			continue
+		default:
+			a.skip()
+			continue
+		}
+		u.Known = a.tokens(into) || u.Known
+	}
 	u.PromptTokens = plain + u.CachedTokens + u.CacheWriteTokens
 	if u.Known {
 		a.c.Usage = u
+	}
+}
+
+func (a *answer) thinkingTokens(u *Usage) {
+	if a.peek() != '{' {
+		a.skip()
+		return
+	}
+	o := a.object()
+	for a.member(&o) {
+		if string(o.key) == "thinking_tokens" {
+			a.tokens(&u.ReasoningTokens)
+		} else {
+			a.skip()
+		}
 	}
 }
 
