@@ -20,6 +20,7 @@ import (
 	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 	"chaperone/engine/policy"
+	"chaperone/engine/wire"
 )
 
 var update = flag.Bool("update", false, "rewrite schemas/*.json")
@@ -147,7 +148,8 @@ func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := mistake.FindAllStringSubmatch(string(readme[bytes.Index(readme, []byte("### What is refused")):]), -1)
+	section := readme[bytes.Index(readme, []byte("### What is refused")):bytes.Index(readme, []byte("### What is denied"))]
+	rows := mistake.FindAllStringSubmatch(string(section), -1)
 	if len(rows) < 40 {
 		t.Fatalf("%d rows", len(rows))
 	}
@@ -161,6 +163,40 @@ func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
 			if !strings.Contains(problems.Error(), want) {
 				t.Errorf("%s\nis not refused with %q:\n%v", row[1], want, problems)
 			}
+		}
+	}
+}
+
+// Every row of the table of denials denies, in the words that the table says.
+func TestEveryDenialOfTheReadmeIsGiven(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := readme[bytes.Index(readme, []byte("### What is denied")):]
+	rows := mistake.FindAllStringSubmatch(string(section[:bytes.Index(section, []byte("\nWhile a policy"))]), -1)
+	if len(rows) < 14 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, row := range rows {
+		row[1] = strings.ReplaceAll(row[1], `\|`, "|") // as a table must have it
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		set, problems := load(filepath.Join(dir, "chaperone.toml"), "[policy]\nevaluation_timeout = \"1m\"\n[[policy.sources]]\nname = \"own\"\npath = \".\"\n[[policy.bindings]]\npackage = \"org.p\"\nfor = \"everyone\"\n")
+		if len(problems) > 0 {
+			t.Errorf("%s\nis refused: %v", row[1], problems)
+			continue
+		}
+		acme := &account.Organisation{ID: "acme"}
+		v := set.Judge(context.Background(), &policy.Query{
+			Principal: &account.Principal{Organisation: acme, Key: &account.Key{ID: "key_0123456789ab"}, DataClass: "public"},
+			Request:   &wire.Request{Model: "acme/large", N: 1, ResponseFormat: "text"},
+			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid"}},
+		}).Verdicts[0]
+		if v.Permit.Row() != nil || len(v.Denials) != 1 || !strings.Contains(v.Denials[0].Message, row[2]) {
+			t.Errorf("%s\ngives %+v, not %q", row[1], v.Denials, row[2])
 		}
 	}
 }
