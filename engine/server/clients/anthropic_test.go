@@ -100,7 +100,7 @@ func (got told) ofAnthropic(err error) told {
 	got.Thrown, got.Message = true, err.Error()
 	var failed *anthropic.Error
 	if errors.As(err, &failed) {
-		got.Status = failed.StatusCode
+		got.Status, got.RetryAfter = failed.StatusCode, failed.Response.Header.Get("Retry-After")
 	}
 	return got
 }

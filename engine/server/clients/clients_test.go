@@ -35,6 +35,7 @@ type told struct {
 	Thrown           bool
 	Status           int
 	Message          string
+	RetryAfter       string // as the Go SDKs let it be seen
 }
 
 // sdk is one official client library. ask has it do one thing against the router.
@@ -142,6 +143,9 @@ func (s *sdk) hold(t *testing.T, r *router, back string) {
 				got := s.ask(t, r, c.key, c.model, what)
 				if !got.Thrown || got.Status != c.status || !strings.Contains(got.Message, c.message) {
 					t.Errorf("got %+v; want %d with %q", got, c.status, c.message)
+				}
+				if c.status == 429 && strings.HasSuffix(s.name, "for Go") && got.RetryAfter == "" {
+					t.Errorf("a rate limit says nothing of when to come again: %+v", got)
 				}
 			})
 		}

@@ -122,7 +122,7 @@ func (got told) with(err error) told {
 	got.Thrown, got.Message = true, err.Error()
 	var failed *openai.Error
 	if errors.As(err, &failed) {
-		got.Status, got.Message = failed.StatusCode, failed.Message
+		got.Status, got.Message, got.RetryAfter = failed.StatusCode, failed.Message, failed.Response.Header.Get("Retry-After")
 	}
 	return got
 }

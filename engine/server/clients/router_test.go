@@ -43,7 +43,7 @@ listen = "127.0.0.1:0"
 private_listen = ""
 drain_delay = "0s"
 [timeouts]
-total = "5s" # less than a rate limit announces: such a wait is not waited out
+total = "30s" # less than a rate limit announces: such a wait is not waited out
 [routing]
 temperature = 0
 exploration = 0
@@ -98,7 +98,7 @@ price = { prompt = %d, completion = %d }
 		add(back+"/one", back+"-good", dialect, 9, sim.Profile{KeepRequests: true})
 		add(back+"/dying", back+"-dying", dialect, 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Cut, AfterTokens: 5, Share: 1}}})
 		add(back+"/slow", back+"-slow", dialect, 1, sim.Profile{TPS: sim.Distribution{P50: 20}, OutputTokens: sim.Distribution{P50: 2000}})
-		add(back+"/limited", back+"-limited", dialect, 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: 7 * time.Second, Share: 1}}})
+		add(back+"/limited", back+"-limited", dialect, 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: 40 * time.Second, Share: 1}}})
 	}
 	add("m/embed", "embed-failing", "openai", 1, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 500, Share: 1}}})
 	add("m/embed", "embed-good", "openai", 9, sim.Profile{})
