@@ -160,7 +160,7 @@ func viewEndpoint(ep route.Endpoint, stats telemetry.PublishedView, now time.Tim
 	v := endpointView{
 		Name: row.Provider.Name + " | " + row.Model.ID, ID: row.ID, ModelID: row.Model.ID, ModelName: row.Model.Name,
 		ProviderName: row.Provider.Name, Tag: row.Tag, CredentialGroup: row.Group.Name, Quantization: row.Quantization,
-		ContextLength: row.ContextLength, MaxOutputTokens: positive(row.MaxOutputTokens), Pricing: pricesOf(row.Prices),
+		ContextLength: row.ContextLength, MaxOutputTokens: positive(row.MaxOutputTokens), Pricing: pricesOf(row),
 		Parameters:              slices.Sorted(maps.Keys(row.Parameters)),
 		SupportsImplicitCaching: row.Prices.CacheRead < row.Prices.Prompt, SupportsToolChoice: toolChoices(row.Parameters["tool_choice"]),
 		Uptime5m: percent(stats.Minutes5.Rows[row.Index].Uptime), Uptime30m: percent(half.Uptime), Uptime1d: percent(stats.Day.Rows[row.Index].Uptime),

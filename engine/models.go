@@ -78,13 +78,70 @@ type pricing struct {
 	Completion string `json:"completion"`
 	CacheRead  string `json:"input_cache_read"`
 	CacheWrite string `json:"input_cache_write"`
+	Hour       string `json:"input_cache_write_1h"`
+	Reasoning  string `json:"internal_reasoning"`
 	Request    string `json:"request"`
 	Image      string `json:"image"`
 	Audio      string `json:"audio"`
+
+	Overrides []pricingOverride `json:"overrides,omitempty"`
 }
 
-func pricesOf(p catalog.Prices) pricing {
-	return pricing{p.Prompt.String(), p.Completion.String(), p.CacheRead.String(), p.CacheWrite.String(), p.Request.String(), p.Image.String(), p.Audio.String()}
+// pricingOverride is OpenRouter's, with the days on which it holds alone.
+type pricingOverride struct {
+	MinPromptTokens int64             `json:"min_prompt_tokens,omitempty"` // longer prompts
+	Start           string            `json:"utc_start,omitempty"`         // HHMM
+	End             string            `json:"utc_end,omitempty"`
+	Days            []string          `json:"utc_days,omitempty"`
+	Prices          map[string]string `json:"-"`
+}
+
+// priceNames are OpenRouter's, by ours.
+var priceNames = map[string]string{
+	"prompt": "prompt", "completion": "completion", "cache_read": "input_cache_read", "cache_write": "input_cache_write",
+	"cache_write_1h": "input_cache_write_1h", "reasoning": "internal_reasoning", "request": "request", "image": "image", "audio": "audio",
+}
+
+// MarshalJSON has the prices beside the conditions.
+func (o pricingOverride) MarshalJSON() ([]byte, error) {
+	type conditions pricingOverride
+	text, err := json.Marshal(conditions(o))
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]any{}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	for name, price := range o.Prices {
+		all[name] = price
+	}
+	return json.Marshal(all)
+}
+
+func pricesOf(r *catalog.Row) pricing {
+	p := &r.Prices
+	out := pricing{Prompt: p.Prompt.String(), Completion: p.Completion.String(), CacheRead: p.CacheRead.String(), CacheWrite: p.CacheWrite.String(),
+		Hour: p.CacheWrite1h.String(), Reasoning: p.Reasoning.String(), Request: p.Request.String(), Image: p.Image.String(), Audio: p.Audio.String()}
+	for i := range r.PriceOverrides.List {
+		o := &r.PriceOverrides.List[i]
+		shown := pricingOverride{MinPromptTokens: o.MinPromptTokens, Prices: map[string]string{}}
+		if o.From != o.Until {
+			shown.Start, shown.End = clock(o.From, "%02d%02d"), clock(o.Until, "%02d%02d")
+		}
+		for _, day := range o.Days {
+			shown.Days = append(shown.Days, strings.ToLower(day.String()[:3]))
+		}
+		for name, price := range o.Each() {
+			shown.Prices[priceNames[name]] = price.String()
+		}
+		out.Overrides = append(out.Overrides, shown)
+	}
+	return out
+}
+
+func clock(d time.Duration, form string) string {
+	return fmt.Sprintf(form, d/time.Hour, d%time.Hour/time.Minute)
 }
 
 // usable is a model with those of its endpoints that a key may use, and what lists are ordered by.
@@ -142,7 +199,7 @@ func (u *usable) view(now time.Time) modelView {
 	author, _, _ := strings.Cut(m.ID, "/")
 	v := modelView{
 		ID: m.ID, CanonicalSlug: m.ID, Object: "model", Created: unixOrZero(m.Created), OwnedBy: author, Name: m.Name,
-		Description: m.Description, ContextLength: u.context(), Architecture: architectureOf(m), Pricing: pricesOf(u.cheapest.Prices),
+		Description: m.Description, ContextLength: u.context(), Architecture: architectureOf(m), Pricing: pricesOf(u.cheapest),
 		TopProvider: topProvider{ContextLength: u.cheapest.ContextLength, MaxOutputTokens: positive(u.cheapest.MaxOutputTokens)},
 		Parameters:  u.parameters(), Links: modelLinks{"/api/v1/models/" + m.ID + "/endpoints"},
 		Providers: u.providers(), ZDR: u.hasZDR(now), Distillable: u.distillable(now),

@@ -28,7 +28,7 @@ func entriesOf(c *catalog.Catalog) entries {
 	for _, r := range c.Rows {
 		e.Endpoints = append(e.Endpoints, endpointEntry{ID: r.ID, UpstreamModel: r.UpstreamModel, Quantization: r.Quantization,
 			ProcessingRegions: regionsOf(r), ContextLength: r.ContextLength, MaxOutputTokens: r.MaxOutputTokens,
-			Parameters: slices.Sorted(maps.Keys(r.Parameters)), Price: priceOf(r.Prices), Free: r.Free, Disabled: r.Disabled,
+			Parameters: slices.Sorted(maps.Keys(r.Parameters)), Price: priceOf(r), Free: r.Free, Disabled: r.Disabled,
 			DataPolicy: policyOf(r.DataPolicy), Distillation: distillationOf(r.Distillation), Sources: sourcesOf(r.Sources)})
 	}
 	return e
@@ -42,12 +42,24 @@ func regionsOf(r *catalog.Row) []string {
 	return r.ProcessingRegions
 }
 
-func priceOf(p catalog.Prices) map[string]string {
-	return map[string]string{
+func priceOf(r *catalog.Row) map[string]string {
+	p := &r.Prices
+	all := map[string]string{
 		"prompt": (p.Prompt * 1_000_000).String(), "completion": (p.Completion * 1_000_000).String(),
 		"cache_read": (p.CacheRead * 1_000_000).String(), "cache_write": (p.CacheWrite * 1_000_000).String(), "audio": (p.Audio * 1_000_000).String(),
+		"cache_write_1h": (p.CacheWrite1h * 1_000_000).String(), "reasoning": (p.Reasoning * 1_000_000).String(),
 		"request": p.Request.String(), "image": p.Image.String(),
 	}
+	for i := range r.PriceOverrides.List {
+		o := &r.PriceOverrides.List[i]
+		for name, price := range o.Each() {
+			if name != "request" && name != "image" {
+				price *= 1_000_000
+			}
+			all[name+" "+o.Condition()] = price.String()
+		}
+	}
+	return all
 }
 
 func policyOf(d catalog.DataPolicy) policyEntry {

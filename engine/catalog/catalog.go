@@ -151,7 +151,8 @@ type Row struct {
 	InputModalities   []string
 	OutputModalities  []string
 	Parameters        map[string]bool // request parameters that it supports, OpenRouter's names
-	Prices            Prices          // all zero under a free group
+	Prices            Prices          // where no override holds; all zero under a free group
+	PriceOverrides    PriceOverrides
 	Free              bool
 	Sources           map[string]Source // the provider's, under the endpoint's own
 	Attributes        map[string]float64

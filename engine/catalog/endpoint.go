@@ -57,12 +57,12 @@ func (l *loader) readEndpoints(doc *config.Document) {
 		l.checkEndpoint(t)
 		model, provider := l.resolve(t)
 		groups := l.groups(t, provider)
-		prices := l.prices(t, groups)
+		prices, overrides := l.prices(t, groups)
 		if model == nil || provider == nil {
 			continue
 		}
 		for _, g := range groups {
-			row := l.row(t, model, provider, g, prices)
+			row := l.row(t, model, provider, g, prices, overrides)
 			if first := l.cat.rows[row.ID]; first != nil {
 				l.add(t.Problem("", "is %s again, as in %s; one of the two needs a variant of its own", row.ID, l.places["row "+row.ID].at))
 				continue
@@ -160,11 +160,11 @@ func (l *loader) groups(t *endpointTable, provider *providerTable) []*Credential
 }
 
 // prices must be stated unless every group is free: an unknown price is not 0.
-func (l *loader) prices(t *endpointTable, groups []*CredentialGroup) Prices {
+func (l *loader) prices(t *endpointTable, groups []*CredentialGroup) (Prices, PriceOverrides) {
 	if t.Price != nil {
-		p, problems := t.Price.read()
+		p, overrides, problems := t.Price.schedule()
 		l.add(problems...)
-		return p
+		return p, overrides
 	}
 	for _, g := range groups {
 		if !g.Free {
@@ -172,10 +172,10 @@ func (l *loader) prices(t *endpointTable, groups []*CredentialGroup) Prices {
 			break
 		}
 	}
-	return Prices{}
+	return Prices{}, PriceOverrides{}
 }
 
-func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *CredentialGroup, prices Prices) *Row {
+func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *CredentialGroup, prices Prices, overrides PriceOverrides) *Row {
 	p := g.Provider
 	row := &Row{
 		Model: m, Provider: p, Group: g,
@@ -195,6 +195,7 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		OutputModalities:  m.OutputModalities,
 		Parameters:        map[string]bool{},
 		Prices:            prices,
+		PriceOverrides:    overrides,
 		Free:              g.Free,
 		Sources:           maps.Clone(p.Sources),
 		Attributes:        t.Attributes,
@@ -218,7 +219,7 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		row.InputModalities = sorted(t.InputModalities)
 	}
 	if row.Free {
-		row.Prices = Prices{}
+		row.Prices, row.PriceOverrides = Prices{}, PriceOverrides{}
 	}
 	if row.Attributes == nil {
 		row.Attributes = map[string]float64{}

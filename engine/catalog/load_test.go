@@ -129,7 +129,7 @@ func TestAFileWithEveryKey(t *testing.T) {
 		InputModalities: []string{"text"}, OutputModalities: []string{"text"},
 		Parameters: map[string]bool{"max_tokens": true, "temperature": true, "tools": true, "tool_choice": true},
 		Prices: catalog.Prices{
-			Prompt: 130_000, Completion: 400_000, CacheRead: 50_000, CacheWrite: 200_000, Request: 1_000_000_000, Image: 1, Audio: 900_000,
+			Prompt: 130_000, Completion: 400_000, CacheRead: 50_000, CacheWrite: 200_000, CacheWrite1h: 200_000, Reasoning: 400_000, Request: 1_000_000_000, Image: 1, Audio: 900_000,
 		},
 		Sources: map[string]catalog.Source{
 			"headquarters": {Evidence: "https://deepinfra.com/about", AsOf: date(2026, 5, 1)},
@@ -200,7 +200,7 @@ func TestWhatIsNotKnownHasTheWorstValue(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(row.Parameters)); !slices.Equal(got, catalog.DefaultParameters) {
 		t.Errorf("parameters %v, want %v", got, catalog.DefaultParameters)
 	}
-	if row.Prices != (catalog.Prices{Prompt: 1e6, Completion: 2e6, CacheRead: 1e6, CacheWrite: 1e6, Audio: 1e6}) {
+	if row.Prices != (catalog.Prices{Prompt: 1e6, Completion: 2e6, CacheRead: 1e6, CacheWrite: 1e6, CacheWrite1h: 1e6, Reasoning: 2e6, Audio: 1e6}) {
 		t.Errorf("prices %+v: without a cache price the prompt's holds", row.Prices)
 	}
 }

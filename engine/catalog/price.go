@@ -34,29 +34,52 @@ func (p Picodollars) String() string {
 
 // Prices are per token unless said otherwise.
 type Prices struct {
-	Prompt     Picodollars
-	Completion Picodollars
-	CacheRead  Picodollars // equal to Prompt where the provider has no cache price
-	CacheWrite Picodollars // equal to Prompt where the provider has no cache price
-	Request    Picodollars // per request
-	Image      Picodollars // per input image
-	Audio      Picodollars // per token of audio input; equal to Prompt where the provider has no price for it
+	Prompt       Picodollars
+	Completion   Picodollars
+	CacheRead    Picodollars // equal to Prompt where the provider has no cache price
+	CacheWrite   Picodollars // equal to Prompt where the provider has no cache price
+	CacheWrite1h Picodollars // for a cache that is kept for an hour; equal to CacheWrite where the provider has no price for it
+	Reasoning    Picodollars // equal to Completion where the provider has no price for it
+	Request      Picodollars // per request
+	Image        Picodollars // per input image
+	Audio        Picodollars // per token of audio input; equal to Prompt where the provider has no price for it
 }
 
-// Cost is what one request costs. cached and cacheWrite are parts of prompt: they are billed at their own prices and the
-// rest of prompt at Prompt. Of counts that contradict each other the prompt stands, then cached; negative counts are 0.
-// A sum beyond the range of Picodollars (9.2 million USD) is its maximum.
-func (p Prices) Cost(prompt, cached, cacheWrite, completion, images int64) Picodollars {
-	prompt = max(prompt, 0)
-	cached = min(max(cached, 0), prompt)
-	cacheWrite = min(max(cacheWrite, 0), prompt-cached)
-	sum := p.Request
-	sum = addProduct(sum, prompt-cached-cacheWrite, p.Prompt)
-	sum = addProduct(sum, cached, p.CacheRead)
-	sum = addProduct(sum, cacheWrite, p.CacheWrite)
-	sum = addProduct(sum, max(completion, 0), p.Completion)
-	return addProduct(sum, max(images, 0), p.Image)
+// Counts is what one attempt is billed by.
+type Counts struct {
+	Prompt       int64
+	Cached       int64 // of Prompt
+	CacheWrite   int64 // of Prompt
+	CacheWrite1h int64 // of CacheWrite
+	Audio        int64 // of Prompt, of what is neither read from a cache nor written into one
+	Completion   int64
+	Reasoning    int64 // of Completion
+	Images       int64
 }
+
+// Cost is what an attempt costs: every part at its own price, and the rest of prompt and completion at theirs. Of counts that
+// contradict each other the whole stands, then its parts in the order of their fields; negative counts are 0. A sum beyond the range
+// of Picodollars (9.2 million USD) is its maximum.
+func (p *Prices) Cost(c Counts) Picodollars {
+	prompt, completion := max(c.Prompt, 0), max(c.Completion, 0)
+	cached := part(c.Cached, prompt)
+	written := part(c.CacheWrite, prompt-cached)
+	hour := part(c.CacheWrite1h, written)
+	audio := part(c.Audio, prompt-cached-written)
+	reasoning := part(c.Reasoning, completion)
+	sum := p.Request
+	sum = addProduct(sum, prompt-cached-written-audio, p.Prompt)
+	sum = addProduct(sum, cached, p.CacheRead)
+	sum = addProduct(sum, written-hour, p.CacheWrite)
+	sum = addProduct(sum, hour, p.CacheWrite1h)
+	sum = addProduct(sum, audio, p.Audio)
+	sum = addProduct(sum, completion-reasoning, p.Completion)
+	sum = addProduct(sum, reasoning, p.Reasoning)
+	return addProduct(sum, max(c.Images, 0), p.Image)
+}
+
+// part is n, but from 0 to whole.
+func part(n, whole int64) int64 { return min(max(n, 0), whole) }
 
 // addProduct is sum + n·price for values that are not negative, at most the largest amount there is.
 func addProduct(sum Picodollars, n int64, price Picodollars) Picodollars {
@@ -71,13 +94,38 @@ func addProduct(sum Picodollars, n int64, price Picodollars) Picodollars {
 // priceTable holds numbers or decimal strings.
 type priceTable struct {
 	config.Origin
-	Prompt     any `toml:"prompt"`
-	Completion any `toml:"completion"`
-	CacheRead  any `toml:"cache_read"`
-	CacheWrite any `toml:"cache_write"`
-	Request    any `toml:"request"`
-	Image      any `toml:"image"`
-	Audio      any `toml:"audio"`
+	Prompt       any              `toml:"prompt"`
+	Completion   any              `toml:"completion"`
+	CacheRead    any              `toml:"cache_read"`
+	CacheWrite   any              `toml:"cache_write"`
+	CacheWrite1h any              `toml:"cache_write_1h"`
+	Reasoning    any              `toml:"reasoning"`
+	Request      any              `toml:"request"`
+	Image        any              `toml:"image"`
+	Audio        any              `toml:"audio"`
+	Overrides    []*overrideTable `toml:"overrides"`
+}
+
+// priceKey is a price by its key.
+type priceKey struct {
+	name    string
+	unit    *unit
+	of      func(*Prices) *Picodollars
+	written func(*priceTable) any
+	like    int // index of the key whose price holds where this one is not stated; -1: none does
+}
+
+// priceKeys have those that others are like before them.
+var priceKeys = [...]priceKey{
+	{"prompt", &perMillion, func(p *Prices) *Picodollars { return &p.Prompt }, func(t *priceTable) any { return t.Prompt }, -1},
+	{"completion", &perMillion, func(p *Prices) *Picodollars { return &p.Completion }, func(t *priceTable) any { return t.Completion }, -1},
+	{"cache_read", &perMillion, func(p *Prices) *Picodollars { return &p.CacheRead }, func(t *priceTable) any { return t.CacheRead }, 0},
+	{"cache_write", &perMillion, func(p *Prices) *Picodollars { return &p.CacheWrite }, func(t *priceTable) any { return t.CacheWrite }, 0},
+	{"cache_write_1h", &perMillion, func(p *Prices) *Picodollars { return &p.CacheWrite1h }, func(t *priceTable) any { return t.CacheWrite1h }, 3},
+	{"reasoning", &perMillion, func(p *Prices) *Picodollars { return &p.Reasoning }, func(t *priceTable) any { return t.Reasoning }, 1},
+	{"audio", &perMillion, func(p *Prices) *Picodollars { return &p.Audio }, func(t *priceTable) any { return t.Audio }, 0},
+	{"request", &perPiece, func(p *Prices) *Picodollars { return &p.Request }, func(t *priceTable) any { return t.Request }, -1},
+	{"image", &perPiece, func(p *Prices) *Picodollars { return &p.Image }, func(t *priceTable) any { return t.Image }, -1},
 }
 
 // A price that is meant per million tokens has 6 decimals at the most to be whole picodollars a token; one per request
@@ -93,32 +141,51 @@ type unit struct {
 	name     string
 }
 
-func (t *priceTable) read() (Prices, config.Problems) {
-	var p Prices
-	var problems config.Problems
-	set := func(key string, value any, u unit, targets ...*Picodollars) {
+// read is what is stated, and which keys are.
+func (t *priceTable) read() (p Prices, stated PriceSet, problems config.Problems) {
+	for i, k := range priceKeys {
+		value := k.written(t)
 		if value == nil {
-			if key == "prompt" || key == "completion" {
-				problems = append(problems, t.Problem(key, "missing; expected a price in %s, 0 if there is none", u.name))
-			}
-			return
+			continue
 		}
-		amount, err := u.parse(value)
+		amount, err := k.unit.parse(value)
 		if err != nil {
-			problems = append(problems, t.Problem(key, "%v", err))
+			problems = append(problems, t.Problem(k.name, "%v", err))
 		}
-		for _, target := range targets {
-			*target = amount
+		*k.of(&p) = amount
+		stated |= 1 << i
+	}
+	return p, stated, problems
+}
+
+// fill sets what is not stated to what it is like.
+func (p *Prices) fill(stated PriceSet) {
+	for i, k := range priceKeys {
+		if stated&(1<<i) == 0 && k.like >= 0 {
+			*k.of(p) = *priceKeys[k.like].of(p)
 		}
 	}
-	set("prompt", t.Prompt, perMillion, &p.Prompt, &p.CacheRead, &p.CacheWrite, &p.Audio)
-	set("completion", t.Completion, perMillion, &p.Completion)
-	set("cache_read", t.CacheRead, perMillion, &p.CacheRead)
-	set("cache_write", t.CacheWrite, perMillion, &p.CacheWrite)
-	set("audio", t.Audio, perMillion, &p.Audio)
-	set("request", t.Request, perPiece, &p.Request)
-	set("image", t.Image, perPiece, &p.Image)
-	return p, problems
+}
+
+// schedule reads the prices of an endpoint, and when there are others.
+func (t *priceTable) schedule() (Prices, PriceOverrides, config.Problems) {
+	p, stated, problems := t.read()
+	for i, k := range priceKeys[:2] {
+		if stated&(1<<i) == 0 {
+			problems = append(problems, t.Problem(k.name, "missing; expected a price in %s, 0 if there is none", k.unit.name))
+		}
+	}
+	p.fill(stated)
+	if len(t.Overrides) == 0 {
+		return p, PriceOverrides{}, problems
+	}
+	all := PriceOverrides{Stated: stated}
+	for _, o := range t.Overrides {
+		read, more := o.read()
+		problems = append(problems, more...)
+		all.List = append(all.List, read)
+	}
+	return p, all, problems
 }
 
 // parse converts decimal text exactly. A TOML float is taken by its shortest decimal form, which is what was written

@@ -57,57 +57,66 @@ func TestPicodollarsPrintExactly(t *testing.T) {
 }
 
 func TestCost(t *testing.T) {
-	p := catalog.Prices{Prompt: 100, Completion: 1000, CacheRead: 10, CacheWrite: 125, Request: 7, Image: 5000}
+	p := catalog.Prices{Prompt: 100, Completion: 1000, CacheRead: 10, CacheWrite: 125, CacheWrite1h: 200, Reasoning: 3000, Request: 7, Image: 5000, Audio: 400}
 	for _, c := range []struct {
-		name                                        string
-		prompt, cached, written, completion, images int64
-		want                                        catalog.Picodollars
+		name string
+		of   catalog.Counts
+		want catalog.Picodollars
 	}{
-		{"nothing but the request", 0, 0, 0, 0, 0, 7},
-		{"prompt and completion", 10, 0, 0, 2, 0, 7 + 1000 + 2000},
-		{"cached tokens are part of the prompt", 10, 4, 0, 0, 0, 7 + 600 + 40},
-		{"and so are those written", 10, 4, 5, 0, 0, 7 + 100 + 40 + 625},
-		{"images", 0, 0, 0, 0, 3, 7 + 15000},
-		{"more cached than sent", 10, 50, 50, 0, 0, 7 + 100},
-		{"more written than the rest", 10, 4, 50, 0, 0, 7 + 40 + 750},
-		{"negative counts", -1, -1, -1, -1, -1, 7},
+		{"nothing but the request", catalog.Counts{}, 7},
+		{"prompt and completion", catalog.Counts{Prompt: 10, Completion: 2}, 7 + 1000 + 2000},
+		{"cached tokens are part of the prompt", catalog.Counts{Prompt: 10, Cached: 4}, 7 + 600 + 40},
+		{"and so are those written", catalog.Counts{Prompt: 10, Cached: 4, CacheWrite: 5}, 7 + 100 + 40 + 625},
+		{"some of them for an hour", catalog.Counts{Prompt: 10, Cached: 4, CacheWrite: 5, CacheWrite1h: 2}, 7 + 100 + 40 + 375 + 400},
+		{"reasoning is part of the completion", catalog.Counts{Completion: 10, Reasoning: 4}, 7 + 6000 + 12000},
+		{"audio is part of the prompt", catalog.Counts{Prompt: 10, Audio: 3}, 7 + 700 + 1200},
+		{"images", catalog.Counts{Images: 3}, 7 + 15000},
+		{"more cached than sent", catalog.Counts{Prompt: 10, Cached: 50, CacheWrite: 50}, 7 + 100},
+		{"more written than the rest", catalog.Counts{Prompt: 10, Cached: 4, CacheWrite: 50}, 7 + 40 + 750},
+		{"more reasoning than output", catalog.Counts{Completion: 1, Reasoning: 5}, 7 + 3000},
+		{"negative counts", catalog.Counts{-1, -1, -1, -1, -1, -1, -1, -1}, 7},
 	} {
-		if got := p.Cost(c.prompt, c.cached, c.written, c.completion, c.images); got != c.want {
+		if got := p.Cost(c.of); got != c.want {
 			t.Errorf("%s costs %d, want %d", c.name, got, c.want)
 		}
 	}
-	if got := p.Cost(math.MaxInt64, 0, 0, math.MaxInt64, 0); got != math.MaxInt64 {
+	if got := p.Cost(catalog.Counts{Prompt: math.MaxInt64, Completion: math.MaxInt64}); got != math.MaxInt64 {
 		t.Errorf("beyond all range costs %d", got)
 	}
-	if n := testing.AllocsPerRun(100, func() { p.Cost(1000, 500, 100, 50, 1) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { p.Cost(catalog.Counts{Prompt: 1000, Cached: 500, Completion: 50, Images: 1}) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 // Cost is the sum as arithmetic without bounds has it, cut at the largest amount.
 func FuzzCost(f *testing.F) {
-	f.Add(int64(10), int64(4), int64(5), int64(2), int64(3), int64(100), int64(1000))
-	f.Add(int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MinInt64), int64(1)<<40, int64(1), int64(1)<<22, int64(math.MaxInt64))
-	f.Fuzz(func(t *testing.T, prompt, cached, written, completion, images, price, other int64) {
+	f.Add(int64(10), int64(4), int64(5), int64(2), int64(3), int64(1), int64(1), int64(2), int64(100), int64(1000))
+	f.Add(int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MinInt64), int64(1)<<40, int64(1), int64(-5), int64(1)<<50, int64(9), int64(1)<<22, int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, prompt, cached, written, hour, audio, completion, reasoning, images, price, other int64) {
 		price, other = price&math.MaxInt64, other&math.MaxInt64
 		p := catalog.Prices{
 			Prompt: catalog.Picodollars(price), Completion: catalog.Picodollars(other), CacheRead: catalog.Picodollars(price / 10),
-			CacheWrite: catalog.Picodollars(price / 4), Request: catalog.Picodollars(other / 3), Image: catalog.Picodollars(other / 5),
+			CacheWrite: catalog.Picodollars(price / 4), CacheWrite1h: catalog.Picodollars(price / 2), Reasoning: catalog.Picodollars(other / 7),
+			Request: catalog.Picodollars(other / 3), Image: catalog.Picodollars(other / 5), Audio: catalog.Picodollars(price / 3),
 		}
-		sent := max(prompt, 0)
+		sent, said := max(prompt, 0), max(completion, 0)
 		read := min(max(cached, 0), sent)
 		kept := min(max(written, 0), sent-read)
+		long := min(max(hour, 0), kept)
+		heard := min(max(audio, 0), sent-read-kept)
+		thought := min(max(reasoning, 0), said)
 		sum := big.NewInt(int64(p.Request))
 		for _, part := range [][2]int64{
-			{sent - read - kept, int64(p.Prompt)}, {read, int64(p.CacheRead)}, {kept, int64(p.CacheWrite)},
-			{max(completion, 0), int64(p.Completion)}, {max(images, 0), int64(p.Image)},
+			{sent - read - kept - heard, int64(p.Prompt)}, {read, int64(p.CacheRead)}, {kept - long, int64(p.CacheWrite)}, {long, int64(p.CacheWrite1h)},
+			{heard, int64(p.Audio)}, {said - thought, int64(p.Completion)}, {thought, int64(p.Reasoning)}, {max(images, 0), int64(p.Image)},
 		} {
 			sum.Add(sum, new(big.Int).Mul(big.NewInt(part[0]), big.NewInt(part[1])))
 		}
 		if limit := big.NewInt(math.MaxInt64); sum.Cmp(limit) > 0 {
 			sum = limit
 		}
-		if got := p.Cost(prompt, cached, written, completion, images); sum.Cmp(big.NewInt(int64(got))) != 0 {
+		got := p.Cost(catalog.Counts{Prompt: prompt, Cached: cached, CacheWrite: written, CacheWrite1h: hour, Audio: audio, Completion: completion, Reasoning: reasoning, Images: images})
+		if sum.Cmp(big.NewInt(int64(got))) != 0 {
 			t.Fatalf("costs %d, want %s", got, sum)
 		}
 	})

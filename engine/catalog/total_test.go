@@ -20,7 +20,7 @@ func TestAMillionUsagesSumExactly(t *testing.T) {
 	for range 1_000_000 {
 		price := catalog.Prices{Prompt: catalog.Picodollars(random.Int64N(1e9)), Completion: catalog.Picodollars(random.Int64N(1e9)), Request: catalog.Picodollars(random.Int64N(1e12))}
 		prompt, completion := random.Int64N(2_000_000), random.Int64N(200_000)
-		cost := price.Cost(prompt, 0, 0, completion, 0)
+		cost := price.Cost(catalog.Counts{Prompt: prompt, Completion: completion})
 		sum = sum.Add(cost)
 		high, low = high+int64(cost)>>32, low+int64(cost)&math.MaxUint32
 		want := new(big.Int).Mul(big.NewInt(prompt), big.NewInt(int64(price.Prompt)))

@@ -297,7 +297,11 @@ func (a *attempt) cost() catalog.Picodollars {
 		}
 		u = a.estimated()
 	}
-	return a.row.Prices.Cost(u.PromptTokens, u.CachedTokens, u.CacheWriteTokens, u.CompletionTokens, 0)
+	prices := a.row.PricesAt(u.PromptTokens, a.started)
+	return prices.Cost(catalog.Counts{
+		Prompt: u.PromptTokens, Cached: u.CachedTokens, CacheWrite: u.CacheWriteTokens, CacheWrite1h: u.CacheWrite1hTokens, Audio: u.AudioTokens,
+		Completion: u.CompletionTokens, Reasoning: u.ReasoningTokens, Images: a.run.j.Plan.Request.Images,
+	})
 }
 
 // sentBody counts what the transport has taken of a request body, and lets go of it when that has all: the connection holds

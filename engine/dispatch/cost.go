@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"time"
+
 	"chaperone/engine/catalog"
 	"chaperone/engine/policy"
 )
@@ -33,7 +35,9 @@ func (r *run) worst(p policy.Permit) catalog.Picodollars {
 	if output == 0 {
 		output = max(0, row.ContextLength-req.PromptTokens)
 	}
-	return row.Prices.Cost(req.PromptTokens, 0, 0, output*max(req.N, 1), 0)
+	prices := row.PricesAt(req.PromptTokens, time.Now())
+	prices.Completion = max(prices.Completion, prices.Reasoning)
+	return prices.Cost(catalog.Counts{Prompt: req.PromptTokens, Completion: output * max(req.N, 1), Images: req.Images})
 }
 
 // outputLimit is the most output tokens of a choice that the request or the permit's obligations allow; 0: they do not say.

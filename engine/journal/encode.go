@@ -125,6 +125,7 @@ func (q *Request) appendJSON(dst []byte) []byte {
 	o.count("tool_count", int64(q.ToolCount))
 	o.list("egress_hosts", q.EgressHosts)
 	o.always("input_modalities", q.InputModalities)
+	o.count("images", q.Images)
 	o.always("output_modalities", q.OutputModalities)
 	o.text("response_format", q.ResponseFormat)
 	o.flag("store", q.Store)
@@ -283,6 +284,8 @@ func appendUsage(dst []byte, u *wire.Usage) []byte {
 	o.integer("cached_tokens", u.CachedTokens)
 	o.integer("cache_write_tokens", u.CacheWriteTokens)
 	o.integer("reasoning_tokens", u.ReasoningTokens)
+	o.count("cache_write_1h_tokens", u.CacheWrite1hTokens)
+	o.count("audio_tokens", u.AudioTokens)
 	return o.end()
 }
 

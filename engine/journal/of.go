@@ -25,7 +25,7 @@ func Of(p *route.Plan) *Record {
 	q := p.Request
 	r.Request = Request{
 		Model: q.Model, Models: q.Models, Stream: q.Stream, MaxOutputTokens: q.MaxOutputTokens, N: q.N,
-		ToolKinds: q.ToolKinds, ToolCount: q.ToolCount, InputModalities: q.InputModalities,
+		ToolKinds: q.ToolKinds, ToolCount: q.ToolCount, InputModalities: q.InputModalities, Images: q.Images,
 		OutputModalities: q.OutputModalities, ResponseFormat: q.ResponseFormat, PromptTokens: q.PromptTokens,
 		Parameters: q.Parameters, BodyBytes: len(q.Body), EgressHosts: q.EgressHosts, Store: q.Store, Background: q.Background,
 		PreviousResponse: q.PreviousResponse, FileReferences: q.FileReferences, ReasoningEffort: q.ReasoningEffort,

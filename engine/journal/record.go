@@ -80,6 +80,7 @@ type Request struct {
 	ToolCount        int         `json:"tool_count,omitempty"`
 	EgressHosts      []string    `json:"egress_hosts,omitempty"`
 	InputModalities  []string    `json:"input_modalities"`
+	Images           int64       `json:"images,omitempty"`
 	OutputModalities []string    `json:"output_modalities"`
 	ResponseFormat   string      `json:"response_format"`
 	Store            bool        `json:"store,omitempty"`

@@ -123,9 +123,10 @@ type DataPolicyInput struct {
 	EvidenceDays   int64  `json:"evidence_days" doc:"age of the evidence; 36500 where there is none"`
 }
 
-// PriceInput is input.endpoint.price: USD per million tokens, but for request and image.
+// PriceInput is input.endpoint.price: USD per million tokens, but for request and image. Where prices depend on the time or the prompt,
+// each is the dearest: a verdict has no clock, and what it permits stays permitted.
 type PriceInput struct {
-	Prompt     float64 `json:"prompt" doc:"USD per million tokens"`
+	Prompt     float64 `json:"prompt" doc:"USD per million tokens; like every price at its dearest, where it depends on the time or the prompt"`
 	Completion float64 `json:"completion" doc:"USD per million tokens"`
 	CacheRead  float64 `json:"cache_read" doc:"USD per million tokens"`
 	CacheWrite float64 `json:"cache_write" doc:"USD per million tokens"`
@@ -278,7 +279,7 @@ func asksProviderTools(kinds []string) bool {
 
 // fillEndpoint fills everything of a row that neither the day nor live statistics change.
 func (in *Input) fillEndpoint(row *catalog.Row) {
-	e := &in.Endpoint
+	e, prices := &in.Endpoint, row.DearestPrices()
 	*e = EndpointInput{
 		ID:                row.ID,
 		Tag:               row.Tag,
@@ -289,12 +290,12 @@ func (in *Input) fillEndpoint(row *catalog.Row) {
 		Quantization:      stated(row.Quantization),
 		Certifications:    row.Certifications,
 		Price: PriceInput{
-			Prompt:     perMillion(row.Prices.Prompt),
-			Completion: perMillion(row.Prices.Completion),
-			CacheRead:  perMillion(row.Prices.CacheRead),
-			CacheWrite: perMillion(row.Prices.CacheWrite),
-			Request:    float64(row.Prices.Request) / 1e12,
-			Image:      float64(row.Prices.Image) / 1e12,
+			Prompt:     perMillion(prices.Prompt),
+			Completion: perMillion(prices.Completion),
+			CacheRead:  perMillion(prices.CacheRead),
+			CacheWrite: perMillion(prices.CacheWrite),
+			Request:    float64(prices.Request) / 1e12,
+			Image:      float64(prices.Image) / 1e12,
 		},
 		ContextLength:    row.ContextLength,
 		MaxOutputTokens:  row.MaxOutputTokens,

@@ -162,14 +162,15 @@ func (s *sieve) wanted() bool {
 		return false
 	}
 	if c := prefs.MaxPrice; c != nil {
+		prices := row.PricesAt(req.PromptTokens, s.now)
 		for _, part := range [...]struct {
 			name    string
 			price   catalog.Picodollars
 			ceiling float64
 			scale   float64
 		}{
-			{"prompt", row.Prices.Prompt, c.Prompt, 1e6}, {"completion", row.Prices.Completion, c.Completion, 1e6},
-			{"request", row.Prices.Request, c.Request, 1}, {"image", row.Prices.Image, c.Image, 1}, {"audio", row.Prices.Audio, c.Audio, 1},
+			{"prompt", prices.Prompt, c.Prompt, 1e6}, {"completion", prices.Completion, c.Completion, 1e6},
+			{"request", prices.Request, c.Request, 1}, {"image", prices.Image, c.Image, 1}, {"audio", prices.Audio, c.Audio, 1},
 		} {
 			if usd := part.price.USD() * part.scale; part.ceiling >= 0 && usd > part.ceiling*(1+1e-12) &&
 				!s.out(stage, "max_price", Change{"provider.max_price." + part.name, fmt.Sprintf("at least %g", usd)},
@@ -191,7 +192,7 @@ func (s *sieve) wanted() bool {
 
 // bills says whether a request can cost anything at a row.
 func bills(row *catalog.Row) bool {
-	return !row.Free && row.Prices != catalog.Prices{}
+	return !row.Free && row.DearestPrices() != catalog.Prices{}
 }
 
 // admits says whether an endpoint of a service tier was asked for: by the request's service_tier, a suffix of the model, or

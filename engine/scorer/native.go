@@ -122,15 +122,19 @@ func stats(b *Batch, row int) *telemetry.RowStats {
 // usd is dollars a picodollar.
 const usd = 1e-12
 
-// expectedPrice is what the request is expected to cost at a row, in USD: its prompt once, its answers N times.
+// expectedPrice is what the request is expected to cost at a row, in USD: its prompt once, its answers N times, as prices are now.
 func expectedPrice(b *Batch, row *catalog.Row) float64 {
 	if b.Request == nil {
 		return math.NaN()
 	}
-	p := prices(row)
+	if row.Free {
+		return 0
+	}
+	p := row.PricesAt(b.Request.PromptTokens, b.Now)
 	prompt := float64(p.Prompt) * float64(b.Request.PromptTokens)
 	answers := float64(p.Completion) * float64(max(b.OutputTokens, 0)) * float64(max(b.Request.N, 1))
-	return (prompt + answers + float64(p.Request)) * usd
+	images := float64(p.Image) * float64(b.Request.Images)
+	return (prompt + answers + images + float64(p.Request)) * usd
 }
 
 // prices are what is billed: nothing under free credentials, whatever the list says.

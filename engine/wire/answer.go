@@ -393,8 +393,10 @@ func (a *answer) usage(rank int) {
 			a.tokens(&u.CachedTokens)
 		case "reasoning_tokens":
 			a.tokens(&u.ReasoningTokens)
-		case "prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details":
-			a.usageDetails(&u)
+		case "prompt_tokens_details", "input_tokens_details":
+			a.usageDetails(&u, &u.AudioTokens)
+		case "completion_tokens_details", "output_tokens_details":
+			a.usageDetails(&u, nil)
 		default:
 			a.skip()
 		}
@@ -404,7 +406,8 @@ func (a *answer) usage(rank int) {
 	}
 }
 
-func (a *answer) usageDetails(u *Usage) {
+// usageDetails reads the parts of a count; those of audio go into audio, if that is not nil.
+func (a *answer) usageDetails(u *Usage, audio *int64) {
 	if a.peek() != '{' {
 		a.skip()
 		return
@@ -418,6 +421,12 @@ func (a *answer) usageDetails(u *Usage) {
 			a.tokens(&u.CacheWriteTokens)
 		case "reasoning_tokens":
 			a.tokens(&u.ReasoningTokens)
+		case "audio_tokens":
+			if audio == nil {
+				a.skip()
+				continue
+			}
+			a.tokens(audio)
 		default:
 			a.skip()
 		}

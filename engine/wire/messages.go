@@ -169,7 +169,7 @@ func (s *skim) part() bool {
 	if s.peek() != '{' {
 		return s.wrong("a part object such as {\"type\": \"text\", \"text\": …}")
 	}
-	typed, other := false, false
+	typed, other, image := false, false, false
 	o := s.object()
 	for s.member(&o) {
 		if string(o.key) == "type" {
@@ -183,7 +183,7 @@ func (s *skim) part() bool {
 			if !known {
 				m = string(name)
 			}
-			other = other || m != "text"
+			other, image = other || m != "text", image || m == "image"
 			s.modality(m)
 			continue
 		}
@@ -200,7 +200,7 @@ func (s *skim) part() bool {
 			continue
 		}
 		if m, known := media[string(o.key)]; known {
-			other = other || m != "text"
+			other, image = other || m != "text", image || m == "image"
 			s.modality(m)
 		}
 		if string(o.key) == "text" && s.peek() != '"' {
@@ -215,6 +215,9 @@ func (s *skim) part() bool {
 	}
 	if other {
 		s.mediaParts++
+	}
+	if image {
+		s.r.Images++
 	}
 	return s.ok()
 }

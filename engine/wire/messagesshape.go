@@ -208,6 +208,9 @@ func (s *skim) block() bool {
 	if m != "text" {
 		s.mediaParts++
 	}
+	if m == "image" {
+		s.r.Images++
+	}
 	return true
 }
 
@@ -692,7 +695,10 @@ func (a *answer) messagesUsage() {
 		case "cache_creation_input_tokens":
 			into = &u.CacheWriteTokens
 		case "output_tokens_details":
-			a.thinkingTokens(&u)
+			a.only("thinking_tokens", &u.ReasoningTokens)
+			continue
+		case "cache_creation":
+			a.only("ephemeral_1h_input_tokens", &u.CacheWrite1hTokens)
 			continue
 		default:
 			a.skip()
@@ -706,15 +712,16 @@ func (a *answer) messagesUsage() {
 	}
 }
 
-func (a *answer) thinkingTokens(u *Usage) {
+// only reads one count of an object.
+func (a *answer) only(name string, into *int64) {
 	if a.peek() != '{' {
 		a.skip()
 		return
 	}
 	o := a.object()
 	for a.member(&o) {
-		if string(o.key) == "thinking_tokens" {
-			a.tokens(&u.ReasoningTokens)
+		if string(o.key) == name {
+			a.tokens(into)
 		} else {
 			a.skip()
 		}

@@ -185,10 +185,10 @@ func TestWhatCommitsOfAnthropicsEvents(t *testing.T) {
 
 func TestAnthropicsUsageCountsTheCacheIntoThePrompt(t *testing.T) {
 	var c wire.Chunk
-	if err := wire.Messages.Answer([]byte(`{"type":"message","content":[],"stop_reason":"end_turn","usage":{"input_tokens":3,"cache_read_input_tokens":40,"cache_creation_input_tokens":500,"output_tokens":7,"output_tokens_details":{"thinking_tokens":2}}}`), &c); err != nil {
+	if err := wire.Messages.Answer([]byte(`{"type":"message","content":[],"stop_reason":"end_turn","usage":{"input_tokens":3,"cache_read_input_tokens":40,"cache_creation_input_tokens":500,"cache_creation":{"ephemeral_5m_input_tokens":400,"ephemeral_1h_input_tokens":100},"output_tokens":7,"output_tokens_details":{"thinking_tokens":2}}}`), &c); err != nil {
 		t.Fatal(err)
 	}
-	if want := (wire.Usage{Known: true, PromptTokens: 543, CompletionTokens: 7, CachedTokens: 40, CacheWriteTokens: 500, ReasoningTokens: 2}); c.Usage != want {
+	if want := (wire.Usage{Known: true, PromptTokens: 543, CompletionTokens: 7, CachedTokens: 40, CacheWriteTokens: 500, ReasoningTokens: 2, CacheWrite1hTokens: 100}); c.Usage != want {
 		t.Errorf("got %+v, want %+v", c.Usage, want)
 	}
 }

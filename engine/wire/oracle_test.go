@@ -457,12 +457,14 @@ func (rd *reading) parts(v any) {
 			kind = m
 		}
 		rd.modality(kind)
+		image := kind == "image"
 		for _, p := range part {
 			if p.key == "type" || p.value == nil {
 				continue
 			}
 			if m := modalityOf[p.key]; m != "" {
 				rd.modality(m)
+				image = image || m == "image"
 			}
 			if p.key == "cache_control" {
 				rd.cacheControl(p.value)
@@ -473,6 +475,9 @@ func (rd *reading) parts(v any) {
 				refuse(ok)
 			}
 			rd.watch(p.key, p.value)
+		}
+		if image {
+			rd.r.Images++
 		}
 	}
 }

@@ -21,6 +21,7 @@ type Request struct {
 	ToolCount        int
 	EgressHosts      []string // hosts that a provider would contact for this request: URLs of parts, remote MCP; sorted
 	InputModalities  []string // sorted: text image audio file video
+	Images           int64    // parts that are one
 	OutputModalities []string
 	ResponseFormat   string // "text" where not sent
 	Store            bool

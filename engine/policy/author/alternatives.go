@@ -267,10 +267,15 @@ func (v *vocabulary) prices(s *situation, try func(string, any, any, func(*catal
 		{"price.prompt", func(r *catalog.Row) *catalog.Picodollars { return &r.Prices.Prompt }},
 		{"price.completion", func(r *catalog.Row) *catalog.Picodollars { return &r.Prices.Completion }},
 	} {
-		now := *part.of(s.row)
+		dearest := *s.row
+		dearest.Prices, dearest.PriceOverrides = s.row.DearestPrices(), catalog.PriceOverrides{}
+		now := *part.of(&dearest)
 		for _, usd := range slices.Backward(append([]float64{0}, v.numbers...)) {
 			if p := catalog.Picodollars(math.Round(usd * 1e6)); p < now && usd >= 0 {
-				try(part.field, float64(now)/1e6, usd, func(r *catalog.Row) { *part.of(r) = p })
+				try(part.field, float64(now)/1e6, usd, func(r *catalog.Row) {
+					r.Prices, r.PriceOverrides = dearest.Prices, catalog.PriceOverrides{}
+					*part.of(r) = p
+				})
 			}
 		}
 	}

@@ -4,8 +4,11 @@ package openapi
 // Anthropic (https://docs.claude.com/en/api/models-list) describe them.
 func init() {
 	define("Pricing", object(fields{
-		"prompt": decimal, "completion": decimal, "input_cache_read": decimal, "input_cache_write": decimal, "request": decimal,
-		"image": decimal, "audio": decimal,
+		"prompt": decimal, "completion": decimal, "input_cache_read": decimal, "input_cache_write": decimal, "input_cache_write_1h": decimal,
+		"internal_reasoning": decimal, "request": decimal, "image": decimal, "audio": decimal,
+		"overrides": list(about(object(fields{
+			"min_prompt_tokens": whole, "utc_start": text, "utc_end": text, "utc_days": list(text), "prompt": decimal, "completion": decimal,
+		}), "prices that hold under all of its conditions; the last that holds counts, price by price")),
 	}, "prompt", "completion"))
 	define("Architecture", object(fields{
 		"modality": text, "input_modalities": list(text), "output_modalities": list(text), "tokenizer": text, "instruct_type": nullable(text),

@@ -187,6 +187,9 @@ type Usage struct {
 	CachedTokens     int64 `json:"cached_tokens"`
 	CacheWriteTokens int64 `json:"cache_write_tokens"`
 	ReasoningTokens  int64 `json:"reasoning_tokens"`
+	// Of CacheWriteTokens, those for a cache that is kept for an hour, and of PromptTokens, those of audio.
+	CacheWrite1hTokens int64 `json:"cache_write_1h_tokens,omitempty"`
+	AudioTokens        int64 `json:"audio_tokens,omitempty"`
 }
 
 // Note takes in what a further event says: counts only grow while an answer comes.
@@ -197,6 +200,8 @@ func (u *Usage) Note(v Usage) {
 	u.CachedTokens = max(u.CachedTokens, v.CachedTokens)
 	u.CacheWriteTokens = max(u.CacheWriteTokens, v.CacheWriteTokens)
 	u.ReasoningTokens = max(u.ReasoningTokens, v.ReasoningTokens)
+	u.CacheWrite1hTokens = max(u.CacheWrite1hTokens, v.CacheWrite1hTokens)
+	u.AudioTokens = max(u.AudioTokens, v.AudioTokens)
 }
 
 // Delta is what one event adds to a streamed answer. Exactly the fields that go with its kind are set.
