@@ -297,11 +297,7 @@ func (a *attempt) cost() catalog.Picodollars {
 		}
 		u = a.estimated()
 	}
-	prices := a.row.PricesAt(u.PromptTokens, a.started)
-	return prices.Cost(catalog.Counts{
-		Prompt: u.PromptTokens, Cached: u.CachedTokens, CacheWrite: u.CacheWriteTokens, CacheWrite1h: u.CacheWrite1hTokens, Audio: u.AudioTokens,
-		Completion: u.CompletionTokens, Reasoning: u.ReasoningTokens, Images: a.run.j.Plan.Request.Images,
-	})
+	return a.row.Bill(u, a.run.j.Plan.Request.Images, a.started)
 }
 
 // sentBody counts what the transport has taken of a request body, and lets go of it when that has all: the connection holds

@@ -17,6 +17,7 @@ import (
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
 	"chaperone/engine/telemetry"
+	"chaperone/engine/wire"
 )
 
 // trial is one record that is decided again.
@@ -423,14 +424,15 @@ func (d *difference) first(t *trial, w *world, v *view) {
 
 // cost is what the request costs at a row: with the tokens that were counted, else with those that were expected.
 func (d *difference) cost(row *catalog.Row) catalog.Picodollars {
+	asked := &d.rec.Request
 	if u := &d.rec.Outcome.Usage; u.Known {
-		return row.Prices.Cost(u.PromptTokens, u.CachedTokens, u.CacheWriteTokens, u.CompletionTokens, 0)
+		return row.Bill(*u, asked.Images, d.rec.At)
 	}
 	output := int64(route.ExpectedOutput)
-	if most := d.rec.Request.MaxOutputTokens; most > 0 {
+	if most := asked.MaxOutputTokens; most > 0 {
 		output = min(output, most)
 	}
-	return row.Prices.Cost(d.rec.Request.PromptTokens, 0, 0, output*max(d.rec.Request.N, 1), 0)
+	return row.Bill(wire.Usage{PromptTokens: asked.PromptTokens, CompletionTokens: output * max(asked.N, 1)}, asked.Images, d.rec.At)
 }
 
 // sameOrder says whether every endpoint has its place; where nothing was changed, also its utility and its share.
