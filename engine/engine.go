@@ -242,6 +242,7 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 	p, settings, seen := d.plan, d.settings, d.seen
 	if p.Refusal != nil {
 		pass.Leave()
+		p.Refusal.Timing = dispatch.Timing(p, float64(waited)/float64(time.Millisecond))
 		e.keep(journal.Of(p), seen)
 		return nil, p, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
 	}

@@ -23,6 +23,9 @@ func (r *run) close(a *attempt) {
 		rec.Outcome, rec.Scope = f.Kind, string(f.Scope)
 	}
 	r.attempts = append(r.attempts, rec)
+	if r.stream != nil && !r.committed {
+		r.stream.time(r.timing(nil)) // its headers may be due before there is content
+	}
 	r.judge(a)
 	r.observe(a)
 }
@@ -98,7 +101,7 @@ func (r *run) finish(err *wire.Error, winner *attempt) {
 	o.Status = http.StatusOK
 	if err != nil {
 		o.Status, o.Error = err.Status, err.Type
-		err.DecisionID = r.j.Plan.ID
+		err.DecisionID, err.Timing = r.j.Plan.ID, r.timing(nil)
 	}
 	if winner != nil {
 		o.Provider, o.Model, o.Row = winner.row.Provider.Name, winner.row.Model.ID, winner.row.ID

@@ -83,6 +83,7 @@ type Response struct {
 	Status int
 	Body   []byte  // a JSON answer
 	Stream *Stream // server-sent events
+	Timing string  // the value of Server-Timing: of a stream, up to where its headers are due
 }
 
 // Dispatcher sends permitted requests to providers. It is safe for concurrent use and outlives reloads.
@@ -118,14 +119,15 @@ func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
 	}
 	r := newRun(ctx, d, j)
 	if !j.Plan.Request.Stream {
-		body, err := r.whole()
+		body, timing, err := r.whole()
 		if err != nil {
 			return nil, err
 		}
-		return &Response{Plan: j.Plan, Status: http.StatusOK, Body: body}, nil
+		return &Response{Plan: j.Plan, Status: http.StatusOK, Body: body, Timing: timing}, nil
 	}
 	s := newStream(ctx, r.cancel, j.Limits.KeepAlive, j.Plan.Request.Shape.KeepAlive())
 	r.stream = s
+	s.time(r.timing(nil))
 	go r.streamed()
 	early := time.NewTimer(j.Limits.EarlyHeaders)
 	defer early.Stop()
@@ -138,7 +140,7 @@ func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
 	if err := s.refusal(); err != nil {
 		return nil, err
 	}
-	return &Response{Plan: j.Plan, Status: http.StatusOK, Stream: s}, nil
+	return &Response{Plan: j.Plan, Status: http.StatusOK, Stream: s, Timing: s.timed()}, nil
 }
 
 func clientGone() *wire.Error {

@@ -87,17 +87,17 @@ func newRun(ctx context.Context, d *Dispatcher, j Job) *run {
 }
 
 // whole carries the job out without streaming.
-func (r *run) whole() ([]byte, error) {
+func (r *run) whole() (body []byte, timing string, err error) {
 	defer r.end()
 	a := r.win(&errand{open: (*attempt).openWhole})
 	if a == nil {
 		err := r.lost()
 		r.finish(err, nil)
-		return nil, err
+		return nil, "", err
 	}
 	r.close(a)
 	r.finish(nil, a)
-	return a.out, nil
+	return a.out, r.timing(nil), nil
 }
 
 // streamed carries it out into r.stream, whose chunks it closes.
@@ -117,6 +117,7 @@ func (r *run) streamed() {
 	r.slow.Stop()
 	r.slow = nil // a slow stream holds as little as it can
 	r.ttft = time.Since(r.started)
+	r.stream.time(r.timing(a))
 	r.stream.commit()
 	var death *failed
 	for {

@@ -30,6 +30,7 @@ type Stream struct {
 	mu      sync.Mutex
 	open    bool // the client has, or is about to get, status and headers
 	err     *wire.Error
+	timing  string
 
 	pending []byte // what Read has still to return
 }
@@ -134,6 +135,22 @@ func (s *Stream) fail(err *wire.Error) (open bool) {
 		close(s.settled)
 	}
 	return open
+}
+
+// time takes the value of Server-Timing as far as it is known.
+func (s *Stream) time(timing string) {
+	s.mu.Lock()
+	s.timing = timing
+	s.mu.Unlock()
+}
+
+// timed gives it away.
+func (s *Stream) timed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	timing := s.timing
+	s.timing = ""
+	return timing
 }
 
 // refusal is the error that the client gets in place of a stream; nil where it gets the stream.

@@ -20,7 +20,7 @@ func newTransport(connect, tls time.Duration) *http.Transport {
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		// A slow stream holds both for as long as it lasts; what is larger passes them by.
-		ReadBufferSize:     512,
+		ReadBufferSize:     256,
 		WriteBufferSize:    256,
 		DisableCompression: true, // answers are relayed as they come
 	}

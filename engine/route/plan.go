@@ -81,7 +81,8 @@ type Plan struct {
 	Scorers       []string           // that ranked; empty where nothing was left to rank
 	Shadows       []string           // shadow scorers that ranked beside them
 	Abstained     map[string]error
-	Took          time.Duration
+	Judged        time.Duration // how long policies took
+	Took          time.Duration // all of it
 
 	// Holds are the rows, of the models that are asked for, whose providers hold the conversation's prompt in their cache.
 	Holds []string

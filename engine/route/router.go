@@ -103,7 +103,9 @@ func (r *Router) fill(ctx context.Context, p *Plan, holds func(string) string) {
 	}
 	stats := r.view(p)
 	p.Stats = stats
+	began := time.Now()
 	r.judge(ctx, p, stats)
+	p.Judged = time.Since(began)
 	if len(p.Rejections) > 0 {
 		p.Refusal = rejected(p)
 		return

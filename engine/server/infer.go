@@ -19,6 +19,7 @@ import (
 const (
 	generationHeader = "X-Generation-Id" // of the decision, the journal's record and the answer
 	requestHeader    = "X-Request-Id"
+	timingHeader     = "Server-Timing"
 )
 
 // infer carries out what is asked of a model, in the shape of its path.
@@ -44,6 +45,7 @@ func (s *Server) infer(r *request) error {
 	if response.Stream == nil {
 		writeJSON(r.RequestCtx, response.Status, response.Body)
 		identify(&r.Response.Header, r.path.shape, response.Plan.ID)
+		r.Response.Header.Set(timingHeader, response.Timing)
 		return nil
 	}
 	s.stream(r, x, response)
@@ -60,6 +62,7 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	h.Set(fasthttp.HeaderCacheControl, "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx would collect events
 	identify(h, r.path.shape, response.Plan.ID)
+	h.Set(timingHeader, response.Timing)
 	re := &relay{s: s, path: r.path, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
 	x.answers(response.Stream)
 	if r.Request.Header.IsHTTP11() {

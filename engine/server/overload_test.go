@@ -124,3 +124,18 @@ func TestAWaitIsPartOfTheClientsTime(t *testing.T) {
 		t.Errorf("got %d after %s", resp.StatusCode, time.Since(began))
 	}
 }
+
+func TestAnswersSayWhereTheTimeWent(t *testing.T) {
+	w := open(t, sim.Profile{}, nil)
+	for name, body := range map[string]string{
+		"whole":   chat,
+		"stream":  stream,
+		"refused": strings.Replace(chat, `"model"`, `"provider":{"only":["nobody"]},"model"`, 1),
+	} {
+		resp, _ := do(t, client(t), newRequest(t, "POST", w.url("/v1/chat/completions"), body))
+		timing := resp.Header.Get("Server-Timing")
+		if attempted := strings.Contains(timing, `, attempt;desc="one `); !strings.HasPrefix(timing, "policy;dur=") || attempted == (name == "refused") {
+			t.Errorf("%s: %d, Server-Timing is %q", name, resp.StatusCode, timing)
+		}
+	}
+}

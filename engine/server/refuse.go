@@ -26,6 +26,9 @@ func refuse(ctx *fasthttp.RequestCtx, shape wire.Shape, e *wire.Error) {
 	if e.DecisionID != "" {
 		identify(h, shape, e.DecisionID)
 	}
+	if e.Timing != "" {
+		h.Set(timingHeader, e.Timing)
+	}
 	if e.RetryAfter > 0 {
 		h.Set(fasthttp.HeaderRetryAfter, strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10))
 	}

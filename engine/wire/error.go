@@ -22,6 +22,7 @@ type Error struct {
 	// Availability says whether the request could be served otherwise; nil where it does not come into it.
 	Availability *Availability
 	RetryAfter   time.Duration // 0: not said
+	Timing       string        // the value of Server-Timing; "" where there is none
 	DecisionID   string        // under which GET /v1/decisions/{id} shows the decision; "" before there is one
 }
 
