@@ -24,7 +24,9 @@ func until(t *testing.T, what string, holds func() bool) {
 
 func (w *world) metric(t *testing.T, line string) bool {
 	t.Helper()
-	_, text := do(t, client(t), newRequest(t, "GET", "http://"+w.PrivateAddr().String()+"/metrics", ""))
+	r := newRequest(t, "GET", "http://"+w.PrivateAddr().String()+"/metrics", "")
+	r.Close = true
+	_, text := do(t, client(t), r)
 	return strings.Contains(text, "\n"+line+"\n")
 }
 

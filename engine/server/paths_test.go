@@ -62,8 +62,8 @@ func TestAnswersHaveTheHeadersThatAreListed(t *testing.T) {
 		request *http.Request
 		want    []string
 	}{
-		"an answer": {newRequest(t, "POST", w.url("/v1/chat/completions"), chat), []string{"Cache-Control", "Content-Length", "Content-Type", "Date", "X-Generation-Id"}},
-		"a stream":  {newRequest(t, "POST", w.url("/v1/chat/completions"), stream), []string{"Cache-Control", "Content-Type", "Date", "X-Accel-Buffering", "X-Generation-Id"}},
+		"an answer": {newRequest(t, "POST", w.url("/v1/chat/completions"), chat), []string{"Cache-Control", "Content-Length", "Content-Type", "Date", "Server-Timing", "X-Generation-Id"}},
+		"a stream":  {newRequest(t, "POST", w.url("/v1/chat/completions"), stream), []string{"Cache-Control", "Content-Type", "Date", "Server-Timing", "X-Accel-Buffering", "X-Generation-Id"}},
 		"an error":  {newRequest(t, "GET", w.url("/nowhere"), ""), []string{"Cache-Control", "Content-Length", "Content-Type", "Date"}},
 		"options":   {newRequest(t, "OPTIONS", w.url("/v1/models"), ""), []string{"Allow", "Date"}},
 	} {
