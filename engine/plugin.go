@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"chaperone/engine/config"
@@ -42,9 +43,9 @@ func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loade
 	return loaded{p, path}, err
 }
 
-// openPlugins makes the host of plugins with the settings of the first snapshot.
+// openPlugins makes the host of plugins with the settings of the first snapshot that has any.
 func (e *Engine) openPlugins(src *sources) (problems config.Problems) {
-	if e.wasm != nil {
+	if e.wasm != nil || !slices.ContainsFunc(src.settings.Scorers, func(c Scorer) bool { return c.Plugin != "" }) {
 		return nil
 	}
 	dir := e.options.CacheDir
