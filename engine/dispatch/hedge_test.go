@@ -72,7 +72,7 @@ func TestASlowFirstTokenIsHedgedAndTheFirstMayStillWin(t *testing.T) {
 
 func TestHedgesStayWithinTheirBudget(t *testing.T) {
 	const requests = 60
-	f := open(t, "[timeouts]\nttft = \"5ms\"\n[dispatch]\non_slow = \"hedge\"\nhedge_budget = 10\n", takes(15*time.Millisecond), sim.Profile{})
+	f := open(t, "[timeouts]\nttft = \"5ms\"\n[dispatch]\non_slow = \"hedge\"\nhedge_budget = 10\n[dispatch.breaker]\nfailures = 1000\nattempts = 1000\n", takes(15*time.Millisecond), sim.Profile{})
 	hedges := 0
 	for range requests {
 		for _, a := range f.ask(t, true).record.Attempts {
@@ -96,7 +96,7 @@ func TestObligationsBoundHedgesAndRescues(t *testing.T) {
 		want              string
 	}{
 		{"", hedging, slow, "p0:outpaced p1:ok"},
-		{`{"hedge": false}`, hedging, slow, "p0:ok"},
+		{`{"hedge": false}`, hedging, slow, "p0:slow p1:ok"}, // given up before the next begins
 		{`{"max_processors": 1}`, hedging, slow, "p0:ok"},
 		{`{"max_processors": 2}`, hedging, slow, "p0:outpaced p1:ok"},
 		{"", quick, dies, "p0:cut p1:ok"},
@@ -135,4 +135,27 @@ func TestAnAttemptIsGivenUpOrCommitsNeverBoth(t *testing.T) {
 		}
 	}
 	t.Logf("%v", seen)
+}
+
+// A stream that goes silent before its first content is left for another, whatever OnSlow says, while there is another.
+func TestAStreamThatNeverBeginsIsLeftForAnother(t *testing.T) {
+	stalled := always(sim.Fault{Kind: sim.Stall})
+	for _, c := range []struct{ settings, policy, want string }{
+		{"on_slow = \"switch\"", "", "p0:slow p1:slow p2:ok"},
+		{"on_slow = \"hedge\"\nhedge_budget = 0", "", "p0:slow p1:slow p2:ok"},
+		{"on_slow = \"hedge\"\nhedge_budget = 100", "", "p0:slow p1:slow p2:ok"}, // the share allows one beside the first
+		{"on_slow = \"hedge\"\nhedge_budget = 100", `require contains {"hedge": false}`, "p0:slow p1:slow p2:ok"},
+		{"on_slow = \"switch\"", `require contains {"hedge": false}`, "p0:slow p1:slow p2:ok"},
+		{"on_slow = \"wait\"", "", "p0:slow p1:slow p2:ok"},
+	} {
+		t.Run(c.settings+c.policy, func(t *testing.T) {
+			t.Parallel()
+			f := &fixture{policy: c.policy}
+			f.open(t, "[timeouts]\nttft = \"50ms\"\nanswer = \"200ms\"\n[dispatch]\n"+c.settings+"\n", stalled, stalled, sim.Profile{})
+			began := time.Now()
+			if a := f.ask(t, true); a.err != nil || !a.done || outcomes(a.record) != c.want || time.Since(began) > 5*time.Second {
+				t.Errorf("%s after %v: %+v; want %s", outcomes(a.record), time.Since(began), a.err, c.want)
+			}
+		})
+	}
 }

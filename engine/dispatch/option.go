@@ -130,7 +130,7 @@ func (r *run) suits(e *errand, o *option) bool {
 		return false
 	}
 	for _, a := range r.active {
-		if sameEndpoint(a.row, o.row()) || o.permit.Obligations().NoHedge {
+		if sameEndpoint(a.row, o.row()) || r.hedging && o.permit.Obligations().NoHedge {
 			return false
 		}
 	}

@@ -48,6 +48,7 @@ type run struct {
 	active    []*attempt
 	results   chan *attempt // at their commit point, or with a fault
 	slow      *time.Timer   // of the newest attempt
+	hedging   bool          // what is picked is to run beside another attempt
 	launched  int
 	committed bool          // the client has content
 	ttft      time.Duration // when it got the first
@@ -187,7 +188,7 @@ func (r *run) win(e *errand) *attempt {
 				return nil
 			}
 			if len(r.active) == 1 && r.active[0].late {
-				r.hedge(e)
+				r.elsewhere(e)
 			}
 		case <-r.slow.C:
 			r.late(e)

@@ -26,7 +26,8 @@ func (r *run) watch(a *attempt) {
 	}
 }
 
-// late decides what to do about the newest attempt.
+// late decides what to do when the newest attempt takes too long, and again later where there is nothing to be done yet: what
+// rests now may be well by then.
 func (r *run) late(e *errand) {
 	if len(r.active) == 0 {
 		return
@@ -38,16 +39,34 @@ func (r *run) late(e *errand) {
 		}
 		return
 	}
+	a.late = true
+	if !r.elsewhere(e) {
+		r.slow.Reset(a.patient.TTFT)
+	}
+}
+
+// elsewhere goes on to another endpoint because those that were asked are late, if there is one. Where a second attempt may not
+// run beside the first, by obligation or because the share of hedges is used up, the first is given up: waiting for what has
+// gone silent would lose the request. That holds for OnSlow "wait" too, once it is as late as a whole answer may be.
+func (r *run) elsewhere(e *errand) bool {
+	a := r.active[0]
 	switch r.j.Limits.OnSlow {
 	case Hedge:
-		a.late = true
-		r.hedge(e)
-	case Switch:
-		// Never given up where nothing better is left, or nothing that may be paid for.
-		if c := r.pick(e); c.option != nil && !c.force && r.launched < r.j.Limits.Attempts && r.affordable(c.option.permit, nil) {
-			a.giveUp(errSlow)
+		if r.hedge(e) {
+			return true
+		}
+	case Wait:
+		if time.Since(a.started) < max(a.patient.Answer, a.patient.TTFT) {
+			return false
 		}
 	}
+	// Never given up where nothing better is left, or nothing that may be paid for.
+	c := r.pick(e)
+	if c.option == nil || c.force || r.launched >= r.j.Limits.Attempts || !r.affordable(c.option.permit, nil) {
+		return false
+	}
+	a.giveUp(errSlow)
+	return true
 }
 
 // hedge starts a second attempt beside the one that is slow, as far as obligations and the share of hedges let it.
@@ -55,8 +74,10 @@ func (r *run) hedge(e *errand) bool {
 	if len(r.active) != 1 || r.active[0].permit.Obligations().NoHedge || r.launched >= r.j.Limits.Attempts {
 		return false
 	}
+	r.hedging = true
 	c := r.pick(e)
-	if c.option == nil || c.force || c.option.permit.Obligations().NoHedge || !r.d.hedges.spend() {
+	r.hedging = false
+	if c.option == nil || c.force || !r.d.hedges.spend() {
 		return false
 	}
 	return r.launch(e, c)
