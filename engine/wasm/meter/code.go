@@ -54,8 +54,11 @@ func (m *module) readCode(r *binary.Reader) error {
 		return nil // which r.End says
 	}
 	often := b.often()
-	for _, o := range often {
-		m.needs[perRegion] = m.needs[perRegion] || !o
+	m.needs[perRegion] = b.rare(often) >= worthHelper
+	if !m.needs[perRegion] {
+		for i := range often {
+			often[i] = true
+		}
 	}
 	out := make([]byte, 0, len(r.Src)+len(r.Src)/8)
 	from := 0
@@ -65,6 +68,25 @@ func (m *module) readCode(r *binary.Reader) error {
 	}
 	m.codeOut = out
 	return nil
+}
+
+// worthHelper is how many regions have to be charged by calls for that to be shorter, with the helper, than in line.
+const worthHelper = 4
+
+// rare counts the regions of bodies that are not run often.
+func (b *bodies) rare(often []bool) (n int) {
+	from := 0
+	for i, f := range b.functions {
+		if !often[i] {
+			for _, c := range b.charges[from:f.charges] {
+				if c.by == perRegion {
+					n++
+				}
+			}
+		}
+		from = f.charges
+	}
+	return n
 }
 
 // often says of each body whether it may be run from an export that is called often.
