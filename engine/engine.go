@@ -76,7 +76,8 @@ type Engine struct {
 	ledger    *ledger.Ledger // nil where the journal is in memory
 	sticky    *sticky
 	answers   *answers
-	archive   archive // nil: files are read from the disk
+	contents  *journal.Contents // nil: no content is kept of anybody
+	archive   archive           // nil: files are read from the disk
 }
 
 // Open loads the configuration and everything that it names. The error is config.Problems where the input is at fault.
@@ -247,6 +248,7 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		return nil, p, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
 	}
 	e.metrics.Begin()
+	content := e.content(p)
 	resp, failed := e.dispatch.Do(ctx, dispatch.Job{
 		Plan: p, Limits: settings.limits(p, c.Timeout, waited), Queued: waited,
 		Patience: func(m *catalog.Model) dispatch.Patience { return settings.patience(p.Principal.Organisation.ID, m.ID) },
@@ -257,7 +259,9 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		HedgeAfter: e.usualTTFT,
 		Observe:    e.observe,
 		Waited:     func(took time.Duration, err error) { e.waited(p.Principal.Organisation.ID, "endpoint", took, err) },
+		Answered:   content.answered(),
 		Finish: func(rec *journal.Record) {
+			content.of(rec)
 			e.stick(p.Principal, p.Request, rec)
 			e.finish(rec, seen)
 			pass.Leave()

@@ -153,6 +153,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		return nil, problems.Err()
 	}
 	problems = append(problems, src.settings.Dispatch.check(cat, accounts)...)
+	problems = append(problems, src.settings.Journal.checkContent(accounts, src.main)...)
 	rules := append([]*config.Document{src.main}, src.teams...)
 	var before *policy.Set
 	if old := e.current.Load(); old != nil {

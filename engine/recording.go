@@ -30,6 +30,11 @@ func (e *Engine) openJournal(s *Settings) (err error) {
 	if c.Dir != "" && !e.options.DecideOnly {
 		o.Dir = beside(e.options.ConfigPath, c.Dir)
 	}
+	if c.ContentDir != "" && !e.options.DecideOnly {
+		if e.contents, err = journal.KeepContents(beside(e.options.ConfigPath, c.ContentDir), c.ContentRetention, e.options.Log); err != nil {
+			return err
+		}
+	}
 	if e.journal, err = journal.Open(o); err == nil && e.journal.OnDisk() {
 		e.metrics.Journal(e.journal.Counts)
 	}

@@ -136,6 +136,9 @@ type Journal struct {
 	TimestampURL   string        `toml:"timestamp_url"`            // of an authority that stamps the newest checkpoint
 	TimestampEvery time.Duration `toml:"timestamp_every" check:"min=1s"`
 
+	ContentDir       string        `toml:"content_dir"`                      // of organisations with log_content
+	ContentRetention time.Duration `toml:"content_retention" check:"min=0s"` // 0: for ever
+
 	DecisionLogURL      string `toml:"decision_log_url"`       // a collector of OPA's decision logs
 	DecisionLogTokenEnv string `toml:"decision_log_token_env"` // environment variable with a bearer token for it
 }
@@ -202,7 +205,7 @@ func defaults() *Settings {
 		Load:          Load{InFlight: 8000, Queue: 1000, QueueWait: 10 * time.Second},
 		ResponseCache: ResponseCache{MaxBytes: 64 << 20, MaxEntryBytes: 1 << 20, TTL: 5 * time.Minute},
 		Statistics:    Statistics{Window: 5 * time.Minute, Tick: time.Second},
-		Journal:       Journal{Keep: 10_000, Fsync: "interval", OnFull: "stop", SegmentBytes: 64 << 20, SegmentAge: 24 * time.Hour, TimestampEvery: time.Hour},
+		Journal:       Journal{Keep: 10_000, Fsync: "interval", OnFull: "stop", SegmentBytes: 64 << 20, SegmentAge: 24 * time.Hour, TimestampEvery: time.Hour, ContentRetention: 30 * 24 * time.Hour},
 	}
 }
 

@@ -17,6 +17,7 @@ type Organisation struct {
 	Presets     map[string]*Preset // before those for everyone
 	Teams       map[string]*Team
 	ValueOfTime *float64 // USD an hour; nil: the router's
+	LogContent  bool     // what is asked and answered is kept: the operator's switch
 	InFlight    int      // the most requests at once; 0: load.in_flight_organisation
 }
 

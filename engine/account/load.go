@@ -57,6 +57,7 @@ type organisationTable struct {
 	Teams       map[string]*teamTable   `toml:"teams"`
 	ValueOfTime *float64                `toml:"value_of_time" check:"min=0,max=1000000"`
 	InFlight    int                     `toml:"in_flight" check:"min=1"`
+	LogContent  bool                    `toml:"log_content"`
 }
 
 type teamTable struct {
@@ -135,7 +136,7 @@ func (l *loader) readOrganisations(doc *config.Document) {
 		org := &Organisation{
 			ID: id, Name: orElse(t.Name, id), Labels: t.Labels,
 			DataClass: orElse(t.DataClass, DataClasses[0]), ErrorDetail: orElse(t.ErrorDetail, "full"),
-			Aliases: t.Aliases, Presets: l.presets(t.Presets, t.Aliases), Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime, InFlight: t.InFlight,
+			Aliases: t.Aliases, Presets: l.presets(t.Presets, t.Aliases), Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime, InFlight: t.InFlight, LogContent: t.LogContent,
 		}
 		for teamID, team := range t.Teams {
 			l.checkID(team.Origin, "team", teamID)

@@ -226,8 +226,10 @@ func (a *attempt) broken(err error, otherwise string) *Fault {
 // leastSecret is how much of a secret, from its start, is still one.
 const leastSecret = 8
 
-// scrubbed takes every secret of the row's credentials out of a provider's words, whole or cut short.
+// scrubbed takes every secret of the row's credentials, whole or cut short, out of a provider's words, and what they repeat of the
+// prompt.
 func (a *attempt) scrubbed(f *Fault) *Fault {
+	defer func() { f.Message = a.run.j.Plan.Request.HideQuotes(f.Message) }()
 	for _, c := range a.row.Group.Credentials {
 		secret := c.Secret.Reveal()
 		if len(secret) < leastSecret {

@@ -75,6 +75,8 @@ type Job struct {
 	Observe func(*catalog.Row, telemetry.Outcome)
 	// Finish gets the record when the outcome is known, before the last byte is handed to the client.
 	Finish func(*journal.Record)
+	// Answered, where it is not nil, gets all that the client was handed, after Finish and before the client sees the end of it.
+	Answered func([]byte)
 }
 
 // Response is what the client gets. Exactly one of Body and Stream is set.
@@ -120,12 +122,16 @@ func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
 	r := newRun(ctx, d, j)
 	if !j.Plan.Request.Stream {
 		body, timing, err := r.whole()
+		if j.Answered != nil {
+			j.Answered(body)
+		}
 		if err != nil {
 			return nil, err
 		}
 		return &Response{Plan: j.Plan, Status: http.StatusOK, Body: body, Timing: timing}, nil
 	}
 	s := newStream(ctx, r.cancel, j.Limits.KeepAlive, j.Plan.Request.Shape.KeepAlive())
+	s.keeps = j.Answered != nil
 	r.stream = s
 	s.time(r.timing(nil))
 	go r.streamed()

@@ -104,6 +104,9 @@ func (r *run) whole() (body []byte, timing string, err error) {
 // streamed carries it out into r.stream, whose chunks it closes.
 func (r *run) streamed() {
 	defer close(r.stream.chunks)
+	if r.j.Answered != nil {
+		defer func() { r.j.Answered(r.stream.handed) }()
+	}
 	defer r.end()
 	a := r.win(&errand{open: (*attempt).openStream})
 	if a == nil {

@@ -23,6 +23,8 @@ type Stream struct {
 	probe  chan struct{} // asks Next for something that means nothing
 	spare  []byte        // what the run may fill while Next's caller has the other
 	filled []byte        // what was handed over last
+	keeps  bool          // all of it is kept in handed
+	handed []byte
 
 	settled chan struct{} // closed at the first content, or when the run ended without an answer and nothing was promised
 	closing sync.Once
@@ -99,6 +101,9 @@ func (s *Stream) buffer() []byte { return s.spare[:0] }
 func (s *Stream) emit(b []byte) bool {
 	select {
 	case s.chunks <- b:
+		if s.keeps {
+			s.handed = append(s.handed, b...)
+		}
 		s.spare, s.filled = s.filled, b
 		return true
 	case <-s.ctx.Done():
