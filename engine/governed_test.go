@@ -34,6 +34,7 @@ type group struct {
 
 type supplier struct {
 	sim     *sim.Provider
+	dialect string
 	id      string
 	region  string
 	quant   string
@@ -102,7 +103,7 @@ func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 func drawWorld(t *testing.T, r *rand.Rand, sims []*sim.Provider) *world {
 	w := &world{orgs: map[string][]rule{}, dir: t.TempDir()}
 	for i, p := range sims {
-		s := &supplier{sim: p, id: fmt.Sprintf("p%d", i), region: pick(r, "eu", "eu", "us"), quant: pick(r, "fp16", "bf16", "fp8", "int4"),
+		s := &supplier{sim: p, dialect: pick(r, "openai", "anthropic"), id: fmt.Sprintf("p%d", i), region: pick(r, "eu", "eu", "us"), quant: pick(r, "fp16", "bf16", "fp8", "int4"),
 			price: float64(1+r.IntN(4)) + 0.5, healthy: r.IntN(2) == 0}
 		for _, name := range [][]string{{"paid"}, {"free", "paid"}}[r.IntN(2)] {
 			s.groups = append(s.groups, group{name, fmt.Sprintf("SK_%s_%s", s.id, name), terms{pick(r, "no", "no", "yes", "unknown"), pick(r, "no", "yes")}})
@@ -165,7 +166,7 @@ func (w *world) write(t *testing.T, r *rand.Rand, everyone []rule) {
 	}
 	fmt.Fprintln(&cat, "[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000")
 	for _, s := range w.suppliers {
-		fmt.Fprintf(&cat, "[providers.%s]\nname = %q\ndialect = \"openai\"\nbase_url = %q\n", s.id, strings.ToUpper(s.id), s.sim.URL())
+		fmt.Fprintf(&cat, "[providers.%s]\nname = %q\ndialect = %q\nbase_url = %q\n", s.id, strings.ToUpper(s.id), s.dialect, s.sim.URL())
 		for _, g := range s.groups {
 			fmt.Fprintf(&cat, "[providers.%s.credentials.%s]\nkey_env = %q\n[providers.%s.credentials.%s.data_policy]\ntraining = %q\nretains_prompts = %q\n",
 				s.id, g.name, g.key, s.id, g.name, g.training, g.retains)
@@ -233,8 +234,9 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 			org := pick(r, "open", "mild", "strict")
 			stream := r.IntN(2) == 0
 			prefs := pick(r, `{}`, `{}`, `{"sort":"price"}`, `{"order":["p3","p1"]}`, `{"order":["p0"],"allow_fallbacks":true}`)
-			body := fmt.Sprintf(`{"model":"m/one","user":"%s/%d","stream":%t,"max_tokens":8,"provider":%s,"messages":[{"role":"user","content":"hello %d"}]}`,
-				org, n, stream, prefs, n)
+			front := pick(r, wire.Chat, wire.Messages)
+			body := fmt.Sprintf(`{"model":"m/one",%s,"stream":%t,"max_tokens":8,"provider":%s,"messages":[{"role":"user","content":"hello %d"}]}`,
+				fmt.Sprintf(map[wire.Shape]string{wire.Chat: `"user":"%s/%d"`, wire.Messages: `"metadata":{"user_id":"%s/%d"}`}[front], org, n), stream, prefs, n)
 			wg.Add(1)
 			slots <- struct{}{}
 			go func() {
@@ -245,7 +247,7 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 						possible = possible || s.healthy && w.permitted(org, s, &s.groups[i], stream)
 					}
 				}
-				attempts, err := ask(e, "sk-"+org, body)
+				attempts, err := ask(e, "sk-"+org, front, body)
 				mu.Lock()
 				defer mu.Unlock()
 				cases++
@@ -292,8 +294,8 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 }
 
 // ask sends one request and reads the whole answer. attempts is how many it took, where its record is kept.
-func ask(e *engine.Engine, key, body string) (attempts int, err error) {
-	resp, err := e.Do(context.Background(), engine.Call{Key: key, Body: []byte(body)})
+func ask(e *engine.Engine, key string, front wire.Shape, body string) (attempts int, err error) {
+	resp, err := e.Do(context.Background(), engine.Call{Key: key, Shape: front, Body: []byte(body)})
 	if err != nil {
 		return 0, err
 	}
@@ -303,7 +305,8 @@ func ask(e *engine.Engine, key, body string) (attempts int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if !strings.HasSuffix(string(text), "data: [DONE]\n\n") {
+		mark := map[wire.Shape]string{wire.Chat: "data: [DONE]\n\n", wire.Messages: "data: {\"type\":\"message_stop\"}\n\n"}[front]
+		if !strings.HasSuffix(string(text), mark) {
 			return 0, &wire.Error{Message: "the stream has no end mark: " + string(text)}
 		}
 	}

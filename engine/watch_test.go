@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chaperone/engine/sim"
+	"chaperone/engine/wire"
 )
 
 // told passes on what is logged.
@@ -53,7 +54,7 @@ func TestWatchReloadsWhenAFileChangesAndKeepsTheOldWhereItIsWrong(t *testing.T) 
 
 	hup <- syscall.SIGHUP
 	log.next(t, "configuration reloaded generation=2")
-	if _, err := ask(w.engine, "sk-acme", stream); err == nil {
+	if _, err := ask(w.engine, "sk-acme", wire.Chat, stream); err == nil {
 		t.Error("the policy denied nothing")
 	}
 
@@ -62,7 +63,7 @@ func TestWatchReloadsWhenAFileChangesAndKeepsTheOldWhereItIsWrong(t *testing.T) 
 deny contains "nobody" if input.request.n > 5
 `)
 	log.next(t, "configuration reloaded generation=3")
-	if _, err := ask(w.engine, "sk-acme", stream); err != nil {
+	if _, err := ask(w.engine, "sk-acme", wire.Chat, stream); err != nil {
 		t.Errorf("the new policy permits this: %v", err)
 	}
 
@@ -71,7 +72,7 @@ deny contains "nobody" if input.request.n > 5
 	if !strings.Contains(line, "own.rego:3") || !strings.Contains(line, "data_polcy") {
 		t.Errorf("the message does not name file, line and field: %s", line)
 	}
-	if _, err := ask(w.engine, "sk-acme", stream); err != nil || w.engine.Generation() != 3 {
+	if _, err := ask(w.engine, "sk-acme", wire.Chat, stream); err != nil || w.engine.Generation() != 3 {
 		t.Errorf("the old configuration does not stay in force: generation %d, %v", w.engine.Generation(), err)
 	}
 	// What a broken reload saw is watched too: the rules vanish, come back empty-handed, and come back.
@@ -86,7 +87,7 @@ deny contains "nobody" if input.request.n > 5
 	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.stream\n")
 	for denied := false; !denied; { // one change may be read twice: once for a folder that was new, once for itself
 		log.next(t, "configuration reloaded")
-		_, err := ask(w.engine, "sk-acme", stream)
+		_, err := ask(w.engine, "sk-acme", wire.Chat, stream)
 		denied = err != nil
 	}
 
@@ -108,7 +109,7 @@ deny contains "nobody" if input.request.n > 5
 	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.n > 5\n")
 	for denied := true; denied; {
 		log.next(t, "configuration reloaded")
-		_, err := ask(w.engine, "sk-acme", stream)
+		_, err := ask(w.engine, "sk-acme", wire.Chat, stream)
 		denied = err != nil
 	}
 	stop()

@@ -39,7 +39,7 @@ func (anthropic) Cannot(row *catalog.Row, req *wire.Request) string {
 		return "sends back reasoning of another maker, which Anthropic's API refuses"
 	case own && req.In(req.Shape).Has("inference_geo"):
 		return "does not let a request choose where it is processed: the catalog's endpoints say that, and policy judges them; leave out inference_geo"
-	case !own && reasons(req) && !row.Parameters["reasoning"]:
+	case !own && reasons(req) && !row.Parameters["reasoning"] && !row.Parameters["reasoning_effort"]:
 		return "cannot be asked to reason"
 	}
 	return ""
@@ -96,6 +96,7 @@ func (d anthropic) request(ctx context.Context, p policy.Permit, who *account.Pr
 		edits = append(edits, wire.Edit{Field: f})
 	}
 	edits = append(edits, userOnly(req, said)...)
+	edits = append(edits, adaptive(row, req, said)...)
 	var err error
 	if req.Shape == wire.CountTokens {
 		path += "/count_tokens"
@@ -168,6 +169,9 @@ func anthropicLimit(edits []wire.Edit, p policy.Permit, req *wire.Request, said 
 	}
 	var thinking struct {
 		Budget int64 `json:"budget_tokens"`
+	}
+	if len(adaptive(row, req, said)) > 0 {
+		return edits, nil
 	}
 	if raw := said.Value("thinking"); raw == nil || json.Unmarshal(raw, &thinking) != nil || thinking.Budget < limit || sent && limit == req.MaxOutputTokens {
 		return edits, nil // what does not fit as the client has sent it is the API's to refuse

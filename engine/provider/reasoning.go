@@ -29,7 +29,7 @@ func sealedElsewhere(row *catalog.Row, req *wire.Request) string {
 	author, _, _ := strings.Cut(row.Model.ID, "/")
 	for _, format := range req.Sealed() {
 		for _, m := range makers {
-			if strings.HasPrefix(format, m.format) && author != m.author {
+			if strings.HasPrefix(format, m.format) && author != m.author && !(m.author == "anthropic" && row.Dialect == "anthropic") {
 				return "cannot take reasoning that was signed or encrypted as " + format + ": only models of " + m.author + " can read it"
 			}
 		}
@@ -43,22 +43,42 @@ func effort(row *catalog.Row, req *wire.Request, said *wire.Version) []wire.Edit
 		return nil
 	}
 	edits := []wire.Edit{{Field: "reasoning"}}
-	r := req.Talk().Reasoning
-	tokens, on := r.Thinking(req.MaxOutputTokens)
-	word := r.Effort
-	switch {
-	case !on:
-		word = "none"
-	case word != "":
-	case tokens <= 4096:
-		word = "low"
-	case tokens <= 16384:
-		word = "medium"
-	default:
-		word = "high"
-	}
-	if on || row.Parameters["reasoning_effort"] {
+	if word := effortWord(req); word != "none" || row.Parameters["reasoning_effort"] {
 		edits = append(edits, wire.Edit{Field: "reasoning_effort", Value: strconv.AppendQuote(nil, word)})
 	}
 	return edits
+}
+
+// effortWord is an amount of reasoning in one word.
+func effortWord(req *wire.Request) string {
+	r := req.Talk().Reasoning
+	tokens, on := r.Thinking(req.MaxOutputTokens)
+	switch {
+	case !on:
+		return "none"
+	case r.Effort != "":
+		return r.Effort
+	case tokens <= 4096:
+		return "low"
+	case tokens <= 16384:
+		return "medium"
+	}
+	return "high"
+}
+
+// adaptive has Anthropic's newer models choose how much they think, by an effort: a number of tokens is deprecated there
+// (https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking). They are those whose row supports
+// reasoning_effort.
+func adaptive(row *catalog.Row, req *wire.Request, said *wire.Version) []wire.Edit {
+	if req.Shape == wire.Messages || req.Shape == wire.CountTokens || !row.Parameters["reasoning_effort"] || !thinks(said) {
+		return nil
+	}
+	word := effortWord(req)
+	if word == "minimal" {
+		word = "low"
+	}
+	return []wire.Edit{
+		{Field: "thinking", Value: []byte(`{"type":"adaptive"}`)},
+		{Field: "output_config.effort", Value: strconv.AppendQuote(nil, word)},
+	}
 }

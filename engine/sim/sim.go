@@ -1,4 +1,4 @@
-// Package sim simulates providers: real HTTP servers that speak OpenAI's chat completions dialect, with a pace, limits and
+// Package sim simulates providers: real HTTP servers that speak OpenAI's chat completions and Anthropic's messages, with a pace, limits and
 // faults set by a profile and deterministic from a seed. Demo, tests and benchmarks use them, and `chaperone sim`.
 //
 // # What decides a request's fate

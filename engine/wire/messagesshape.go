@@ -518,7 +518,9 @@ func countAnswer(body []byte, c *Chunk) error {
 	s := scanner{data: body}
 	o := s.object()
 	for s.member(&o) {
-		c.Commits = c.Commits || string(o.key) == "input_tokens"
+		if string(o.key) == "input_tokens" {
+			c.Commits, c.Finished, c.FinishReason = true, 1, talk.Stop
+		}
 		s.skip()
 	}
 	return nil
