@@ -14,7 +14,6 @@ import (
 
 	"chaperone/engine"
 	"chaperone/engine/sim"
-	"chaperone/engine/wire"
 )
 
 func TestTheGaugesCountPermittedAndHealthyProviders(t *testing.T) {
@@ -44,7 +43,7 @@ func TestTheGaugesCountPermittedAndHealthyProviders(t *testing.T) {
 	counts("at first", one+"2", one+"2")
 
 	for range 2 { // the second is refused with 429, and a wait
-		ask(e, "sk-acme", wire.Chat, `{"model":"m/one","messages":[{"role":"user","content":"hi"}],"provider":{"only":["p0"]}}`)
+		ask(e, "sk-acme", `{"model":"m/one","messages":[{"role":"user","content":"hi"}],"provider":{"only":["p0"]}}`)
 	}
 	counts("with one that rests", one+"2", one+"1")
 

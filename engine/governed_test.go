@@ -247,7 +247,7 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 						possible = possible || s.healthy && w.permitted(org, s, &s.groups[i], stream)
 					}
 				}
-				attempts, err := ask(e, "sk-"+org, front, body)
+				attempts, err := askIn(e, "sk-"+org, front, body)
 				mu.Lock()
 				defer mu.Unlock()
 				cases++
@@ -293,8 +293,13 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 	}
 }
 
-// ask sends one request and reads the whole answer. attempts is how many it took, where its record is kept.
-func ask(e *engine.Engine, key string, front wire.Shape, body string) (attempts int, err error) {
+// ask sends a chat completion.
+func ask(e *engine.Engine, key, body string) (attempts int, err error) {
+	return askIn(e, key, wire.Chat, body)
+}
+
+// askIn sends one request and reads the whole answer. attempts is how many it took, where its record is kept.
+func askIn(e *engine.Engine, key string, front wire.Shape, body string) (attempts int, err error) {
 	resp, err := e.Do(context.Background(), engine.Call{Key: key, Shape: front, Body: []byte(body)})
 	if err != nil {
 		return 0, err

@@ -6,7 +6,6 @@ import (
 
 	"chaperone/engine"
 	"chaperone/engine/sim"
-	"chaperone/engine/wire"
 )
 
 func TestObligationsReachTheProvider(t *testing.T) {
@@ -33,7 +32,7 @@ func TestObligationsReachTheProvider(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := openSmall(t, "require contains "+c.require, c.extra, slog.DiscardHandler, sim.Profile{})
-			if _, err := ask(w.engine, "sk-acme", wire.Chat, c.body); err != nil {
+			if _, err := ask(w.engine, "sk-acme", c.body); err != nil {
 				t.Fatal(err)
 			}
 			if got := string(w.sims[0].Log()[0].Body); got != c.want {
@@ -52,7 +51,7 @@ func TestObligationsThatNothingCanMeetDeny(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := openSmall(t, "require contains "+c.require, "", slog.DiscardHandler, sim.Profile{})
-			if _, err := ask(w.engine, "sk-acme", wire.Chat, c.body); err == nil {
+			if _, err := ask(w.engine, "sk-acme", c.body); err == nil {
 				t.Error("the request was served")
 			}
 			if n := w.sims[0].Counts().Requests; n != 0 {
@@ -65,7 +64,7 @@ func TestObligationsThatNothingCanMeetDeny(t *testing.T) {
 func TestMaxProcessorsBoundsWhoSeesTheBody(t *testing.T) {
 	failing := sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 503, Share: 1}}}
 	w := openSmall(t, `require contains {"max_processors": 2}`, "", slog.DiscardHandler, failing, failing, failing, sim.Profile{})
-	if _, err := ask(w.engine, "sk-acme", wire.Chat, `{"model":"m/one","provider":{"order":["p0","p1","p2","p3"]},"messages":[{"role":"user","content":"hi"}]}`); err == nil {
+	if _, err := ask(w.engine, "sk-acme", `{"model":"m/one","provider":{"order":["p0","p1","p2","p3"]},"messages":[{"role":"user","content":"hi"}]}`); err == nil {
 		t.Error("the request was served by a third provider")
 	}
 	asked := 0

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"chaperone/engine/sim"
-	"chaperone/engine/wire"
 )
 
 func TestMetricsTellHowPoliciesAreDoing(t *testing.T) {
@@ -38,7 +37,7 @@ func TestMetricsTellHowPoliciesAreDoing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 5 {
-		if _, err := ask(w.engine, "sk-acme", wire.Chat, `{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`); err != nil {
+		if _, err := ask(w.engine, "sk-acme", `{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"chaperone/engine/sim"
-	"chaperone/engine/wire"
 )
 
 // told passes on what is logged.
@@ -54,7 +53,7 @@ func TestWatchReloadsWhenAFileChangesAndKeepsTheOldWhereItIsWrong(t *testing.T) 
 
 	hup <- syscall.SIGHUP
 	log.next(t, "configuration reloaded generation=2")
-	if _, err := ask(w.engine, "sk-acme", wire.Chat, stream); err == nil {
+	if _, err := ask(w.engine, "sk-acme", stream); err == nil {
 		t.Error("the policy denied nothing")
 	}
 
@@ -63,7 +62,7 @@ func TestWatchReloadsWhenAFileChangesAndKeepsTheOldWhereItIsWrong(t *testing.T) 
 deny contains "nobody" if input.request.n > 5
 `)
 	log.next(t, "configuration reloaded generation=3")
-	if _, err := ask(w.engine, "sk-acme", wire.Chat, stream); err != nil {
+	if _, err := ask(w.engine, "sk-acme", stream); err != nil {
 		t.Errorf("the new policy permits this: %v", err)
 	}
 
@@ -72,7 +71,7 @@ deny contains "nobody" if input.request.n > 5
 	if !strings.Contains(line, "own.rego:3") || !strings.Contains(line, "data_polcy") {
 		t.Errorf("the message does not name file, line and field: %s", line)
 	}
-	if _, err := ask(w.engine, "sk-acme", wire.Chat, stream); err != nil || w.engine.Generation() != 3 {
+	if _, err := ask(w.engine, "sk-acme", stream); err != nil || w.engine.Generation() != 3 {
 		t.Errorf("the old configuration does not stay in force: generation %d, %v", w.engine.Generation(), err)
 	}
 	// What a broken reload saw is watched too: the rules vanish, come back empty-handed, and come back.
@@ -87,7 +86,7 @@ deny contains "nobody" if input.request.n > 5
 	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.stream\n")
 	for denied := false; !denied; { // one change may be read twice: once for a folder that was new, once for itself
 		log.next(t, "configuration reloaded")
-		_, err := ask(w.engine, "sk-acme", wire.Chat, stream)
+		_, err := ask(w.engine, "sk-acme", stream)
 		denied = err != nil
 	}
 
@@ -109,7 +108,7 @@ deny contains "nobody" if input.request.n > 5
 	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.n > 5\n")
 	for denied := true; denied; {
 		log.next(t, "configuration reloaded")
-		_, err := ask(w.engine, "sk-acme", wire.Chat, stream)
+		_, err := ask(w.engine, "sk-acme", stream)
 		denied = err != nil
 	}
 	stop()
