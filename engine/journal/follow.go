@@ -97,6 +97,9 @@ func (f *Follower) Next(p Position, most int) ([]*Record, Position, error) {
 func (f *Follower) batch(s *segment, p Position, claims *claimKeys, last bool, most int) (records []*Record, next Position, err error) {
 	given := Position{Segment: p.Segment + 1}
 	data, err := f.from(s, p.Offset)
+	if errors.Is(err, errShort) {
+		return nil, Position{Segment: p.Segment}, nil
+	}
 	if err != nil {
 		return nil, given, err
 	}
@@ -182,6 +185,9 @@ func (f *Follower) fits(s *segment, offset int64) bool {
 	return at == offset
 }
 
+// errShort is returned where a segment ends before the place.
+var errShort = errors.New("the segment has become shorter")
+
 // from is what stands behind offset, as far as it is looked at at a time: at least the next frame.
 func (f *Follower) from(s *segment, offset int64) ([]byte, error) {
 	if !s.packed {
@@ -202,7 +208,10 @@ func (f *Follower) from(s *segment, offset int64) ([]byte, error) {
 		}
 		f.packed, f.frames = s.path, frames
 	}
-	return f.frames[min(offset, int64(len(f.frames))):], nil
+	if offset > int64(len(f.frames)) {
+		return nil, errShort
+	}
+	return f.frames[offset:], nil
 }
 
 func readFrom(path string, offset int64) ([]byte, error) {
@@ -215,7 +224,10 @@ func readFrom(path string, offset int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := max(info.Size()-offset, 0)
+	left := info.Size() - offset
+	if left < 0 {
+		return nil, errShort
+	}
 	data := make([]byte, min(left, followBytes))
 	n, err := io.ReadFull(io.NewSectionReader(file, offset, left), data)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
