@@ -53,9 +53,20 @@ func TestTheInputIsTotal(t *testing.T) {
 	}
 }
 
-// What nobody has stated makes every cautious rule deny.
+// alwaysKnown are the fields of which nothing can be unknown: the request says them, the clock does, or the catalog must.
+var alwaysKnown = []string{
+	"input.time", "input.claims", "input.principal.organisation", "input.principal.team", "input.principal.key", "input.principal.labels",
+	"input.request.model", "input.request.models", "input.request.stream", "input.request.n", "input.request.tool_kinds", "input.request.tool_count",
+	"input.request.egress_hosts", "input.request.input_modalities", "input.request.output_modalities", "input.request.response_format",
+	"input.request.store", "input.request.background", "input.request.previous_response", "input.request.file_references", "input.request.reasoning",
+	"input.request.preferences", "input.request.parameters", "input.request.prompt_tokens", "input.request.provider_tools", "input.request.provider_state",
+	"input.endpoint.id", "input.endpoint.provider", "input.endpoint.model", "input.endpoint.tag", "input.endpoint.credentials", "input.endpoint.free",
+	"input.endpoint.price", "input.endpoint.context_length", "input.endpoint.input_modalities", "input.endpoint.output_modalities",
+}
+
+// What nobody has stated makes every cautious rule deny, of every field that may not be stated.
 func TestWhatIsUnknownIsTheWorst(t *testing.T) {
-	for _, rule := range []string{
+	rules := []string{
 		`input.endpoint.data_policy.training != "no"`,
 		`input.endpoint.data_policy.retains_prompts != "no"`,
 		`input.endpoint.data_policy.publishes != "no"`,
@@ -80,11 +91,27 @@ func TestWhatIsUnknownIsTheWorst(t *testing.T) {
 		`input.request.data_class_rank > 0`,
 		`input.principal.data_class != "public"`,
 		`object.get(input.endpoint.labels, "tier", "none") != "gold"`,
-	} {
+		`object.get(input.endpoint.attributes, "quality", 0) < 0.5`,
+		`not "tools" in input.endpoint.parameters`,
+		`input.endpoint.max_output_tokens > 8192`,
+		`input.endpoint.stats.ttft_ms.p50 > 60000`,
+		`input.endpoint.stats.ttft_ms.p75 > 60000`,
+		`input.endpoint.stats.ttft_ms.p99 > 60000`,
+		`input.endpoint.stats.tps.p75 < 1`,
+		`input.endpoint.stats.tps.p90 < 1`,
+		`input.endpoint.stats.tps.p99 < 1`,
+	}
+	for _, leaf := range everything {
+		if !slices.ContainsFunc(rules, func(rule string) bool { return strings.Contains(rule, leaf.field.name) }) && !(readSet{leaf}).touches(alwaysKnown...) {
+			t.Errorf("no rule tries %s", leaf.field.name)
+		}
+	}
+	for _, rule := range rules {
 		set := module("deny contains \"x\" if " + rule).mustLoad(t)
 		q := query()
 		q.Principal.DataClass = "a class that nobody knows"
 		q.Rows = q.Rows[2:3]
+		q.Rows[0].Parameters, q.Rows[0].MaxOutputTokens = nil, 0
 		if got := permitted(set.Judge(context.Background(), q)); got != "" {
 			t.Errorf("%s: permitted %s", rule, got)
 		}
