@@ -304,15 +304,38 @@ func (g *graph) checkDefined(loc *ast.Location, callees []*ruleNode) {
 	for _, n := range callees {
 		h := n.rule.Head
 		if h.RuleKind() == ast.SingleValue && n.rule.Ref().IsGround() && h.Value != nil && !h.Value.Equal(ast.InternedTerm(true)) {
-			args := ""
-			if len(h.Args) > 0 {
-				args = "(" + strings.Repeat("_, ", len(h.Args)-1) + "_)"
-			}
-			g.problem(loc, "%s is undefined where no condition of it holds, and then a rule that reads it silently does not fire; add default %s%s := … with the value that it shall have then",
-				n.name(), n.name(), args)
+			g.problem(loc, "%s is undefined where no condition of it holds, and then a rule that reads it silently does not fire; add default %s := … with the value that it shall have then",
+				n.name(), n.anyArguments())
 			return
 		}
 	}
+}
+
+// checkHolds refuses to read, as a value, a rule that has none of its own where it does not hold: it is not false then.
+func (g *graph) checkHolds(reader *ruleNode, ref ast.Ref) {
+	callees := g.callees(ref)
+	for _, n := range callees {
+		h := n.rule.Head
+		if n.rule.Default || n.always() || h.RuleKind() != ast.SingleValue || !n.rule.Ref().IsGround() || h.Value == nil || !h.Value.Equal(ast.InternedTerm(true)) {
+			return
+		}
+	}
+	if len(callees) > 0 {
+		loc := ref[0].Location
+		if loc == nil {
+			loc = reader.rule.Location
+		}
+		name := callees[0].name()
+		g.problem(loc, "%s is undefined, not false, where it does not hold, and then a rule that compares or keeps its value silently does not fire; write %s, or not %s, as a condition of its own, or add default %s := false", name, name, name, callees[0].anyArguments())
+	}
+}
+
+// anyArguments is the rule's name as its default has it.
+func (n *ruleNode) anyArguments() string {
+	if args := len(n.rule.Head.Args); args > 0 {
+		return n.name() + "(" + strings.Repeat("_, ", args-1) + "_)"
+	}
+	return n.name()
 }
 
 // always says whether the rule has a value whatever the input, as far as its conditions go.

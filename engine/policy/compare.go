@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -210,10 +211,18 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 		}
 		l.enumerated(a, b)
 		l.enumerated(b, a)
+		if operator != ast.Equality.Name && operator != ast.Equal.Name && operator != ast.NotEqual.Name {
+			l.ordered(a, b, sign)
+		}
+		l.dated(a, b)
+		l.dated(b, a)
 		if operator == ast.NotEqual.Name {
 			l.anyOf(a, b)
 			l.anyOf(b, a)
 		}
+	}
+	if operator == ast.IsNull.Name && len(operands) == 1 && l.shapesOf(operands[0])&shapeNull == 0 {
+		l.problem("%s is never null: what is not known has the worst value that it can have, such as \"unknown\"; compare with that", operands[0])
 	}
 	if operator != ast.Member.Name || len(operands) != 2 {
 		return
@@ -305,6 +314,31 @@ func (l *linter) elementOf(t *ast.Term) *field {
 		}
 	}
 	return nil
+}
+
+// ordered refuses to order words, which Rego does by the alphabet.
+func (l *linter) ordered(a, b *ast.Term, sign string) {
+	for _, t := range []*ast.Term{a, b} {
+		if f := l.leaf(t); f != nil && f.enum != nil {
+			instead := "name the values that are meant, as in " + f.name + " in {\"" + f.enum[0] + "\"}"
+			if strings.HasSuffix(f.name, ".data_class") {
+				instead = "compare input.request.data_class_rank, which is 0 for public and 3 for restricted"
+			}
+			l.problem("%s %s %s compares by the alphabet; %s", a, sign, b, instead)
+			return
+		}
+	}
+}
+
+var date = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+
+// dated refuses to compare a date with what is none.
+func (l *linter) dated(a, b *ast.Term) {
+	f := l.leaf(a)
+	constant, ok := b.Value.(ast.String)
+	if ok && f != nil && (f.name == "input.time.date" || f.name == "input.endpoint.data_policy.as_of") && !date.MatchString(string(constant)) {
+		l.problem("%s is a date as in \"2027-01-31\"; found %s, which it never equals and which comes before or after it by the alphabet only", f.name, constant)
+	}
 }
 
 // anyOf refuses list[_] != x: with an empty list it does not hold, and with two elements nearly always does.

@@ -72,7 +72,7 @@ var hostiles = []struct{ name, rules, why string }{
 	{"steps alone", "l := numbers.range(1, 100)\n\ndeny contains \"x\" if {\n\tsome a in l\n\tsome b in l\n\tsome c in l\n\tsome d in l\n\ta == b\n\tb == c\n\tc == d\n\td == 0\n}", `evaluation takes more than`},
 	{"a function of many arguments", "f(a, b) if a + b > 0\n\nl := numbers.range(1, 1000)\n\ndeny contains \"x\" if {\n\tsome a in l\n\tsome b in l\n\tnot f(a, b)\n}", `evaluation takes more than 262144 steps`},
 	{"functions that double", "f0(p) := [p, p]\n\n" + chain(40, "fN(p) := fM([p, p])") + "deny contains \"x\" if f40(input.request.n) == f40(input.request.n)", `evaluation makes values`},
-	{"functions that compare what they are given", "f0(p, q) if p == q\n\n" + chain(40, "fN(p, q) := fM([p, p], [q, q])") + "deny contains \"x\" if not f40([input.request.n], [input.request.n])", `evaluation makes values`},
+	{"functions that compare what they are given", "f0(p, q) := p == q\n\n" + chain(40, "fN(p, q) := fM([p, p], [q, q])") + "deny contains \"x\" if not f40([input.request.n], [input.request.n])", `evaluation makes values`},
 	{"locals that double", "deny contains \"x\" if {\n\tv0 = [input.request.n]\n\tw0 = [input.request.n]\n" + chain(40, "\tvN = [vM, vM]\n\twN = [wM, wM]") + "\tv40 != w40\n}", `holds more than 10000 values`},
 	{"sets of lists that have one hash", "l := numbers.range(1, 60)\n\ns := {[a, b, c] | some a in l; some b in l; some c in l}\n\n" + `deny contains "x" if count(s | {1}) < 0`, `evaluation took longer`},
 	{"comprehensions of comprehensions", "l := numbers.range(1, 100)\n\n" + doublings(8, `[input.request.n]`, `[V | some x in l; x > 0]`) + `deny contains "x" if count(v8) < 0`, `evaluation makes values`},

@@ -29,6 +29,8 @@ type ruleNode struct {
 	params []place[param]
 	calls  []ast.Ref // references into the source's own rules
 
+	values []ast.Ref // those of them that stand for a value, rather than for a condition
+
 	followed bool // while it is found out where its value comes from
 }
 
@@ -105,6 +107,9 @@ func newGraph(modules map[string]*ast.Module) *graph {
 		for _, ref := range n.calls {
 			g.checkCall(n, ref)
 		}
+		for _, ref := range n.values {
+			g.checkHolds(n, ref)
+		}
 	}
 	g.checkSpread()
 	return g
@@ -141,9 +146,15 @@ func (l *linter) visit(x any) bool {
 		if len(x.With) > 0 {
 			l.problem("with replaces what a rule is given, here %s; policies judge the input as it is (tests, in files named _test.rego, may use with)", x.With[0].Target)
 		}
-		if terms, ok := x.Terms.([]*ast.Term); ok {
+		switch terms := x.Terms.(type) {
+		case []*ast.Term:
 			l.call(terms)
 			return true
+		case *ast.Term: // a condition
+			if ref, ok := terms.Value.(ast.Ref); ok {
+				l.ref(ref)
+				return true
+			}
 		}
 	case *ast.Term:
 		if x.Location != nil {
@@ -154,9 +165,11 @@ func (l *linter) visit(x any) bool {
 			l.problem("every … in %s: %s has no elements", x.Domain, s)
 		}
 	case ast.Call:
+		l.value(x[0])
 		l.call(x)
 		return true
 	case ast.Ref:
+		l.value(ast.NewTerm(x))
 		l.ref(x)
 		return true
 	case ast.Var:
@@ -165,6 +178,13 @@ func (l *linter) visit(x any) bool {
 		}
 	}
 	return false
+}
+
+// value notes that a rule is read for what it gives.
+func (l *linter) value(t *ast.Term) {
+	if ref, ok := t.Value.(ast.Ref); ok && ref.HasPrefix(ast.DefaultRootRef) && !ref.HasPrefix(paramsRef) {
+		l.node.values = append(l.node.values, ref)
+	}
 }
 
 // call is an expression or term that calls: operator, then operands.

@@ -75,6 +75,11 @@ var newcomers = []struct{ name, rule string }{
 	{"a reason that is empty", `deny contains ""`},
 	{"a reason with another key", `deny contains {"msg": "x"}`},
 
+	{"null for what is unknown", `deny contains "x" if is_null(input.endpoint.data_policy.training)`},
+	{"classes by the alphabet", "deny contains \"x\" if input.request.data_class < \"confidential\"\n\ndeny contains \"y\" if input.request.data_class > \"public\""},
+	{"a date of another form", `deny contains "x" if input.time.date == "2026-1-1"`},
+	{"a date of another order", `deny contains "x" if input.time.date < "01.01.2027"`},
+
 	// Typos wherever a name can stand.
 	{"in the root", `deny contains "x" if inptu.endpoint.free`},
 	{"in a section", `deny contains "x" if input.endpiont.free == false`},
@@ -131,6 +136,12 @@ var newcomers = []struct{ name, rule string }{
 	{"a function that is not defined for this", "limit(\"other\") := 1\n\ndeny contains \"x\" if input.request.prompt_tokens > limit(input.request.model)"},
 	{"a helper within a helper that is not defined here", "limit := 1 if input.request.n > 100\n\ntwice := limit * 2\n\ndeny contains \"x\" if input.request.prompt_tokens > twice"},
 	{"a message that is not defined here", "why := \"x\" if input.request.n > 100\n\ndeny contains why"},
+	{"a condition that is compared with false", "approved if input.request.n > 100\n\ndeny contains \"x\" if approved == false"},
+	{"a condition that is not true", "approved if input.request.n > 100\n\ndeny contains \"x\" if approved != true"},
+	{"a condition that is kept", "approved if input.request.n > 100\n\ndeny contains \"x\" if {\n\tok := approved\n\tnot ok\n}"},
+	{"a condition of an argument that is compared", "approved(n) if n > 100\n\ndeny contains \"x\" if approved(input.request.n) == false"},
+	{"a condition in a list", "approved if input.request.n > 100\n\ndeny contains \"x\" if [approved] != [true]"},
+	{"a condition that goes into a message", "approved if input.request.n > 100\n\ndeny contains sprintf(\"%v\", [approved])"},
 	{"a helper that is never defined", "limit := 1 if input.request.n > 100\n\nallow if input.request.prompt_tokens > limit"},
 	{"a function that is never defined", "limit(m) := 1 if m == \"other\"\n\nallow if input.request.prompt_tokens > limit(input.request.model)"},
 	{"an input of one's own", `deny contains "x" if helper with input as {"a": 1}` + "\n\nhelper if input.request.stream"},

@@ -103,6 +103,9 @@ func randomModule(r *rand.Rand) string {
 		if f.words != nil {
 			text = pick(r, f.words...)
 		}
+		if strings.HasSuffix(f.name, ".date") || strings.HasSuffix(f.name, ".as_of") {
+			text = "2026-11-23"
+		}
 		switch f.kind {
 		case kindString:
 			return pick(r, name+" == \""+text+"\"", "not "+name+" == \""+text+"\"", name+" in {\""+text+"\"}", "startswith("+name+", \""+text[:1]+"\")", "some_text("+name+")")
