@@ -136,7 +136,9 @@ func TestNoFaultExceedsTheBudget(t *testing.T) {
 				if a.done != (rec.Outcome.Status == 200) {
 					problem("the client has an end: %t; the record says %d", a.done, rec.Outcome.Status)
 				}
-				if a.done && a.text != right.Choices[0].Text {
+				// What an answer has used of its limit before it is continued can only be estimated: it may end early, and says so.
+				limited := rec.Outcome.Rescued == journal.ForContinue && rec.Outcome.FinishReason == "length"
+				if a.done && a.text != right.Choices[0].Text && !limited {
 					problem("taken for whole: %q, but it is %q", a.text, right.Choices[0].Text)
 				}
 				if !strings.HasPrefix(right.Choices[0].Text, a.text) {

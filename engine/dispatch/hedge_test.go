@@ -159,3 +159,21 @@ func TestAStreamThatNeverBeginsIsLeftForAnother(t *testing.T) {
 		})
 	}
 }
+
+// What was given up for being slow is alive: it is asked once more where all others have failed, and then waited for.
+func TestWhatWasSlowIsAskedAgainWhereNothingElseIsLeft(t *testing.T) {
+	refuses := always(sim.Fault{Kind: sim.Status, Status: 503})
+	for _, c := range []struct {
+		want     string
+		profiles []sim.Profile
+	}{
+		{"p0:slow p1:overloaded p0:ok", []sim.Profile{takes(300 * time.Millisecond), refuses}},
+		// The first of the slow ones never begins: the second is gone on to once more.
+		{"p0:slow p1:slow p2:overloaded p0:slow p1:ok", []sim.Profile{always(sim.Fault{Kind: sim.Stall}), takes(300 * time.Millisecond), refuses}},
+	} {
+		f := open(t, "[timeouts]\nttft = \"100ms\"\ntotal = \"8s\"\n", c.profiles...)
+		if a := f.ask(t, true); a.err != nil || !a.done || outcomes(a.record) != c.want {
+			t.Errorf("%s: %+v; want %s", outcomes(a.record), a.err, c.want)
+		}
+	}
+}

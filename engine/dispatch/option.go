@@ -17,6 +17,7 @@ type option struct {
 	tries      int
 	stale      bool          // the last try met a connection that had gone stale: the next costs no retry
 	told       time.Duration // the last try was told to wait so long, or is taken to have been
+	slow       bool          // it was given up for being slow: tried once more where nothing else is left
 	out        bool          // for the rest of this request
 }
 
@@ -70,12 +71,12 @@ type choice struct {
 }
 
 // pick chooses: the option whose quick retry is due, else the first that is ready, else the first that rests only by our own
-// judgement. An endpoint that is at its limit is well: it is waited for before one that is not is tried. Health is asked anew
+// judgement, and last one that was slow. An endpoint that is at its limit is well: it is waited for before one that is not is tried. Health is asked anew
 // each time: what another request has met since the plan was made counts.
 func (r *run) pick(e *errand) choice {
 	now := time.Now()
 	var soft, firm, full choice
-	var waited *option
+	var waited, slow *option
 	if o := r.again; o != nil && r.suits(e, o) && r.rest(o, now).Why == "" {
 		return choice{option: o}
 	}
@@ -86,6 +87,10 @@ func (r *run) pick(e *errand) choice {
 		}
 		rest := r.rest(o, now)
 		switch {
+		case o.slow && !rest.Firm():
+			if slow == nil {
+				slow = o
+			}
 		case rest.Why == "":
 			if firm.rest != nil && firm.until.Sub(now) <= r.j.Limits.RetryAfterWait && firm.until.Before(r.deadline) {
 				return firm // the better one is worth the wait
@@ -115,6 +120,8 @@ func (r *run) pick(e *errand) choice {
 		return full
 	case soft.option != nil:
 		return soft
+	case slow != nil && (firm.rest == nil || !firm.until.Before(r.deadline)):
+		return choice{option: slow, force: true}
 	}
 	return firm
 }

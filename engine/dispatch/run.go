@@ -399,6 +399,12 @@ func (r *run) learn(e *errand, a *attempt) {
 		})
 	case k.again && o.tries == 1:
 		r.again, o.stale = o, f.Kind == "stale"
+	case f.Kind == "slow" && !o.slow:
+		for i := range r.options {
+			if other := &r.options[i]; sameEndpoint(other.row(), a.row) {
+				other.slow = true
+			}
+		}
 	case f.Kind == "timeout", f.Kind == "slow":
 		r.drop(func(row *catalog.Row) bool { return sameEndpoint(row, a.row) })
 	default:

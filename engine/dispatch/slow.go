@@ -62,11 +62,17 @@ func (r *run) elsewhere(e *errand) bool {
 	}
 	// Never given up where nothing better is left, or nothing that may be paid for.
 	c := r.pick(e)
-	if c.option == nil || c.force || r.launched >= r.j.Limits.Attempts || !r.affordable(c.option.permit, nil) {
+	if !c.betterThan(a) || r.launched >= r.j.Limits.Attempts || !r.affordable(c.option.permit, nil) {
 		return false
 	}
 	a.giveUp(errSlow)
 	return true
+}
+
+// betterThan says whether to go on to c from an attempt that is late: to one that is ready, or from one that is being tried for
+// the second time to the next that was slow as well.
+func (c choice) betterThan(a *attempt) bool {
+	return c.option != nil && (!c.force || c.option.slow && a.option.slow)
 }
 
 // hedge starts a second attempt beside the one that is slow, as far as obligations and the share of hedges let it.
@@ -77,7 +83,7 @@ func (r *run) hedge(e *errand) bool {
 	r.hedging = true
 	c := r.pick(e)
 	r.hedging = false
-	if c.option == nil || c.force || !r.d.hedges.spend() {
+	if !c.betterThan(r.active[0]) || !r.d.hedges.spend() {
 		return false
 	}
 	return r.launch(e, c)

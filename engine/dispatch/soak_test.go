@@ -35,7 +35,7 @@ private_listen = ""
 drain_delay = "0s"
 [timeouts]
 first_byte = "4s"
-ttft = "700ms"
+ttft = "1s"
 answer = "4s"
 idle = "2s"
 total = "60s"
@@ -108,7 +108,7 @@ func TestSoak(t *testing.T) {
 	s := soak{requests: 1 << 30, lasts: 8 * time.Second, atOnce: 32, growth: 32 << 20}
 	switch os.Getenv("CHAPERONE_SOAK") {
 	case "full":
-		s = soak{requests: 200_000, lasts: time.Hour, atOnce: 300, growth: 8 << 20}
+		s = soak{requests: 200_000, lasts: time.Hour, atOnce: 150, growth: 8 << 20}
 	case "":
 		if testing.Short() {
 			s.lasts = 3 * time.Second
