@@ -104,7 +104,7 @@ func TestReadme(t *testing.T) {
 		case "text":
 			w.expect(b)
 		case "python", "js", "go":
-			if !strings.Contains(b.text, `"http://127.0.0.1:8080/v1"`) || !strings.Contains(b.text, "CHAPERONE_KEY") {
+			if !strings.Contains(b.text, `"http://127.0.0.1:8080`) || !strings.Contains(b.text, "CHAPERONE_KEY") {
 				t.Errorf("README.md:%d: does not say where the router is and with which key", b.line)
 			}
 		default:
@@ -113,7 +113,7 @@ func TestReadme(t *testing.T) {
 	}
 	w.stopServers()
 	for section, least := range map[string]int{"Try it": 4, "Walk 1: write a rule and see what it does": 13,
-		"Walk 2: write a scorer and see the order change": 6, "Walk 3: put it in front of real providers": 10} {
+		"Walk 2: write a scorer and see the order change": 6, "Walk 3: put it in front of real providers": 10, "Afterwards": 7} {
 		if ran[section] < least {
 			t.Errorf("%q has %d commands; should be at least %d", section, ran[section], least)
 		}
@@ -242,8 +242,9 @@ func (w *walker) walk(b block, command string) {
 	if command == "cd .." {
 		command = "cd ../.."
 	}
-	command = strings.ReplaceAll(strings.ReplaceAll(command, "--dir router", "--dir "+base+"/router"), "router/chaperone.toml", base+"/router/chaperone.toml")
-	if strings.Contains(command, "chaperone explain gen-") {
+	command = strings.NewReplacer("--dir router", "--dir "+base+"/router", "router/chaperone.toml", base+"/router/chaperone.toml",
+		"router/proposed", base+"/router/proposed").Replace(command)
+	if strings.Contains(command, "chaperone explain gen-") || strings.Contains(command, "chaperone journal show gen-") {
 		id := decisionID.FindString(w.secrets["id"])
 		if id == "" {
 			w.t.Fatalf("README.md:%d: no answer before it has an id", b.line)
@@ -280,6 +281,18 @@ func (w *walker) walk(b block, command string) {
 	case strings.Contains(command, "chaperone explain gen-"):
 		if !strings.Contains(output, "ATTEMPT") {
 			w.t.Errorf("README.md:%d: the decision shows no attempt:\n%s", b.line, output)
+		}
+	case strings.Contains(command, "chaperone journal show gen-"):
+		if !strings.Contains(output, "openai") || !strings.Contains(output, "ATTEMPT") {
+			w.t.Errorf("README.md:%d: the decision shows neither who was asked nor how it ended:\n%s", b.line, output)
+		}
+	case strings.HasPrefix(command, "chaperone replay"):
+		if !regexp.MustCompile(`now denied +[1-9]`).MatchString(output) || !strings.Contains(output, "American law reaches it") {
+			w.t.Errorf("README.md:%d: the policy would change nothing:\n%s", b.line, output)
+		}
+	case strings.HasPrefix(command, "chaperone report"):
+		if !strings.Contains(output, "# Data of main") || !strings.Contains(output, "| openai |") {
+			w.t.Errorf("README.md:%d: the report names nobody:\n%s", b.line, output)
 		}
 	case strings.HasPrefix(command, "go run") && strings.Contains(command, "demo"):
 		if !strings.Contains(output, "20") {
