@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"net/http"
 	"sync"
 	"time"
 
+	"chaperone/engine/dispatch"
+	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
 	"chaperone/engine/wire"
@@ -125,6 +128,97 @@ func answerKey(p *route.Plan) (key [32]byte, ok bool) {
 		h.Write(part)
 	}
 	return [32]byte(h.Sum(nil)), true
+}
+
+// wish is what the response cache is to do for a request: what its header says, or else its preset.
+func (e *Engine) wish(c Call, d decided) wished {
+	w := wished{CacheWish: c.Cache}
+	if p := d.preset; p != nil {
+		if !w.Asked && p.Cache != nil {
+			w.Enabled = *p.Cache
+		}
+		if w.TTL == 0 {
+			w.TTL = p.CacheTTL
+		}
+	}
+	if w.TTL == 0 {
+		w.TTL = d.settings.ResponseCache.TTL
+	}
+	w.Enabled = w.Enabled && e.answers.most > 0 && !d.plan.Request.Preferences.ZDR && !d.plan.Request.Shape.Counts()
+	if w.Enabled {
+		w.key, w.Enabled = answerKey(d.plan)
+	}
+	return w
+}
+
+type wished struct {
+	CacheWish
+	key [32]byte
+}
+
+// again answers with what is kept, if there is something and the plan permits the row that gave it; nil where not. A hit is
+// recorded as one: it costs nothing, and no provider has seen it.
+func (e *Engine) again(w wished, job dispatch.Job, began time.Time) *dispatch.Response {
+	if w.Clear {
+		e.answers.drop(w.key)
+		return nil
+	}
+	p, now := job.Plan, e.options.Now()
+	kept := e.answers.get(w.key, now)
+	if kept == nil || !kept.permitted(p) {
+		return nil
+	}
+	rec := journal.Of(p)
+	rec.Outcome = journal.Outcome{
+		Status: http.StatusOK, Provider: kept.provider, Model: kept.model, Row: kept.row, FinishReason: kept.finish, CachedFrom: kept.source,
+		DurationMs: float64(time.Since(began)) / float64(time.Millisecond),
+	}
+	body := bytes.ReplaceAll(kept.body, []byte(kept.source), []byte(p.ID))
+	job.Finish(rec)
+	if job.Answered != nil {
+		job.Answered(body)
+	}
+	resp := &dispatch.Response{Plan: p, Status: http.StatusOK, Body: body}
+	if p.Request.Stream {
+		resp = dispatch.Again(body, job)
+	}
+	resp.Timing = dispatch.Timing(p, 0)
+	resp.Cache = dispatch.Cache{Status: "HIT", Source: kept.source, Age: now.Sub(kept.at), TTL: kept.ttl}
+	return resp
+}
+
+// keeper keeps an answer where the permit that it was made under lets it. record is that of the request, once it is over.
+func (e *Engine) keeper(w wished, p *route.Plan, record **journal.Record) func([]byte, policy.Permit) {
+	return func(body []byte, permit policy.Permit) {
+		o := permit.Obligations()
+		// Of another generation than the plan's, it would be found by what was not judged alike.
+		if !keepable(p.Request, o) || permit.Generation() != p.Snapshot {
+			return
+		}
+		outcome := &(*record).Outcome
+		kept := &answer{
+			key: w.key, source: p.ID, row: permit.Row().ID, obligations: o, at: e.options.Now(), ttl: w.TTL,
+			provider: outcome.Provider, model: outcome.Model, finish: outcome.FinishReason,
+		}
+		if kept.body = wire.ZeroUsage(body); p.Request.Stream {
+			kept.body = zeroEvents(body)
+		}
+		e.answers.put(kept)
+	}
+}
+
+// zeroEvents is wire.ZeroUsage of each event's data.
+func zeroEvents(events []byte) []byte {
+	out := make([]byte, 0, len(events))
+	for line := range bytes.Lines(events) {
+		data, found := bytes.CutPrefix(line, []byte("data: {"))
+		if !found || !bytes.Contains(data, []byte(`"usage"`)) {
+			out = append(out, line...)
+			continue
+		}
+		out = append(append(out, "data: "...), wire.ZeroUsage(line[len("data: "):])...)
+	}
+	return out
 }
 
 // keepable says whether policy and the request let an answer under these obligations be kept.

@@ -245,11 +245,14 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		pass.Leave()
 		p.Refusal.Timing = dispatch.Timing(p, float64(waited)/float64(time.Millisecond))
 		e.keep(journal.Of(p), seen)
+		if c.Metadata {
+			p.Refusal.Router = metadataOf(p, nil)
+		}
 		return nil, p, e.refuse(p.Principal.Organisation.ID, "", p.Refusal, began)
 	}
 	e.metrics.Begin()
 	content := e.content(p)
-	resp, failed := e.dispatch.Do(ctx, dispatch.Job{
+	job := dispatch.Job{
 		Plan: p, Limits: settings.limits(p, c.Timeout, waited), Queued: waited,
 		Patience: func(m *catalog.Model) dispatch.Patience { return settings.patience(p.Principal.Organisation.ID, m.ID) },
 		Recheck: func(ctx context.Context, permit policy.Permit) (policy.Permit, *account.Principal, error) {
@@ -260,14 +263,36 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		Observe:    e.observe,
 		Waited:     func(took time.Duration, err error) { e.waited(p.Principal.Organisation.ID, "endpoint", took, err) },
 		Answered:   content.answered(),
-		Finish: func(rec *journal.Record) {
-			content.of(rec)
-			e.stick(p.Principal, p.Request, rec)
-			e.finish(rec, seen)
-			pass.Leave()
-		},
-	})
-	return resp, p, failed
+	}
+	var record *journal.Record
+	job.Finish = func(rec *journal.Record) {
+		record = rec
+		content.of(rec)
+		e.stick(p.Principal, p.Request, rec)
+		e.finish(rec, seen)
+		pass.Leave()
+	}
+	wish := e.wish(c, d)
+	if wish.Enabled {
+		if again := e.again(wish, job, began); again != nil {
+			return again, p, nil
+		}
+		job.Keep, job.KeepBytes = e.keeper(wish, p, &record), settings.ResponseCache.MaxEntryBytes
+	}
+	if c.Metadata {
+		job.Metadata = func() []byte { return metadataOf(p, record) }
+	}
+	resp, failed := e.dispatch.Do(ctx, job)
+	if failed != nil {
+		if told := (*wire.Error)(nil); c.Metadata && errors.As(failed, &told) {
+			told.Router = metadataOf(p, record)
+		}
+		return nil, p, failed
+	}
+	if wish.Enabled {
+		resp.Cache = dispatch.Cache{Status: "MISS", TTL: wish.TTL}
+	}
+	return resp, p, nil
 }
 
 // recheck holds a permit against the newest snapshot, which may only tighten what the plan's own allowed.

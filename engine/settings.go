@@ -75,6 +75,8 @@ type Routing struct {
 	// the catalog or the request says that the provider keeps it longer.
 	StickyFor           time.Duration `toml:"sticky_for" check:"min=0s"`
 	StickyConversations int           `toml:"sticky_conversations" check:"min=0"` // remembered at a time; 0: none
+	// UpstreamUser is what providers are told for a request's user: a pseudonym, the name as it came, or nothing.
+	UpstreamUser string `toml:"upstream_user" check:"oneof=hash|plain|none"`
 }
 
 // Dispatch is [dispatch]; dispatch.Limits says what each means.
@@ -195,7 +197,7 @@ func defaults() *Settings {
 		},
 		Routing: Routing{
 			ValueOfTime: 1, Temperature: scorer.DefaultSpread.Temperature, Exploration: scorer.DefaultSpread.Exploration,
-			Attempts: 10, MaxAnswerBytes: 32 << 20, StickyFor: 10 * time.Minute, StickyConversations: 100_000,
+			Attempts: 10, MaxAnswerBytes: 32 << 20, StickyFor: 10 * time.Minute, StickyConversations: 100_000, UpstreamUser: "hash",
 		},
 		Dispatch: Dispatch{
 			OnSlow: "switch", Backoff: 200 * time.Millisecond, RetryBudget: 20, HedgeBudget: 5,

@@ -38,7 +38,7 @@ func newSticky(conversations int) *sticky {
 }
 
 // conversation is what a request of that key belongs to: its session, else its cache key, else what it begins with. named
-// says whether it is one of the first two.
+// says whether it is one of the first two; 0: it belongs to none that is known.
 func (s *sticky) conversation(who *account.Principal, req *wire.Request) (id uint64, named bool) {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
@@ -54,6 +54,9 @@ func (s *sticky) conversation(who *account.Principal, req *wire.Request) (id uin
 		return h.Sum64(), true
 	}
 	instructions, first := req.Opening()
+	if len(instructions)+len(first) == 0 {
+		return 0, false
+	}
 	h.WriteString("\x00o")
 	h.Write(instructions)
 	h.WriteByte(0)
@@ -91,6 +94,9 @@ func (s *sticky) hold(conversation uint64, row *catalog.Row, until time.Time) {
 // holds is route.Moment.Holds for a request.
 func (e *Engine) holds(who *account.Principal, req *wire.Request, now time.Time) func(string) string {
 	conversation, _ := e.sticky.conversation(who, req)
+	if conversation == 0 {
+		return nil
+	}
 	return func(model string) string { return e.sticky.row(conversation, model, now) }
 }
 
@@ -107,6 +113,9 @@ func (e *Engine) stick(who *account.Principal, req *wire.Request, rec *journal.R
 		return // of an older catalog
 	}
 	conversation, named := e.sticky.conversation(who, req)
+	if conversation == 0 {
+		return
+	}
 	if cached := o.Usage.CachedTokens > 0 || o.Usage.CacheWriteTokens > 0; !named && !(cached && row.Prices.CacheRead < row.Prices.Prompt) {
 		return
 	}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"strings"
@@ -40,7 +42,21 @@ func (e *Engine) understand(s *snapshot, who *account.Principal, c Call) (*wire.
 		req.SessionID = c.Session
 	}
 	req.Claims.App = c.App
+	req.UpstreamUser = upstreamUser(s.settings.Routing.UpstreamUser, who.Organisation, req.Claims.User)
 	return req, preset, nil
+}
+
+// upstreamUser is what providers are told for a user. A hash is the same in every request, so that a provider can tell users
+// apart and shut out one who abuses it, and another for each organisation. It hides no name from who tries names out.
+func upstreamUser(how string, org *account.Organisation, user string) string {
+	switch {
+	case user == "" || how == "none":
+		return ""
+	case how == "plain":
+		return user
+	}
+	sum := sha256.Sum256([]byte(org.ID + "\x00" + user))
+	return hex.EncodeToString(sum[:16])
 }
 
 // presetOf splits the model's name from the preset's: "author/slug@preset/name", "@preset/name", or a field of its own.

@@ -34,6 +34,12 @@ const (
 	ContinueFinalMessage = "continue_final_message" // with "continue_final_message": true beside the messages: vLLM, SGLang
 )
 
+// ServiceTiers are OpenRouter's words for how else than as usual a provider may serve a model, at another price.
+var ServiceTiers = []string{"priority", "flex", "scale", "ultrafast"}
+
+// IsServiceTier says whether a word is one of ServiceTiers.
+func IsServiceTier(word string) bool { return slices.Contains(ServiceTiers, word) }
+
 // Modalities are the kinds of input and output; embeddings and rankings are only outputs.
 var Modalities = []string{"text", "image", "audio", "file", "video", "embeddings", "rerank"}
 

@@ -76,6 +76,7 @@ type attempt struct {
 	outputBytes  int
 	malformed    int
 	out          []byte  // what is ready for the client: the whole answer, or the events up to the commit point
+	held         []byte  // events that wait for that
 	ended        bool    // the stream has come to its good end
 	rescue       *rescue // nil where the attempt is none
 	text         []byte  // of the answer so far, where it may have to be rescued; what was said before it included

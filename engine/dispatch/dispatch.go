@@ -77,6 +77,12 @@ type Job struct {
 	Finish func(*journal.Record)
 	// Answered, where it is not nil, gets all that the client was handed, after Finish and before the client sees the end of it.
 	Answered func([]byte)
+	// Metadata is what the client wants to be told of the outcome, as JSON; nil: it does not. It is asked after Finish.
+	Metadata func() []byte
+	// Keep gets a good answer as the client gets it, without Metadata, and the permit that it was made under; nil: nobody wants it.
+	Keep func(answer []byte, p policy.Permit)
+	// KeepBytes is the longest answer that Keep is given.
+	KeepBytes int
 }
 
 // Response is what the client gets. Exactly one of Body and Stream is set.
@@ -86,6 +92,25 @@ type Response struct {
 	Body   []byte  // a JSON answer
 	Stream *Stream // server-sent events
 	Timing string  // the value of Server-Timing: of a stream, up to where its headers are due
+	Cache  Cache
+}
+
+// Cache is what the response cache had to do with an answer.
+type Cache struct {
+	Status string        // HIT or MISS; "": nothing
+	Source string        // of a hit: the id of the decision that the answer was made under
+	Age    time.Duration // of a hit
+	TTL    time.Duration
+}
+
+// Again is an answer that was given before, in events.
+func Again(events []byte, j Job) *Response {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s := newStream(ctx, cancel, j.Limits.KeepAlive, j.Plan.Request.Shape.KeepAlive())
+	s.chunks = make(chan []byte, 1)
+	s.chunks <- events
+	close(s.chunks)
+	return &Response{Plan: j.Plan, Status: http.StatusOK, Stream: s}
 }
 
 // Dispatcher sends permitted requests to providers. It is safe for concurrent use and outlives reloads.
@@ -134,6 +159,9 @@ func (d *Dispatcher) Do(ctx context.Context, j Job) (*Response, error) {
 	s.keeps = j.Answered != nil
 	r.stream = s
 	s.time(r.timing(nil))
+	if j.Keep != nil {
+		s.kept = &keeping{most: j.KeepBytes}
+	}
 	go r.streamed()
 	early := time.NewTimer(j.Limits.EarlyHeaders)
 	defer early.Stop()

@@ -54,7 +54,7 @@ func (a *attempt) openWhole() *Fault {
 func (a *attempt) readWhole(body []byte) *Fault {
 	front := a.run.j.Plan.Request.Shape
 	if a.said == front {
-		a.out = a.chunk.AppendEdited(make([]byte, 0, len(body)+256), body, a.relabel(body)...)
+		a.out = a.chunk.AppendEdited(make([]byte, 0, len(body)+512), body, a.relabel(body, true)...)
 		return nil
 	}
 	answer, unknown := a.said.ReadAnswer(body)
@@ -77,9 +77,13 @@ func (a *attempt) untranslatable(what string) *Fault {
 func (a *attempt) bill() talk.Bill {
 	b := talk.Bill{Usage: a.answerUsage()}
 	if !b.Known {
-		b.Usage = a.estimated()
+		b.Usage, b.Estimated = a.estimated(), true
+		b.Known = true
 	}
-	cost := a.cost()
+	cost, prompt := a.cost(), b.Usage
+	prompt.CompletionTokens, prompt.ReasoningTokens = 0, 0
+	of := min(a.row.Bill(prompt, a.run.j.Plan.Request.Images, a.started), cost)
+	b.PromptCost, b.CompletionCost = of.String(), (cost - of).String()
 	if a.rescue != nil {
 		cost += a.rescue.cost
 		b.Rescued = a.rescue.method
@@ -263,6 +267,10 @@ func (a *attempt) relay(s *Stream) *Fault {
 		if a.reader != nil && (kind == wire.Comment || len(a.deltas) == 0) {
 			continue
 		}
+		if a.holdsBack(kind) {
+			a.held = a.appendData(a.held, ev)
+			continue
+		}
 		out := s.buffer()
 		if kind == wire.Comment {
 			out = append(out, ev.Raw...)
@@ -274,6 +282,14 @@ func (a *attempt) relay(s *Stream) *Fault {
 		}
 	}
 	return nil
+}
+
+// holdsBack says whether an event waits for the end of the stream: one of usage and nothing else, which is to be the last that
+// the client gets and to hold what it wants to be told of the outcome.
+func (a *attempt) holdsBack(kind wire.Kind) bool {
+	c := &a.chunk
+	return a.run.j.Metadata != nil && a.reader == nil && a.said == wire.Chat && kind == wire.Data &&
+		c.Usage.Known && !c.Commits && c.FinishReason == ""
 }
 
 // abandoned is the fault of a stream whose client has gone.
@@ -299,27 +315,33 @@ func (a *attempt) noAnswer(body []byte) *Fault {
 	return fault("bad_answer", a.status, "")
 }
 
-// relabel says who really served, and what it cost where data holds the usage. A provider that hides its usage in another
-// place has it put where clients look.
-func (a *attempt) relabel(data []byte) []wire.Edit {
+// relabel says who really served, the provider's own word for why a choice ended, and the usage with what it cost, where data
+// holds the usage or is the whole answer.
+func (a *attempt) relabel(data []byte, whole bool) []wire.Edit {
 	labels := a.said.Labels(&a.chunk, a.labels)
-	if !a.chunk.Usage.Known {
-		return labels
+	edits := labels[:len(labels):len(labels)]
+	if a.chunk.FinishReason != "" {
+		edits = append(edits, a.chunk.NativeReasons(data)...)
 	}
-	edits := append(labels[:len(labels):len(labels)], wire.Edit{Field: "usage.cost", Value: []byte(a.cost().String())})
-	if a.chunk.Has(data, "usage") {
+	if !whole && !a.chunk.Usage.Known {
 		return edits
 	}
-	for _, count := range []struct {
-		field string
-		n     int64
-	}{
-		{"usage.prompt_tokens", a.usage.PromptTokens}, {"usage.completion_tokens", a.usage.CompletionTokens},
-		{"usage.total_tokens", a.usage.PromptTokens + a.usage.CompletionTokens},
-	} {
-		edits = append(edits, wire.Edit{Field: count.field, Value: strconv.AppendInt(nil, count.n, 10)})
+	if tier := a.tier(); tier != "" && a.said == wire.Chat && !a.chunk.Has(data, "service_tier") {
+		edits = append(edits, wire.Edit{Field: "service_tier", Value: []byte(strconv.Quote(tier))})
 	}
-	return edits
+	bill := a.bill()
+	return append(edits, a.said.Bill(&a.chunk, data, &bill)...)
+}
+
+// tier is the service tier that the endpoint serves, where the request asks for one or gets one; "" else.
+func (a *attempt) tier() string {
+	switch {
+	case a.row.ServiceTier != "":
+		return a.row.ServiceTier
+	case a.run.j.Plan.Request.ServiceTier != "":
+		return "default"
+	}
+	return ""
 }
 
 // appendEvent appends what the client gets of an event: the event itself with the labels of this router, or what it adds to
@@ -341,7 +363,8 @@ func (a *attempt) appendDeltas(dst []byte, deltas []talk.Delta) ([]byte, *Fault)
 
 // appendEnd appends what ends the client's stream.
 func (a *attempt) appendEnd(dst []byte) []byte {
-	if a.reader == nil {
+	dst = append(dst, a.held...)
+	if a.reader == nil && (a.usage.Known || a.said != wire.Chat) {
 		return a.writer.End(dst, nil)
 	}
 	bill := a.bill()
@@ -355,7 +378,7 @@ func (a *attempt) appendData(dst []byte, ev wire.Event) []byte {
 	}
 	dst = append(dst, "data: "...)
 	start := len(dst)
-	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel(ev.Data)...)
+	dst = a.chunk.AppendEdited(dst, ev.Data, a.relabel(ev.Data, false)...)
 	// Data of several lines was joined with newlines, which in JSON can only stand between tokens.
 	for i := start; i < len(dst); i++ {
 		if dst[i] == '\n' || dst[i] == '\r' {

@@ -98,7 +98,14 @@ func (r *run) whole() (body []byte, timing string, err error) {
 	}
 	r.close(a)
 	r.finish(nil, a)
-	return a.out, r.timing(nil), nil
+	if r.j.Keep != nil && len(a.out) <= r.j.KeepBytes {
+		r.j.Keep(a.out, a.permit)
+	}
+	out := a.out
+	if r.j.Metadata != nil {
+		out = wire.AppendAside(make([]byte, 0, len(a.out)+1024), a.out, wire.RouterMetadata, r.j.Metadata())
+	}
+	return out, r.timing(nil), nil
 }
 
 // streamed carries it out into r.stream, whose chunks it closes.
@@ -131,7 +138,13 @@ func (r *run) streamed() {
 		case a.fault == nil:
 			// Whoever has read the whole answer finds its record.
 			r.finish(nil, a)
-			r.stream.emit(a.appendEnd(r.stream.buffer()))
+			end := a.appendEnd(r.stream.buffer())
+			r.stream.keep(end)
+			if kept := r.stream.kept; kept != nil && a.rescue == nil {
+				r.j.Keep(kept.events, a.permit)
+			}
+			r.stream.kept = nil
+			r.stream.emit(r.tell(a, end))
 			return
 		case a.fault.Scope == OfClient:
 			r.finish(clientGone(), a)
@@ -423,9 +436,25 @@ func (r *run) lost() *wire.Error {
 	return r.exhausted()
 }
 
+// tell puts the metadata that the client has asked for into the last of a stream's events.
+func (r *run) tell(a *attempt, end []byte) []byte {
+	if r.j.Metadata == nil {
+		return end
+	}
+	metadata := r.j.Metadata()
+	out, found := wire.AppendEventsAside(nil, end, wire.RouterMetadata, metadata)
+	if !found {
+		out = append(a.writer.Aside(nil, wire.RouterMetadata, metadata), end...)
+	}
+	return out
+}
+
 // emitError ends a stream that the client already has: the documented event, and no end mark.
 func (r *run) emitError(err *wire.Error) {
 	p := r.j.Plan
+	if r.j.Metadata != nil {
+		err.Router = r.j.Metadata()
+	}
 	l := talk.Label{ID: p.ID, Model: p.Request.Model, Provider: r.outcome.Provider, Created: p.At.Unix()}
 	if numbered, ok := r.writer.(interface{ Sequence() int }); ok {
 		l.Sequence = numbered.Sequence()

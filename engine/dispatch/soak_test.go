@@ -40,6 +40,7 @@ answer = "4s"
 idle = "2s"
 total = "60s"
 [routing]
+upstream_user = "plain"
 attempts = 40
 exploration = 0.05
 max_answer_bytes = 100000

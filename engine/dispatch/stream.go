@@ -34,6 +34,8 @@ type Stream struct {
 	err     *wire.Error
 	timing  string
 
+	kept *keeping // nil where what goes out is not kept
+
 	pending []byte // what Read has still to return
 }
 
@@ -99,6 +101,7 @@ func (s *Stream) buffer() []byte { return s.spare[:0] }
 
 // emit hands b to Next and waits until it is taken; false where the request is over.
 func (s *Stream) emit(b []byte) bool {
+	s.keep(b)
 	select {
 	case s.chunks <- b:
 		if s.keeps {
@@ -110,6 +113,23 @@ func (s *Stream) emit(b []byte) bool {
 	case <-s.closed:
 	}
 	return false
+}
+
+// keep adds what goes out to what is kept of it.
+func (s *Stream) keep(b []byte) {
+	switch k := s.kept; {
+	case k == nil:
+	case len(k.events)+len(b) > k.most:
+		s.kept = nil
+	default:
+		k.events = append(k.events, b...)
+	}
+}
+
+// keeping is what has gone out of a stream; it ends where that gets too long.
+type keeping struct {
+	events []byte
+	most   int
 }
 
 // commit promises the client status and headers.

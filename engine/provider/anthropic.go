@@ -131,10 +131,10 @@ func userOnly(req *wire.Request, said *wire.Version) []wire.Edit {
 	if raw := said.Value("metadata"); raw != nil && json.Unmarshal(raw, &sent) == nil && len(sent) == 1 && sent["user_id"] != nil {
 		return nil
 	}
-	if req.Claims.User == "" {
+	if req.UpstreamUser == "" {
 		return []wire.Edit{{Field: "metadata"}}
 	}
-	id, err := json.Marshal(map[string]string{"user_id": req.Claims.User})
+	id, err := json.Marshal(map[string]string{"user_id": req.UpstreamUser})
 	if err != nil {
 		panic(err) // a string always marshals
 	}

@@ -66,7 +66,9 @@ func (d openAI) request(ctx context.Context, p policy.Permit, who *account.Princ
 	}
 	if shape == wire.Chat {
 		edits = limitOutput(append(edits, effort(row, req, said)...), p, req, said)
+		edits = append(edits, tier(row, req, said)...)
 	}
+	edits = append(edits, about(req, said)...)
 	edits, err := oblige(edits, p, said)
 	if err != nil {
 		return nil, err

@@ -230,11 +230,11 @@ func (r *Router) group(ctx context.Context, p *Plan, stats *telemetry.View, from
 		sortBy = p.asked[p.Candidates[members[0]].model].sort
 	case req.ServiceTier == "flex":
 		sortBy = "price"
-	case tiered(req.ServiceTier):
+	case catalog.IsServiceTier(req.ServiceTier):
 		sortBy = "throughput"
 	}
 	order := r.rank(ctx, p, sortBy, stats, members)
-	if tiered(req.ServiceTier) {
+	if catalog.IsServiceTier(req.ServiceTier) {
 		demote(order, func(i int) bool { return p.Candidates[i].Row.ServiceTier == req.ServiceTier })
 	}
 	if len(prefs.Order) > 0 {
@@ -252,9 +252,6 @@ func (r *Router) group(ctx context.Context, p *Plan, stats *telemetry.View, from
 	}
 	return order
 }
-
-// tiered says whether a request's service_tier asks for endpoints of a tier.
-func tiered(tier string) bool { return tier != "" && tier != "auto" && tier != "default" }
 
 // better are the candidates of one model without those that lack what others have and what the request would rather not do
 // without: flex endpoints where it asks for the tier, and those that know verbosity. Never all of them are left out.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -44,6 +45,7 @@ func (s *Server) infer(r *request) error {
 	}
 	if response.Stream == nil {
 		writeJSON(r.RequestCtx, response.Status, response.Body)
+		tellCache(&r.Response.Header, response.Cache)
 		identify(&r.Response.Header, r.path.shape, response.Plan.ID)
 		r.Response.Header.Set(timingHeader, response.Timing)
 		return nil
@@ -63,6 +65,7 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	h.Set("X-Accel-Buffering", "no") // nginx would collect events
 	identify(h, r.path.shape, response.Plan.ID)
 	h.Set(timingHeader, response.Timing)
+	tellCache(h, response.Cache)
 	re := &relay{s: s, path: r.path, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
 	x.answers(response.Stream)
 	if r.Request.Header.IsHTTP11() {
@@ -80,6 +83,20 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 			re.WriteTo(nc)
 		}
 	})
+}
+
+// tellCache says what the response cache had to do with an answer.
+func tellCache(h *fasthttp.ResponseHeader, c dispatch.Cache) {
+	if c.Status == "" {
+		return
+	}
+	seconds := func(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+	h.Set("X-OpenRouter-Cache-Status", c.Status)
+	h.Set("X-OpenRouter-Cache-TTL", seconds(c.TTL))
+	if c.Source != "" {
+		h.Set("X-OpenRouter-Cache-Age", seconds(c.Age))
+		h.Set("X-OpenRouter-Cache-Source-Id", c.Source)
+	}
 }
 
 // relay is an answer in events on its way to the client.

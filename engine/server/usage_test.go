@@ -1,164 +1,241 @@
 package server_test
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"chaperone/engine/sim"
 )
 
-// withBooks opens a world with a journal, and so with a ledger, and a key of another organisation.
-func withBooks(t *testing.T) *world {
-	return openWith(t, sim.Profile{}, fmt.Sprintf("[journal]\ndir = %q\n[organisations.other]\n[[keys]]\norganisation = \"other\"\nsha256 = \"%x\"\n",
-		filepath.Join(t.TempDir(), "journal"), sha256.Sum256([]byte("sk-other"))), nil)
+type usage struct {
+	PromptTokens     int64 `json:"prompt_tokens"`
+	CompletionTokens int64 `json:"completion_tokens"`
+	TotalTokens      int64 `json:"total_tokens"`
+	PromptDetails    *struct {
+		Cached *int64 `json:"cached_tokens"`
+	} `json:"prompt_tokens_details"`
+	CompletionDetails *struct {
+		Reasoning *int64 `json:"reasoning_tokens"`
+	} `json:"completion_tokens_details"`
+	Cost        *float64 `json:"cost"`
+	BYOK        *bool    `json:"is_byok"`
+	CostDetails *struct {
+		All        *float64 `json:"upstream_inference_cost"`
+		Prompt     *float64 `json:"upstream_inference_prompt_cost"`
+		Completion *float64 `json:"upstream_inference_completions_cost"`
+	} `json:"cost_details"`
+	Estimated bool   `json:"estimated"`
+	Rescued   string `json:"rescued"`
 }
 
-func TestUsageIsToldInOpenRoutersForms(t *testing.T) {
-	w, c := withBooks(t), client(t)
-	var ids []string
-	for range 3 {
-		resp, _ := do(t, c, newRequest(t, "POST", w.url("/v1/chat/completions"), `{"model":"m/one","user":"ann","tags":["red"],"messages":[{"role":"user","content":"hi"}]}`))
-		ids = append(ids, resp.Header.Get("X-Generation-Id"))
-	}
-	get := func(method, path, body, key string, into any) string {
-		t.Helper()
-		r := newRequest(t, method, w.url(path), body)
-		if key != "" {
-			r.Header.Set("Authorization", "Bearer "+key)
-		}
-		resp, text := do(t, c, r)
-		if resp.StatusCode == http.StatusOK && into != nil {
-			if err := json.Unmarshal([]byte(text), into); err != nil {
-				t.Fatalf("%s: %v", path, err)
+type chunk struct {
+	ID          string `json:"id"`
+	Provider    string `json:"provider"`
+	ServiceTier string `json:"service_tier"`
+	Choices     []struct {
+		FinishReason string `json:"finish_reason"`
+		Native       string `json:"native_finish_reason"`
+	} `json:"choices"`
+	Usage    *usage          `json:"usage"`
+	Metadata json.RawMessage `json:"openrouter_metadata"`
+	Error    json.RawMessage `json:"error"`
+}
+
+// chunks are the events of a stream, without the end mark, or the one whole answer.
+func (r *reply) chunks(t *testing.T) []chunk {
+	t.Helper()
+	var all []chunk
+	texts := []string{r.body}
+	if strings.HasPrefix(r.header.Get("Content-Type"), "text/event-stream") {
+		texts = nil
+		for _, line := range strings.Split(r.body, "\n") {
+			if data, ok := strings.CutPrefix(line, "data: "); ok && data != "[DONE]" {
+				texts = append(texts, data)
 			}
 		}
-		return text
-	}
-	var g struct {
-		Data struct {
-			ID                string
-			Provider          string      `json:"provider_name"`
-			Cost              json.Number `json:"total_cost"`
-			Prompt            int64       `json:"tokens_prompt"`
-			Completion        int64       `json:"tokens_completion"`
-			User              string      `json:"external_user"`
-			Tags              []string
-			ProviderResponses []struct {
-				Status int
-				Sent   string `json:"body_sent"`
-			} `json:"provider_responses"`
+		if !strings.HasSuffix(r.body, "data: [DONE]\n\n") {
+			t.Errorf("the stream does not end with its end mark: %s", r.body)
 		}
 	}
-	text := get("GET", "/v1/generation?id="+ids[0], "", "", &g)
-	// One dollar a million prompt tokens, two a million others.
-	cost := float64(g.Data.Prompt+2*g.Data.Completion) / 1e6
-	if got, _ := g.Data.Cost.Float64(); got != cost || g.Data.ID != ids[0] || g.Data.Provider != "One" || g.Data.User != "ann" || g.Data.Prompt == 0 ||
-		fmt.Sprint(g.Data.Tags, g.Data.ProviderResponses) != "[red] [{200 all}]" {
-		t.Error(text)
-	}
-	var k struct {
-		Data struct{ Usage, Usage_Daily, Usage_Weekly, Usage_Monthly float64 }
-	}
-	text = get("GET", "/v1/key", "", "", &k)
-	for _, usage := range []float64{k.Data.Usage, k.Data.Usage_Daily, k.Data.Usage_Weekly, k.Data.Usage_Monthly} {
-		if d := usage - 3*cost; d > 1e-12 || d < -1e-12 {
-			t.Errorf("%s: want %v", text, 3*cost)
+	for _, text := range texts {
+		var c chunk
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			t.Fatalf("%v: %s", err, text)
 		}
+		all = append(all, c)
 	}
-	if old := get("GET", "/api/v1/auth/key", "", "", nil); old != text {
-		t.Errorf("the older path says %s", old)
-	}
-	if text := get("GET", "/v1/credits", "", "", nil); !strings.HasPrefix(text, `{"data":{"total_credits":null,"total_usage":0.`) {
-		t.Error(text)
-	}
-	if text := get("GET", "/v1/activity", "", "", nil); text != `{"data":[]}` { // today is not complete
-		t.Error(text)
-	}
-	ask := `{"metrics":["request_count","total_usage","tokens_total","cache_hit_rate"],"dimensions":["external_user","tag"],"granularity":"day",
-		"filters":[{"field":"model","operator":"in","value":["m/one"]},{"field":"provider","operator":"neq","value":"two"},{"field":"api_key_id","operator":"eq","value":"` +
-		fmt.Sprintf("%x", sha256.Sum256([]byte(key))) + `"}],"order_by":{"field":"total_usage","direction":"desc"},"time_range":{"start":"2020-01-01T00:00:00Z","end":"2100-01-01T00:00:00Z"}}`
-	var a struct {
-		Data struct {
-			Data     []map[string]any
-			Metadata struct {
-				Rows int `json:"row_count"`
-			}
-		}
-	}
-	text = get("POST", "/v1/analytics/query", ask, "", &a)
-	if len(a.Data.Data) != 1 || a.Data.Metadata.Rows != 1 || a.Data.Data[0]["request_count"] != "3" || a.Data.Data[0]["external_user"] != "ann" ||
-		a.Data.Data[0]["date__day"] != time.Now().UTC().Format(time.DateOnly) {
-		t.Error(text)
-	}
-	if text := get("GET", "/v1/analytics/meta", "", "", nil); !strings.Contains(text, `"total_usage"`) || !strings.Contains(text, `"not_in"`) {
-		t.Error(text)
-	}
+	return all
+}
 
-	// Another organisation sees nothing of it.
-	if text := get("GET", "/v1/generation?id="+ids[0], "", "sk-other", nil); !strings.Contains(text, "no generation") {
-		t.Error(text)
-	}
-	for path, want := range map[string]string{"/v1/key": `"usage":0,`, "/v1/credits": `"total_usage":0}`} {
-		if text := get("GET", path, "", "sk-other", nil); !strings.Contains(text, want) {
-			t.Errorf("%s: %s", path, text)
-		}
-	}
-	if text := get("POST", "/v1/analytics/query", ask, "sk-other", nil); !strings.Contains(text, `"data":[]`) {
-		t.Error(text)
-	}
-
-	for body, want := range map[string]string{
-		`{`:                              `body: expected a JSON object`,
-		`{"metrics":[]}`:                 `metrics: missing; expected one or more of request_count`,
-		`{"metrics":["request_counts"]}`: `did you mean \"request_count\"?`,
-		`{"metrics":["request_count"],"dimensions":["model","provider","tag"]}`:                                    `dimensions: found 3; expected at most 2`,
-		`{"metrics":["request_count"],"dimensions":["model","model"]}`:                                             `is there twice`,
-		`{"metrics":["request_count"],"granularity":"year"}`:                                                       `granularity: found`,
-		`{"metrics":["request_count"],"colour":1}`:                                                                 `unknown field`,
-		`{"metrics":"request_count"}`:                                                                              `body: found string as metrics`,
-		`{"metrics":["request_count"],"limit":0}`:                                                                  `limit: found 0; expected 1 to 10000`,
-		`{"metrics":["request_count"],"order_by":{"field":"model"}}`:                                               `order_by:`,
-		`{"metrics":["request_count"],"filters":[{"field":"model","operator":"gt","value":"a"}]}`:                  `expected eq, neq, in or not_in`,
-		`{"metrics":["request_count"],"filters":[{"field":"model","operator":"eq","value":["a"]}]}`:                `the value of model is not right`,
-		`{"metrics":["request_count"],"time_range":{"start":"2026-01-02T00:00:00Z","end":"2026-01-01T00:00:00Z"}}`: `expected a start before the end`,
-		`{"metrics":["request_count"],"filters":[{"field":"organisation","operator":"eq","value":"acme"}]}`:        `organisation`,
-		`{"metrics":["request_count"]} {}`:                                                                         `something follows`,
-		`{"metrics":["request_count"],"order_by":{"field":"request_count","direction":"up"}}`:                      `expected asc or desc`,
-		`{"metrics":["request_count"],"dimensions":["modell"]}`:                                                    `did you mean \"model\"?`,
-	} {
-		r := newRequest(t, "POST", w.url("/v1/analytics/query"), body)
-		if resp, text := do(t, c, r); resp.StatusCode != http.StatusBadRequest || !strings.Contains(text, want) {
-			t.Errorf("%s: %d %s, want %s", body, resp.StatusCode, text, want)
-		}
-	}
-	for path, want := range map[string]string{
-		"/v1/activity?date=today":       `date: found`,
-		"/v1/activity?api_key_hash=abc": `api_key_hash: found`,
-		"/v1/activity?group_by=model":   `group_by: found`,
-		"/v1/generation":                `id: missing`,
-		"/v1/generation?%":              `malformed`,
-	} {
-		if resp, text := do(t, c, newRequest(t, "GET", w.url(path), "")); resp.StatusCode != http.StatusBadRequest || !strings.Contains(text, want) {
-			t.Errorf("%s: %d %s, want %s", path, resp.StatusCode, text, want)
+// Usage, what it cost and why the answer ended are in every answer, whatever of them the provider says and wherever it says it.
+func TestUsageIsAlwaysReturned(t *testing.T) {
+	for _, where := range []string{"", "choice", "groq", "finish", "none"} {
+		f := openFleet(t, "", "", sim.Profile{Name: "beta", UsageIn: where, OutputTokens: sim.Distribution{P50: 5}})
+		for _, fields := range []string{``, `,"stream":true`, `,"stream":true,"stream_options":{"include_usage":false}`, `,"usage":{"include":true}`} {
+			t.Run(fmt.Sprintf("usage in %q, %s", where, fields), func(t *testing.T) {
+				r := f.ask(t, `"provider":{"only":["beta"]}`+fields)
+				all := r.chunks(t)
+				var u *usage
+				finish, native := "", ""
+				for i, c := range all {
+					if c.ID != r.record.ID || c.Provider != "Beta" {
+						t.Errorf("chunk %d is of %q, by %q", i, c.ID, c.Provider)
+					}
+					if c.Usage != nil {
+						if u != nil {
+							t.Error("usage comes twice")
+						}
+						u = c.Usage
+					}
+					for _, choice := range c.Choices {
+						if choice.FinishReason != "" {
+							finish, native = choice.FinishReason, choice.Native
+						}
+					}
+				}
+				switch {
+				case u == nil:
+					t.Fatalf("no usage: %s", r.body)
+				case u.PromptTokens == 0 || u.CompletionTokens == 0 || u.TotalTokens != u.PromptTokens+u.CompletionTokens || u.Estimated != (where == "none"):
+					t.Errorf("usage %+v", u)
+				case u.PromptDetails == nil || u.PromptDetails.Cached == nil || u.CompletionDetails == nil || u.CompletionDetails.Reasoning == nil:
+					t.Errorf("usage has no details: %s", r.body)
+				case u.Cost == nil || u.BYOK == nil || *u.BYOK || u.CostDetails == nil:
+					t.Fatalf("usage has no cost: %s", r.body)
+				}
+				want := (1.2*float64(u.PromptTokens) + 1.4*float64(u.CompletionTokens)) / 1e6
+				if d := u.CostDetails; !near(*u.Cost, want) || !near(*d.All, want) || !near(*d.Prompt, 1.2*float64(u.PromptTokens)/1e6) || !near(*d.Completion, 1.4*float64(u.CompletionTokens)/1e6) {
+					t.Errorf("cost %v, %+v; want %v", *u.Cost, u.CostDetails, want)
+				}
+				if finish != "stop" || native != "stop" {
+					t.Errorf("finish_reason %q, native_finish_reason %q", finish, native)
+				}
+				if r.header.Get("X-Generation-Id") != r.record.ID {
+					t.Errorf("X-Generation-Id %q", r.header.Get("X-Generation-Id"))
+				}
+			})
 		}
 	}
 }
 
-func TestWithoutALedgerGenerationsAreFoundAndUsageIsNot(t *testing.T) {
-	w, c := open(t, sim.Profile{}, nil), client(t)
-	resp, _ := do(t, c, newRequest(t, "POST", w.url("/v1/chat/completions"), `{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`))
-	if resp, text := do(t, c, newRequest(t, "GET", w.url("/v1/generation?id="+resp.Header.Get("X-Generation-Id")), "")); resp.StatusCode != http.StatusOK {
-		t.Error(text)
+func near(a, b float64) bool { return a-b < 1e-12 && b-a < 1e-12 }
+
+func TestUsageOfARescuedAnswer(t *testing.T) {
+	cut := []sim.Fault{{Kind: sim.Cut, AfterTokens: 3, Share: 1}}
+	f := openFleet(t, "", "", sim.Profile{Name: "beta", Faults: cut, OutputTokens: sim.Distribution{P50: 9}}, sim.Profile{Name: "gamma", OutputTokens: sim.Distribution{P50: 9}})
+	r := f.ask(t, `"stream":true,"provider":{"order":["beta","gamma"]}`)
+	all := r.chunks(t)
+	last := all[len(all)-1]
+	if r.record.Outcome.Rescued == "" || last.Usage == nil || last.Usage.Rescued != r.record.Outcome.Rescued || *last.Usage.Cost == 0 || last.Provider != "Gamma" {
+		t.Errorf("rescued by %q, the last event is %+v", r.record.Outcome.Rescued, last)
 	}
-	for _, path := range []string{"/v1/key", "/v1/credits", "/v1/activity"} {
-		if resp, text := do(t, c, newRequest(t, "GET", w.url(path), "")); resp.StatusCode != http.StatusNotImplemented || !strings.Contains(text, "journal.dir") {
-			t.Errorf("%s: %d %s", path, resp.StatusCode, text)
+}
+
+// The tier that served is told, and only an endpoint of a tier is asked for one.
+func TestTheServiceTierThatServedIsTold(t *testing.T) {
+	f := openFleet(t, "", "")
+	for _, c := range []struct{ fields, tier, sent string }{
+		{`"service_tier":"priority"`, "priority", `"service_tier":"priority"`},
+		{`"service_tier":"priority","provider":{"only":["beta"]}`, "default", ``},
+		{`"service_tier":"flex"`, "flex", `"service_tier":"flex"`},
+		{`"model":"m/one:floor"`, "flex", `"service_tier":"flex"`},
+		{`"service_tier":"default","provider":{"only":["beta"]}`, "default", `"service_tier":"default"`},
+		{`"provider":{"only":["beta"]}`, "", ``},
+		{`"service_tier":"priority","stream":true`, "priority", `"service_tier":"priority"`},
+	} {
+		r := f.ask(t, c.fields)
+		all := r.chunks(t)
+		if got := all[len(all)-1].ServiceTier; got != c.tier {
+			t.Errorf("%s: served as %q, want %q", c.fields, got, c.tier)
 		}
+		provider := strings.ToLower(strings.Fields(r.record.Outcome.Provider)[0])
+		log := f.sims[provider].Log()
+		if sent := string(log[len(log)-1].Body); strings.Contains(sent, `"service_tier"`) != (c.sent != "") || !strings.Contains(sent, c.sent) {
+			t.Errorf("%s: sent %s", c.fields, sent)
+		}
+	}
+}
+
+// X-OpenRouter-Metadata: enabled tells what became of the request: in the answer, its last event, or the error.
+func TestRouterMetadata(t *testing.T) {
+	down := []sim.Fault{{Kind: sim.Status, Status: 503, Share: 1}}
+	f := openFleet(t, "[timeouts]\ntotal = \"2s\"\n", "", sim.Profile{Name: "alpha", Faults: down})
+	const on = "X-OpenRouter-Metadata: enabled"
+	type metadata struct {
+		ID, Requested, Strategy, Summary string
+		Attempt                          int
+		BYOK                             *bool `json:"is_byok"`
+		Endpoints                        struct {
+			Total     int
+			Available []struct {
+				Provider, Model string
+				Selected        bool
+			}
+		}
+		Attempts []struct {
+			Provider, Model string
+			Status          int
+		}
+		Pipeline []any
+	}
+	for _, c := range []struct {
+		name, fields, strategy string
+		status, attempt        int
+		selected               string
+	}{
+		{"whole", `"provider":{"order":["alpha/east","beta"]}`, "direct", 200, 2, "Beta"},
+		{"streamed", `"stream":true,"provider":{"only":["beta"]}`, "direct", 200, 1, "Beta"},
+		{"fallback models", `"models":["m/two","m/three"]`, "fallback", 200, 1, "Beta"},
+		{"free", `"model":"m/two:free"`, "free", 200, 1, "Delta"},
+		{"an alias", `"model":"three"`, "alias", 200, 1, "Delta"},
+		{"refused", `"provider":{"only":["nobody"]}`, "direct", 404, 0, ""},
+		{"failed", `"provider":{"only":["alpha/east"]}`, "direct", 503, 1, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := f.ask(t, c.fields, on)
+			var raw json.RawMessage
+			if c.status == 200 {
+				all := r.chunks(t)
+				for _, x := range all[:len(all)-1] {
+					if x.Metadata != nil || x.Usage != nil {
+						t.Errorf("not only the last event has metadata and usage: %s", r.body)
+					}
+				}
+				if last := all[len(all)-1]; last.Usage == nil {
+					t.Errorf("the last event has no usage: %s", r.body)
+				} else {
+					raw = last.Metadata
+				}
+			} else {
+				var e chunk
+				json.Unmarshal([]byte(r.body), &e)
+				raw = e.Metadata
+			}
+			var m metadata
+			if err := json.Unmarshal(raw, &m); err != nil {
+				t.Fatalf("%v: %s", err, r.body)
+			}
+			if r.status != c.status || m.ID != r.record.ID || m.Strategy != c.strategy || m.Attempt < c.attempt || (m.Attempt > 0) != (c.attempt > 0) ||
+				m.Summary == "" || m.BYOK == nil || m.Pipeline == nil || m.Endpoints.Total != len(r.record.Candidates) {
+				t.Errorf("%d %s", r.status, raw)
+			}
+			if len(m.Attempts) != len(r.record.Attempts) {
+				t.Errorf("%d attempts told, %d made", len(m.Attempts), len(r.record.Attempts))
+			}
+			selected := ""
+			for _, e := range m.Endpoints.Available {
+				if e.Selected {
+					selected = e.Provider
+				}
+			}
+			if selected != c.selected {
+				t.Errorf("%q is selected, want %q", selected, c.selected)
+			}
+			if without := f.ask(t, c.fields); strings.Contains(without.body, "openrouter_metadata") {
+				t.Errorf("without the header: %s", without.body)
+			}
+		})
 	}
 }

@@ -25,14 +25,15 @@ type Chunk struct {
 	OutputBytes  int            // bytes of generated text in it (content, reasoning, refusal, arguments), to estimate tokens
 	HasChoices   bool           // a "choices" array is present
 
-	form   int // of those that are relabelled
-	fields fieldIndex
+	form     int // of those that are relabelled
+	finishes []finish
+	fields   fieldIndex
 }
 
 // ScanChunk reads one streamed event's data (a JSON object) into c, which it resets first. It is tolerant: fields that
 // are unknown or of an unexpected type are passed over. The error wraps ErrMalformed and names the byte.
 func ScanChunk(data []byte, c *Chunk) error {
-	*c = Chunk{fields: fieldIndex{members: c.fields.members[:0]}}
+	*c = Chunk{fields: fieldIndex{members: c.fields.members[:0]}, finishes: c.finishes[:0]}
 	a := answer{scanner: scanner{data: data}, c: c}
 	if !a.read() {
 		return a.malformed()
@@ -135,6 +136,7 @@ func (a *answer) choices() {
 		}
 		o := a.object()
 		index, finished := 0, false
+		var f finish
 		for a.member(&o) {
 			switch string(o.key) {
 			case "index":
@@ -144,7 +146,14 @@ func (a *answer) choices() {
 			case "text":
 				a.generated()
 			case "finish_reason":
-				finished = a.finishReason() || finished
+				a.peek()
+				from := a.pos
+				if a.finishReason() {
+					finished, f.value = true, span{from, a.pos}
+				}
+			case "native_finish_reason":
+				f.native = true
+				a.skip()
 			case "usage":
 				a.usage(usageOfChoice)
 			case "error":
@@ -155,6 +164,7 @@ func (a *answer) choices() {
 		}
 		if finished {
 			a.c.Finished |= 1 << min(index, 63)
+			a.c.finishes = append(a.c.finishes, f)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 func init() {
 	apis[Chat] = &api{
 		fields: chatFields(), needs: (*skim).needMessages, instruct: instructChat,
-		event: chatEvent, answer: ScanCompletion, text: appendChatText, labels: chatLabels,
+		event: chatEvent, answer: ScanCompletion, text: appendChatText, labels: chatLabels, bill: chatBill,
 		failed: appendEnvelope, broken: appendChatError, alive: ": keep-alive\n\n",
 		readRequest: talk.ReadChat, writeRequest: talk.WriteChat,
 		readAnswer: talk.ReadChatAnswer, writeAnswer: talk.WriteChatAnswer,

@@ -19,6 +19,8 @@ type Error struct {
 	Message  string // what happened, what to do
 	Param    string // the field of the request that is at fault; "" where none
 	Metadata map[string]any
+	// Router is what became of the request, as JSON, for clients that ask for it; nil: nothing is said.
+	Router []byte
 	// Availability says whether the request could be served otherwise; nil where it does not come into it.
 	Availability *Availability
 	RetryAfter   time.Duration // 0: not said

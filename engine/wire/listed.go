@@ -12,12 +12,12 @@ func init() {
 	apis[Embeddings] = &api{
 		fields: embeddingsFields(), needs: needEmbeddings,
 		answer: func(body []byte, c *Chunk) error { return scanListed(body, c, "data") },
-		labels: chatLabels, failed: appendEnvelope, broken: appendChatError, alive: ": keep-alive\n\n",
+		labels: chatLabels, bill: listedBill, failed: appendEnvelope, broken: appendChatError, alive: ": keep-alive\n\n",
 	}
 	apis[Rerank] = &api{
 		fields: rerankFields(), needs: needRerank,
 		answer: func(body []byte, c *Chunk) error { return scanListed(body, c, "results") },
-		labels: chatLabels, failed: appendEnvelope, broken: appendChatError, alive: ": keep-alive\n\n",
+		labels: chatLabels, bill: listedBill, failed: appendEnvelope, broken: appendChatError, alive: ": keep-alive\n\n",
 	}
 }
 

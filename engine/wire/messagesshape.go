@@ -18,8 +18,8 @@ const (
 
 func init() {
 	apis[Messages] = &api{
-		fields: messagesFields(), needs: (*skim).needTurns,
-		event: messagesEvent, answer: messagesAnswer, text: appendMessagesText, labels: messagesLabels,
+		fields: messagesFields(), needs: (*skim).needTurns, instruct: instructIn("system"),
+		event: messagesEvent, answer: messagesAnswer, text: appendMessagesText, labels: messagesLabels, bill: messagesBill,
 		failed: appendMessagesError, broken: appendMessagesErrorEvent, alive: "event: ping\ndata: {\"type\": \"ping\"}\n\n",
 		readRequest: talk.ReadMessages, writeRequest: talk.WriteMessages,
 		readAnswer: talk.ReadMessagesAnswer, writeAnswer: talk.WriteMessagesAnswer,
@@ -28,7 +28,8 @@ func init() {
 	count := messagesFields()
 	apis[CountTokens] = &api{
 		fields: count, needs: (*skim).needMessages,
-		answer: countAnswer, labels: func(*Chunk, *Labels) []Edit { return nil }, failed: appendMessagesError,
+		answer: countAnswer, labels: func(*Chunk, *Labels) []Edit { return nil },
+		bill: func(*Chunk, []byte, *talk.Bill) []Edit { return nil }, failed: appendMessagesError,
 	}
 }
 

@@ -32,8 +32,14 @@ func (r *Request) WithPreset(model string, p *Preset) ([]byte, *Error) {
 			edits = append(edits, f)
 		}
 	}
-	if p.Instructions != "" && r.opening[0].to == 0 {
-		edits = append(edits, r.Shape.api().instruct(body, p.Instructions))
+	instructed := r.opening[0].to > 0 || body.Has("system") || body.Has("instructions")
+	if p.Instructions != "" && !instructed {
+		instruct := r.Shape.api().instruct
+		if instruct == nil {
+			return nil, &Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "preset",
+				Message: "preset: it has instructions, which cannot be said in this API; name another, or ask in another API"}
+		}
+		edits = append(edits, instruct(body, p.Instructions))
 	}
 	if len(p.Tools) > 0 {
 		tools, err := unite(body.Value("tools"), p.Tools)
@@ -51,6 +57,11 @@ func instructChat(body *Version, text string) Edit {
 	first := appendString([]byte(`[{"role":"system","content":`), text)
 	rest := bytes.TrimLeft(body.Value("messages"), " \t\r\n") // the skim has seen that they are an array, and not empty
 	return Edit{Field: "messages", Value: append(append(first, "},"...), rest[1:]...)}
+}
+
+// instructIn says instructions in a field of their own.
+func instructIn(field string) func(*Version, string) Edit {
+	return func(_ *Version, text string) Edit { return Edit{Field: field, Value: appendString(nil, text)} }
 }
 
 // unite appends those of more to an array of tools that it does not hold.

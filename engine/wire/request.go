@@ -40,6 +40,8 @@ type Request struct {
 	Preset           string        // "" where not sent
 
 	Claims Claims
+	// UpstreamUser is what providers are told for Claims.User; "": nothing.
+	UpstreamUser string
 
 	fields   fieldIndex
 	sealed   []string

@@ -11,7 +11,7 @@ import (
 // which has no earlier answers to go back to.
 func init() {
 	apis[Responses] = &api{
-		fields: responsesFields(), needs: (*skim).needInput,
+		fields: responsesFields(), needs: (*skim).needInput, instruct: instructIn("instructions"),
 		failed: appendEnvelope, broken: appendResponsesError, alive: ": keep-alive\n\n",
 		readRequest: talk.ReadResponses, writeAnswer: talk.WriteResponsesAnswer, writer: talk.NewResponsesWriter,
 	}

@@ -25,13 +25,14 @@ type api struct {
 	fields map[string]field           // of a request, at its top
 	needs  func(s *skim, at int) bool // what must be there; at is where the body's object begins
 	// instruct says instructions in a request that has none.
-	instruct func(body *Version, text string) Edit
+	instruct func(body *Version, text string) Edit // nil: there are none in this shape
 
 	event  func(ev Event, c *Chunk) (Kind, error) // reads one event of a stream for what accounting needs
 	answer func(body []byte, c *Chunk) error      // a whole answer likewise
 	text   func(dst, data []byte) ([]byte, bool)  // AppendText
-	labels func(c *Chunk, l *Labels) []Edit       // what this router says of an event or a whole answer that passes as it came
-	failed func(dst []byte, e *Error) []byte      // AppendFor
+	bill   func(c *Chunk, data []byte, b *talk.Bill) []Edit
+	labels func(c *Chunk, l *Labels) []Edit  // what this router says of an event or a whole answer that passes as it came
+	failed func(dst []byte, e *Error) []byte // AppendFor
 	broken func(dst []byte, e *Error, l *talk.Label) []byte
 	alive  string // what keeps a silent stream alive
 
@@ -97,13 +98,25 @@ func (s Shape) Labels(c *Chunk, l *Labels) []Edit { return s.api().labels(c, l) 
 func (s Shape) KeepAlive() string { return s.api().alive }
 
 // AppendError appends an error in the shape's own form.
-func (s Shape) AppendError(dst []byte, e *Error) []byte { return s.api().failed(dst, e) }
+func (s Shape) AppendError(dst []byte, e *Error) []byte {
+	if e.Router == nil {
+		return s.api().failed(dst, e)
+	}
+	return AppendAside(dst, s.api().failed(nil, e), RouterMetadata, e.Router)
+}
 
 // AppendErrorEvent appends the event that ends a stream which failed after its first content, in the shape's own form. No
 // end mark follows.
 func (s Shape) AppendErrorEvent(dst []byte, e *Error, l talk.Label) []byte {
-	return s.api().broken(dst, e, &l)
+	if e.Router == nil {
+		return s.api().broken(dst, e, &l)
+	}
+	dst, _ = AppendEventsAside(dst, s.api().broken(nil, e, &l), RouterMetadata, e.Router)
+	return dst
 }
+
+// Counts says whether nothing but a count is asked for.
+func (s Shape) Counts() bool { return s == CountTokens }
 
 // Conversation says whether there is an inner form of what is asked in this shape.
 func (s Shape) Conversation() bool { return s.api().readRequest != nil }

@@ -77,6 +77,7 @@ func Files(s Settings) (map[string][]byte, error) {
 
 const ownPolicy = `
 [routing]
+upstream_user = "plain" # the simulated providers know by it whose requests should never reach them
 temperature = 0    # the best row is always tried first, so that what a change does to the order can be seen
 exploration = 0
 

@@ -36,6 +36,9 @@ var (
 	configFile string
 )
 
+// plainUsers: by the user field providers know whose requests should never reach them.
+const plainUsers = "\n[routing]\nupstream_user = \"plain\"\n"
+
 // World is the running providers.
 type World struct {
 	Providers []*sim.Provider
@@ -123,7 +126,7 @@ func (w *World) Write(dir string, s Settings) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, "carbon-aware.wasm"), plugins.CarbonAware, 0o600); err != nil {
 		return "", err
 	}
-	for name, text := range map[string]string{"catalog.toml": catalogFile, "chaperone.toml": configFile} {
+	for name, text := range map[string]string{"catalog.toml": catalogFile, "chaperone.toml": configFile + plainUsers} {
 		t, err := template.New(name).Funcs(functions).Parse(text)
 		if err != nil {
 			return "", err

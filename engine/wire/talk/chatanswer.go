@@ -184,6 +184,15 @@ func orNull(s string) any {
 }
 
 // chatUsage is the usage object (https://openrouter.ai/docs/guides/administration/usage-accounting).
+// CostDetails is OpenRouter's cost_details: all of the cost is what providers charge, as every key is one of the operator's own.
+func CostDetails(b *Bill) []byte {
+	if b.PromptCost == "" {
+		return fmt.Appendf(nil, `{"upstream_inference_cost":%s}`, b.Cost)
+	}
+	return fmt.Appendf(nil, `{"upstream_inference_cost":%s,"upstream_inference_prompt_cost":%s,"upstream_inference_completions_cost":%s}`,
+		b.Cost, b.PromptCost, b.CompletionCost)
+}
+
 func chatUsage(b *Bill) members {
 	u := members{
 		"prompt_tokens": b.PromptTokens, "completion_tokens": b.CompletionTokens, "total_tokens": b.PromptTokens + b.CompletionTokens,
@@ -191,7 +200,10 @@ func chatUsage(b *Bill) members {
 		"completion_tokens_details": members{"reasoning_tokens": b.ReasoningTokens},
 	}
 	if b.Cost != "" {
-		u["cost"] = json.RawMessage(b.Cost)
+		u["cost"], u["is_byok"], u["cost_details"] = json.RawMessage(b.Cost), false, json.RawMessage(CostDetails(b))
+	}
+	if b.Estimated {
+		u["estimated"] = true
 	}
 	u.text("rescued", b.Rescued)
 	return u

@@ -275,3 +275,9 @@ func (c *chatWriter) End(dst []byte, bill *Bill) []byte {
 	}
 	return append(dst, "data: [DONE]\n\n"...)
 }
+
+func (c *chatWriter) Aside(dst []byte, name string, value []byte) []byte {
+	m := c.label.chatChunk([]any{})
+	m[name] = json.RawMessage(value)
+	return appendEvent(dst, "", m)
+}

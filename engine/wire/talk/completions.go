@@ -117,3 +117,9 @@ func (c *completionsWriter) End(dst []byte, bill *Bill) []byte {
 	}
 	return append(dst, "data: [DONE]\n\n"...)
 }
+
+func (c *completionsWriter) Aside(dst []byte, name string, value []byte) []byte {
+	m := c.label.completion([]any{})
+	m[name] = json.RawMessage(value)
+	return appendEvent(dst, "", m)
+}

@@ -270,3 +270,7 @@ func (m *messagesWriter) End(dst []byte, bill *Bill) []byte {
 	}
 	return appendEvent(dst, "message_stop", members{"type": "message_stop"})
 }
+
+func (m *messagesWriter) Aside(dst []byte, name string, value []byte) []byte {
+	return appendEvent(dst, "ping", members{"type": "ping", name: json.RawMessage(value)})
+}

@@ -227,3 +227,6 @@ func (w *responsesWriter) End(dst []byte, bill *Bill) []byte {
 	}
 	return w.event(dst, "response."+m["status"].(string), members{"response": m})
 }
+
+// Aside: the last event always holds the whole answer, and with it what is said beside.
+func (w *responsesWriter) Aside(dst []byte, _ string, _ []byte) []byte { return dst }

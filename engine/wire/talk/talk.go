@@ -258,8 +258,11 @@ type Label struct {
 // Bill is the usage of a whole answer with what it cost.
 type Bill struct {
 	Usage
-	Cost    string // USD
-	Rescued string // how; "" where nothing broke off
+	Cost string // USD
+	// What of the cost is the prompt's and the answer's.
+	PromptCost, CompletionCost string
+	Estimated                  bool   // the provider counted nothing
+	Rescued                    string // how; "" where nothing broke off
 }
 
 // EventWriter writes the events of one client's stream. It belongs to the client's stream, whoever serves it: when an answer
@@ -275,4 +278,6 @@ type EventWriter interface {
 	// End appends what ends a good answer, the end mark included. bill is nil where the usage has gone out in events that
 	// went as they came.
 	End(dst []byte, bill *Bill) []byte
+	// Aside appends an event that adds nothing to the answer and has one more member, of that name.
+	Aside(dst []byte, name string, value []byte) []byte
 }
