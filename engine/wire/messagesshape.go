@@ -273,7 +273,7 @@ var dated = regexp.MustCompile(`_20\d{6}$`)
 
 var namedToolFields = map[string]bool{"type": true, "name": true, "description": true, "input_schema": true, "cache_control": true}
 
-// namedTool reads a tool of Anthropic's form. Its kind is "function" where it is the client's own, else its type without the
+// namedTool reads a tool of Anthropic's form. Its kind is "function" where the client runs it, else its type without the
 // date.
 func (s *skim) namedTool() bool {
 	if s.peek() != '{' {
@@ -301,7 +301,7 @@ func (s *skim) namedTool() bool {
 		}
 	}
 	switch kind = dated.ReplaceAllString(kind, ""); kind {
-	case "custom":
+	case "custom", "bash", "text_editor", "computer", "memory": // the latter are described by Anthropic, and run by the client
 		kind = "function"
 	case "mcp_toolset":
 		kind = "mcp"

@@ -36,6 +36,8 @@ func TestWhatPolicySeesOfAMessagesRequest(t *testing.T) {
 			}},
 		{"web search", `{"tools":[{"type":"web_search_20250305","name":"web_search"}],` + turn + `}`,
 			func(r *wire.Request) bool { return slices.Equal(r.ToolKinds, []string{"web_search"}) }},
+		{"tools of Anthropic's that the client runs", `{"tools":[{"type":"bash_20250124","name":"bash"},{"type":"text_editor_20250728","name":"e"},{"type":"memory_20250818","name":"m"}],` + turn + `}`,
+			func(r *wire.Request) bool { return slices.Equal(r.ToolKinds, []string{"function"}) && r.ToolCount == 3 }},
 		{"code execution", `{"tools":[{"type":"code_execution_20250825","name":"code_execution"}],` + turn + `}`,
 			func(r *wire.Request) bool { return slices.Equal(r.ToolKinds, []string{"code_execution"}) }},
 		{"remote tools", `{"mcp_servers":[{"type":"url","url":"https://tools.example.com/sse","name":"t"}],` + turn + `}`,
