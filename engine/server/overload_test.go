@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -139,5 +140,35 @@ func TestAnswersSayWhereTheTimeWent(t *testing.T) {
 		if attempted := strings.Contains(timing, `, attempt;desc="one `); !strings.HasPrefix(timing, "policy;dur=") || attempted == (name == "refused") {
 			t.Errorf("%s: %d, Server-Timing is %q", name, resp.StatusCode, timing)
 		}
+	}
+}
+
+func TestThePrivateListenerShowsWhatRestsWhyAndUntilWhen(t *testing.T) {
+	w := openWith(t, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 503, Share: 1}}}, "[dispatch.breaker]\nfailures = 1\ncool_down = \"1m\"\n[load]\nin_flight_endpoint = 7\n", nil)
+	do(t, client(t), newRequest(t, "POST", w.url("/v1/chat/completions"), chat))
+	r := newRequest(t, "GET", "http://"+w.PrivateAddr().String()+"/health", "")
+	_, text := do(t, client(t), r)
+	var health struct {
+		Endpoints, Credentials []struct {
+			Endpoint, Credential, Breaker, Resting string
+			Until                                  time.Time
+			Openings                               int
+			InFlight                               *int `json:"in_flight"`
+			Limit                                  *int `json:"in_flight_limit"`
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &health); err != nil || len(health.Endpoints) != 1 || len(health.Credentials) != 1 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	e, c := health.Endpoints[0], health.Credentials[0]
+	if e.Endpoint != "m/one@one" || e.Breaker != "open" || e.Resting != "breaker_open" || e.Openings != 1 || time.Until(e.Until) < 30*time.Second ||
+		e.InFlight == nil || *e.InFlight != 0 || *e.Limit != 7 {
+		t.Errorf("the endpoint: %s", text)
+	}
+	if c.Endpoint != "m/one@one#own" || c.Credential != "ONE" || c.Breaker != "closed" || c.InFlight != nil {
+		t.Errorf("the credential: %s", text)
+	}
+	if resp, _ := do(t, client(t), newRequest(t, "GET", w.url("/health"), "")); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("the public listener has it: %d", resp.StatusCode)
 	}
 }

@@ -22,6 +22,7 @@ var private = []path{
 		return nil
 	}},
 	{"/v1/rows", fasthttp.MethodPost, true, wire.Chat, (*Server).rows},
+	{"/health", fasthttp.MethodGet, false, wire.Chat, func(s *Server, r *request) error { return answer(r)(s.router.Health()) }},
 	{"/plugins", fasthttp.MethodGet, false, wire.Chat, (*Server).plugins},
 	{"/healthz", fasthttp.MethodGet, false, wire.Chat, (*Server).healthz},
 	{"/readyz", fasthttp.MethodGet, false, wire.Chat, (*Server).readyz},

@@ -34,6 +34,7 @@ type Router interface {
 	ZDREndpoints(ctx context.Context, key string) ([]byte, error)
 	Providers(ctx context.Context, key string) ([]byte, error)
 	Decision(ctx context.Context, key, id string) ([]byte, error)
+	Health() ([]byte, error)
 	ShowGeneration(ctx context.Context, key, id string) ([]byte, error)
 	Key(ctx context.Context, key string) ([]byte, error)
 	Credits(ctx context.Context, key string) ([]byte, error)

@@ -364,6 +364,7 @@ func (t *Trial) release() {
 
 // Report is the condition of one endpoint, or of one credential as used for a row.
 type Report struct {
+	OfEndpoint bool
 	Load       admission.Load // of an endpoint
 	Limit      int            // of an endpoint: the most in flight; 0: any number
 	Endpoint   string         // model@tag, of a credential its row: model@tag#group
@@ -388,7 +389,7 @@ func (h *Health) Reports(now time.Time) []Report {
 	}
 	for e, c := range h.endpoints {
 		load, _ := c.gate.Load()
-		add(Report{Endpoint: e.model + "@" + e.tag, Load: load, Limit: c.gate.Limits().InFlight}, c)
+		add(Report{OfEndpoint: true, Endpoint: e.model + "@" + e.tag, Load: load, Limit: c.gate.Limits().InFlight}, c)
 	}
 	for k, c := range h.credentials {
 		add(Report{Endpoint: k.row, Credential: k.name}, c)

@@ -44,7 +44,7 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range c.h.Reports(time.Now()) {
 		ch <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, values[r.State], r.Endpoint, r.Credential)
 		ch <- prometheus.MustNewConstMetric(breakerOpenings, prometheus.CounterValue, float64(r.Openings), r.Endpoint, r.Credential)
-		if r.Credential == "" {
+		if r.OfEndpoint { // a credential of a provider that needs none has no name either
 			ch <- prometheus.MustNewConstMetric(endpointInFlight, prometheus.GaugeValue, float64(r.Load.InFlight), r.Endpoint)
 			ch <- prometheus.MustNewConstMetric(endpointQueued, prometheus.GaugeValue, float64(r.Load.Waiting), r.Endpoint)
 		}

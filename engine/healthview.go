@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"chaperone/engine/telemetry"
+)
+
+// healthView is the health of an endpoint, or of a credential as used for a row.
+type healthView struct {
+	Endpoint   string          `json:"endpoint"`             // model@tag, of a credential its row: model@tag#group
+	Credential string          `json:"credential,omitempty"` // its name
+	Breaker    telemetry.State `json:"breaker"`
+	Openings   int64           `json:"openings"`          // of the breaker so far
+	Resting    string          `json:"resting,omitempty"` // why it is not to be tried now
+	Until      *time.Time      `json:"until,omitempty"`   // as far as that is known
+	InFlight   *int            `json:"in_flight,omitempty"`
+	Limit      *int            `json:"in_flight_limit,omitempty"` // 0: none
+	Queued     *int            `json:"queued,omitempty"`
+}
+
+// Health is, as JSON, the state of every endpoint and credential that has been asked: for operators.
+func (e *Engine) Health() ([]byte, error) {
+	endpoints, credentials := []healthView{}, []healthView{}
+	for _, r := range e.health.Reports(e.options.Now()) {
+		v := healthView{Endpoint: r.Endpoint, Credential: r.Credential, Breaker: r.State, Openings: r.Openings, Resting: r.Rest.Why}
+		if !r.Rest.Until.IsZero() {
+			until := r.Rest.Until.UTC()
+			v.Until = &until
+		}
+		if r.OfEndpoint {
+			v.InFlight, v.Limit, v.Queued = &r.Load.InFlight, &r.Limit, &r.Load.Waiting
+			endpoints = append(endpoints, v)
+		} else {
+			credentials = append(credentials, v)
+		}
+	}
+	for _, list := range [][]healthView{endpoints, credentials} {
+		slices.SortFunc(list, func(a, b healthView) int {
+			return cmp.Or(cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Credential, b.Credential))
+		})
+	}
+	return json.Marshal(map[string]any{"endpoints": endpoints, "credentials": credentials})
+}
