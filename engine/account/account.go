@@ -19,6 +19,7 @@ type Organisation struct {
 	ValueOfTime *float64 // USD an hour; nil: the router's
 	LogContent  bool     // what is asked and answered is kept: the operator's switch
 	InFlight    int      // the most requests at once; 0: load.in_flight_organisation
+	Fallbacks   []string // that are tried after the one of a request which names one only
 }
 
 // Team is a part of an organisation.

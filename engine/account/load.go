@@ -53,6 +53,7 @@ type organisationTable struct {
 	DataClass   string                  `toml:"data_class" check:"oneof=public|internal|confidential|restricted"`
 	ErrorDetail string                  `toml:"error_detail" check:"oneof=full|codes|none"`
 	Aliases     map[string]string       `toml:"aliases"`
+	Fallbacks   []string                `toml:"fallback_models"`
 	Presets     map[string]*presetTable `toml:"presets"`
 	Teams       map[string]*teamTable   `toml:"teams"`
 	ValueOfTime *float64                `toml:"value_of_time" check:"min=0,max=1000000"`
@@ -133,10 +134,12 @@ func (l *loader) readOrganisations(doc *config.Document) {
 		l.places["organisation "+id] = t.String()
 		l.checkID(t.Origin, "organisation", id)
 		l.checkAliases(t)
+		l.checkFallbacks(t)
 		org := &Organisation{
 			ID: id, Name: orElse(t.Name, id), Labels: t.Labels,
 			DataClass: orElse(t.DataClass, DataClasses[0]), ErrorDetail: orElse(t.ErrorDetail, "full"),
 			Aliases: t.Aliases, Presets: l.presets(t.Presets, t.Aliases), Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime, InFlight: t.InFlight, LogContent: t.LogContent,
+			Fallbacks: t.Fallbacks,
 		}
 		for teamID, team := range t.Teams {
 			l.checkID(team.Origin, "team", teamID)
@@ -160,6 +163,15 @@ func (l *loader) checkID(o config.Origin, kind, id string) {
 	}
 	if id == "" {
 		l.add(o.Problem("", "found no id; expected one for the %s", kind))
+	}
+}
+
+// checkFallbacks reports names that are no model's, nor an alias of the organisation's.
+func (l *loader) checkFallbacks(t *organisationTable) {
+	for i, name := range t.Fallbacks {
+		if _, alias := t.Aliases[name]; l.cat != nil && !alias && l.cat.Models[name] == nil {
+			l.add(t.Problem(fmt.Sprintf("fallback_models[%d]", i), "%s", config.UnknownName("model", name, l.cat.ModelIDs())))
+		}
 	}
 }
 

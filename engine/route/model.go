@@ -26,11 +26,15 @@ var routingSuffixes = map[string]struct{ sort, tier string }{
 	"nitro": {"throughput", "priority"}, "floor": {"price", "flex"}, "exacto": {"exacto", ""},
 }
 
-// models resolves model and models in the order asked for, each once. A name that is not known refuses the plan.
+// models resolves model and models in the order asked for, each once; after a single one the fallbacks of the
+// organisation. A name that is not known refuses the plan.
 func (r *Router) models(ctx context.Context, p *Plan) []ask {
 	names := p.Request.Models
 	if p.Request.Model != "" {
 		names = append([]string{p.Request.Model}, names...)
+	}
+	if len(names) == 1 {
+		names = append(names[:1:1], p.Principal.Organisation.Fallbacks...)
 	}
 	if len(names) == 0 {
 		p.Refusal = &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "model",

@@ -172,3 +172,26 @@ func TestThePrivateListenerShowsWhatRestsWhyAndUntilWhen(t *testing.T) {
 		t.Errorf("the public listener has it: %d", resp.StatusCode)
 	}
 }
+
+// The fallback models of an organisation are tried after the one that a request names, unless it names several.
+func TestAnOrganisationsFallbackModels(t *testing.T) {
+	two := "[models.\"m/two\"]\nname = \"Two\"\ncontext_length = 32000\n[[endpoints]]\nmodel = \"m/two\"\nprovider = \"one\"\nupstream_model = \"two\"\nprice = { prompt = 1, completion = 2 }\n"
+	models := "calm]\nfallback_models = [\"m/one\"]\n"
+	w := openWith(t, sim.Profile{Models: []string{"one"}}, two+strings.Replace(otherOrganisation, "calm]\n", models, 1), nil)
+	for name, c := range map[string]struct {
+		body   string
+		status int
+	}{
+		"a fallback":       {strings.Replace(chat, "m/one", "m/two", 1), 200},
+		"its own fallback": {strings.Replace(chat, `"model":"m/one"`, `"model":"m/two","models":["m/two"]`, 1), 502},
+	} {
+		r := newRequest(t, "POST", w.url("/v1/chat/completions"), c.body)
+		r.Header.Set("Authorization", "Bearer "+otherKey)
+		if resp, text := do(t, client(t), r); resp.StatusCode != c.status || c.status == 200 && !strings.Contains(text, `"model":"m/one"`) {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
+		}
+	}
+	if resp, text := do(t, client(t), newRequest(t, "POST", w.url("/v1/chat/completions"), strings.Replace(chat, "m/one", "m/two", 1))); resp.StatusCode != 502 {
+		t.Errorf("an organisation without fallbacks: %d %s", resp.StatusCode, text)
+	}
+}
