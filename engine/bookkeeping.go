@@ -143,6 +143,7 @@ func (e *Engine) openLedger(s *Settings) error {
 	}
 	if e.ledger, err = ledger.Open(ledger.Options{Database: b.Ledger, Journal: b.Journal, Retention: b.Retention, Log: e.options.Log}); err == nil {
 		e.ledger.Follow()
+		e.metrics.Ledger(e.ledger.Counts)
 	}
 	return err
 }

@@ -2,10 +2,10 @@ package ledger
 
 import (
 	"database/sql"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,16 +62,20 @@ func connect(database string) (*sql.DB, dialect, error) {
 	return db, dialect{}, nil
 }
 
-// statement is SQL with its arguments.
+// statement is SQL with its arguments, each of which stands once and in their order.
 type statement struct {
 	strings.Builder
-	args []any
+	args   []any
+	remote bool
 }
 
 // arg is the parameter that stands for v.
 func (s *statement) arg(v any) string {
 	s.args = append(s.args, v)
-	return fmt.Sprintf("$%d", len(s.args))
+	if !s.remote {
+		return "?" // SQLite looks every $n up among all that came before it
+	}
+	return "$" + strconv.Itoa(len(s.args))
 }
 
 // list is the parameters that stand for all of vs.

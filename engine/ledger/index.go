@@ -34,7 +34,7 @@ func (l *Ledger) batch(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return err
 		}
-		if err := enter(ctx, tx, l.replica, records, forgotten); err != nil {
+		if err := l.enter(ctx, tx, records, forgotten); err != nil {
 			return err
 		}
 		entered = len(records)
@@ -64,14 +64,14 @@ func (l *Ledger) place(ctx context.Context, tx *sql.Tx) (at journal.Position, er
 }
 
 // enter adds records. One that is there already stays as it is.
-func enter(ctx context.Context, tx *sql.Tx, replica string, records []*journal.Record, forgotten map[memory]bool) error {
+func (l *Ledger) enter(ctx context.Context, tx *sql.Tx, records []*journal.Record, forgotten map[memory]bool) error {
 	var generations, lines, claims [][]any
 	for _, r := range records {
 		g := Of(r)
 		if g == nil {
 			continue
 		}
-		generations = append(generations, g.values(replica))
+		generations = append(generations, g.values(l.replica))
 		lines = append(lines, g.lines()...)
 		if !forgotten[memory{g.Organisation, g.month()}] {
 			claims = append(claims, g.claims()...)
@@ -81,7 +81,7 @@ func enter(ctx context.Context, tx *sql.Tx, replica string, records []*journal.R
 		table, columns string
 		rows           [][]any
 	}{{"generations", generationColumns, generations}, {"lines", lineColumns, lines}, {"claims", claimColumns, claims}} {
-		if err := insert(ctx, tx, t.table, t.columns, t.rows); err != nil {
+		if err := l.insert(ctx, tx, t.table, t.columns, t.rows); err != nil {
 			return err
 		}
 	}
@@ -91,11 +91,11 @@ func enter(ctx context.Context, tx *sql.Tx, replica string, records []*journal.R
 // insertRows go into one statement: far fewer parameters than either database takes, and few trips to a server.
 const insertRows = 100
 
-func insert(ctx context.Context, tx *sql.Tx, table, columns string, rows [][]any) error {
+func (l *Ledger) insert(ctx context.Context, tx *sql.Tx, table, columns string, rows [][]any) error {
 	for len(rows) > 0 {
 		some := rows[:min(insertRows, len(rows))]
 		rows = rows[len(some):]
-		var s statement
+		s := statement{remote: l.remote}
 		s.WriteString("INSERT INTO " + table + " (" + columns + ") VALUES ")
 		for i, row := range some {
 			if i > 0 {

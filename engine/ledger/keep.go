@@ -78,6 +78,6 @@ func (l *Ledger) rollUp(ctx context.Context, from time.Time) error {
 				return err
 			}
 		}
-		return insert(ctx, tx, "days", "at, "+dimensions+", "+sums, days)
+		return l.insert(ctx, tx, "days", "at, "+dimensions+", "+sums, days)
 	})
 }

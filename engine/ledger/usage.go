@@ -272,7 +272,7 @@ func (q *Query) claimed() bool {
 
 // sum calls visit with each group, some of them in parts.
 func (l *Ledger) sum(ctx context.Context, q Query, visit func([]string, *Sums)) error {
-	var s statement
+	s := statement{remote: l.remote}
 	names := make([]string, len(q.By))
 	for i := range q.By {
 		names[i] = fmt.Sprintf("g%d", i)
@@ -384,7 +384,7 @@ func (q *Query) where(s *statement, table string) {
 
 // hasDays says whether there are days that q would choose from, did they know what it asks.
 func (l *Ledger) hasDays(ctx context.Context, q Query) (bool, error) {
-	var s statement
+	s := statement{remote: l.remote}
 	s.WriteString("SELECT COUNT(*) FROM days d")
 	q.where(&s, "d.")
 	var n int64
