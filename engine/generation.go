@@ -36,6 +36,8 @@ type generationView struct {
 	MediaCompletion      *int64                 `json:"num_media_completion"`
 	AudioPrompt          *int64                 `json:"num_input_audio_prompt"`
 	SearchResults        *int64                 `json:"num_search_results"`
+	Fetches              *int64                 `json:"num_fetches"`
+	SearchEngine         *string                `json:"web_search_engine"`
 	FinishReason         *string                `json:"finish_reason"`
 	NativeFinishReason   *string                `json:"native_finish_reason"`
 	Usage                json.Number            `json:"usage"` // USD
@@ -46,6 +48,8 @@ type generationView struct {
 	UpstreamID           *string                `json:"upstream_id"`
 	Origin               string                 `json:"origin"`
 	Router               *string                `json:"router"`
+	PresetID             *string                `json:"preset_id"`
+	DataRegion           string                 `json:"data_region"` // of the router, which has no regions of its own
 	ServiceTier          *string                `json:"service_tier"`
 	ExternalUser         *string                `json:"external_user"`
 	AppID                *int64                 `json:"app_id"`
@@ -109,7 +113,7 @@ func viewGeneration(g *ledger.Generation) generationView {
 	cost := json.Number(g.Cost.String())
 	v := generationView{
 		ID: g.ID, RequestID: g.ID, Model: g.Model, ProviderName: notEmpty(g.ProviderName), ProviderResponses: []providerResponseView{},
-		APIType: "completions", Streamed: g.Streamed, Cancelled: g.Error == "cancelled", CreatedAt: g.At.Format(time.RFC3339Nano),
+		APIType: "completions", DataRegion: "global", Streamed: g.Streamed, Cancelled: g.Error == "cancelled", CreatedAt: g.At.Format(time.RFC3339Nano),
 		Latency: ms(g.Duration), GenerationTime: ms(g.Duration - g.TTFT), TokensPrompt: g.Usage.PromptTokens, TokensCompletion: g.Usage.CompletionTokens,
 		NativePrompt: g.Usage.PromptTokens, NativeCompletion: g.Usage.CompletionTokens, NativeReasoning: g.Usage.ReasoningTokens,
 		NativeCached: g.Usage.CachedTokens, NativeCacheWrite: g.Usage.CacheWriteTokens, FinishReason: notEmpty(g.FinishReason),

@@ -145,9 +145,10 @@ func TestEveryFilterOfModelsKeepsExactlyThoseItNames(t *testing.T) {
 		all[i].onlyIS = strings.Contains(string(text), `"processing_regions":["is"]`)
 	}
 	for query, keep := range map[string]func(m *shown) bool{
-		"":                       func(m *shown) bool { return slices.Contains(m.Architecture.Output, "text") },
-		"q=GPT":                  func(m *shown) bool { return strings.Contains(strings.ToLower(m.ID+m.Name), "gpt") },
-		"input_modalities=image": func(m *shown) bool { return slices.Contains(m.Architecture.Input, "image") },
+		"":                                   func(m *shown) bool { return slices.Contains(m.Architecture.Output, "text") },
+		"output_modalities=embeddings,image": func(m *shown) bool { return slices.Contains(m.Architecture.Output, "embeddings") },
+		"q=GPT":                              func(m *shown) bool { return strings.Contains(strings.ToLower(m.ID+m.Name), "gpt") },
+		"input_modalities=image":             func(m *shown) bool { return slices.Contains(m.Architecture.Input, "image") },
 		"model_authors=openai,qwen": func(m *shown) bool {
 			return strings.HasPrefix(m.ID, "openai/") || strings.HasPrefix(m.ID, "qwen/")
 		},
@@ -177,6 +178,9 @@ func TestEveryFilterOfModelsKeepsExactlyThoseItNames(t *testing.T) {
 			}
 			if len(want) == 0 || query != "" && query != "zdr=false" && len(want) == len(all) {
 				t.Fatalf("keeps %d of %d: a filter that does nothing would pass", len(want), len(all))
+			}
+			if query != "" && !strings.Contains(query, "output_modalities") {
+				query += "&output_modalities=all"
 			}
 			got := list(t, e, query)
 			var ids []string

@@ -90,9 +90,9 @@ type pricing struct {
 // pricingOverride is OpenRouter's, with the days on which it holds alone.
 type pricingOverride struct {
 	MinPromptTokens int64             `json:"min_prompt_tokens,omitempty"` // longer prompts
-	Start           string            `json:"utc_start,omitempty"`         // HHMM
-	End             string            `json:"utc_end,omitempty"`
-	Days            []string          `json:"utc_days,omitempty"`
+	Start           *int              `json:"utc_start,omitempty"`         // HHMM
+	End             *int              `json:"utc_end,omitempty"`
+	Days            []string          `json:"utc_days,omitempty"` // "monday"
 	Prices          map[string]string `json:"-"`
 }
 
@@ -127,10 +127,10 @@ func pricesOf(r *catalog.Row) pricing {
 		o := &r.PriceOverrides.List[i]
 		shown := pricingOverride{MinPromptTokens: o.MinPromptTokens, Prices: map[string]string{}}
 		if o.From != o.Until {
-			shown.Start, shown.End = clock(o.From, "%02d%02d"), clock(o.Until, "%02d%02d")
+			shown.Start, shown.End = clock(o.From), clock(o.Until)
 		}
 		for _, day := range o.Days {
-			shown.Days = append(shown.Days, strings.ToLower(day.String()[:3]))
+			shown.Days = append(shown.Days, strings.ToLower(day.String()))
 		}
 		for name, price := range o.Each() {
 			shown.Prices[priceNames[name]] = price.String()
@@ -140,8 +140,9 @@ func pricesOf(r *catalog.Row) pricing {
 	return out
 }
 
-func clock(d time.Duration, form string) string {
-	return fmt.Sprintf(form, d/time.Hour, d%time.Hour/time.Minute)
+func clock(d time.Duration) *int {
+	hhmm := int(d/time.Hour*100 + d%time.Hour/time.Minute)
+	return &hhmm
 }
 
 // usable is a model with those of its endpoints that a key may use, and what lists are ordered by.

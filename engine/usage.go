@@ -64,6 +64,10 @@ type keyView struct {
 	Expires      *string        `json:"expires_at"`
 	Creator      *string        `json:"creator_user_id"`
 	RateLimit    map[string]any `json:"rate_limit"`
+	Regions      []string       `json:"allowed_data_regions"`      // policies say where data may go
+	FreeRequests map[string]int `json:"free_model_daily_requests"` // there is no such allowance
+	OrgID        string         `json:"organization_id"`
+	Workspace    *string        `json:"workspace_id"` // the team
 	ID           string         `json:"id"`
 	Organisation string         `json:"organisation"`
 	Team         *string        `json:"team"`
@@ -78,6 +82,7 @@ func (e *Engine) Key(ctx context.Context, key string) ([]byte, error) {
 	defer s.release()
 	k := who.Key
 	v := keyView{Label: cmp.Or(k.Name, k.ID), ID: k.ID, Organisation: k.Organisation, Team: notEmpty(k.Team),
+		OrgID: k.Organisation, Workspace: notEmpty(k.Team), Regions: []string{}, FreeRequests: map[string]int{"limit": 0, "used": 0, "remaining": 0},
 		RateLimit: map[string]any{"requests": -1, "interval": "10s", "note": "there is none for a key"}}
 	if !k.Expires.IsZero() {
 		v.Expires = notEmpty(k.Expires.UTC().Format(time.RFC3339))

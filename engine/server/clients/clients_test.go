@@ -56,6 +56,7 @@ var sdks = []sdk{
 	{"OpenAI for Go", chatWords, false, true, askOpenAI},
 	{"OpenAI for Node", chatWords, false, true, script("node", "openai.mjs")},
 	{"OpenAI for Python", chatWords, false, true, script("python", "with_openai.py")},
+	{"OpenRouter for Node", chatWords, false, false, script("node", "openrouter.mjs")},
 	{"Anthropic for Go", messagesWords, true, false, askAnthropic},
 	{"Anthropic for Node", messagesWords, true, false, script("node", "anthropic.mjs")},
 	{"Anthropic for Python", messagesWords, true, false, script("python", "with_anthropic.py")},
@@ -83,7 +84,7 @@ func (s *sdk) hold(t *testing.T, r *router, back string) {
 			if got.Text != want.Text || got.Finish != s.finish[want.FinishReason] || got.Model != model || got.PromptTokens == 0 || got.CompletionTokens == 0 {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
-			if what != "stream" && got.Provider != strings.ToUpper(back)+"-GOOD" {
+			if what != "stream" && s.name != "OpenRouter for Node" && got.Provider != strings.ToUpper(back)+"-GOOD" {
 				t.Errorf("the provider is %q", got.Provider)
 			}
 			if n := r.sims[back+"-failing"].Counts().Requests; n == 0 {
@@ -118,6 +119,14 @@ func (s *sdk) hold(t *testing.T, r *router, back string) {
 			t.Errorf("retrieved %+v", got)
 		}
 	})
+	if s.name == "OpenRouter for Node" {
+		t.Run("listings", func(t *testing.T) {
+			got := ask(t, "listings")
+			if got.Chunks != 4*len(backs) || !slices.Contains(got.IDs, strings.ToUpper(back)+"-GOOD") || !slices.Contains(got.IDs, back+"-good") {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
 	if s.count {
 		t.Run("count", func(t *testing.T) {
 			if got := ask(t, "count"); got.PromptTokens == 0 {

@@ -156,6 +156,7 @@ func init() {
 		"summary":   text,
 		"attempt":   whole,
 		"is_byok":   truth,
+		"region":    about(nothing, "a router of one's own is in none of OpenRouter's"),
 		"endpoints": object(fields{"total": whole, "available": list(object(fields{"provider": text, "model": text, "selected": truth}))}),
 		"attempts":  list(object(fields{"provider": text, "model": text, "status": whole})),
 	}))

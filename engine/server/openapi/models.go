@@ -7,7 +7,7 @@ func init() {
 		"prompt": decimal, "completion": decimal, "input_cache_read": decimal, "input_cache_write": decimal, "input_cache_write_1h": decimal,
 		"internal_reasoning": decimal, "request": decimal, "image": decimal, "audio": decimal,
 		"overrides": list(about(object(fields{
-			"min_prompt_tokens": whole, "utc_start": text, "utc_end": text, "utc_days": list(text), "prompt": decimal, "completion": decimal,
+			"min_prompt_tokens": whole, "utc_start": whole, "utc_end": whole, "utc_days": list(text), "prompt": decimal, "completion": decimal,
 		}), "prices that hold under all of its conditions; the last that holds counts, price by price")),
 	}, "prompt", "completion"))
 	define("Architecture", object(fields{

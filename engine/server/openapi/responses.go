@@ -44,7 +44,10 @@ func init() {
 		"error_type":         ref("ErrorType"),
 		"incomplete_details": nullable(object(fields{"reason": oneOf("max_output_tokens", "content_filter")}, "reason")),
 		"output":             list(ref("ResponseItem")), "usage": or(nothing, ref("ResponseUsage")),
-		"store": truth, "background": truth, "previous_response_id": nothing, "service_tier": nullable(text),
+		"store": truth, "background": truth, "previous_response_id": nothing, "service_tier": nullable(text), "completed_at": nullable(whole),
+		"instructions": nullable(text), "metadata": nullable(object(nil)), "temperature": nullable(number), "top_p": nullable(number),
+		"frequency_penalty": nullable(number), "presence_penalty": nullable(number), "parallel_tool_calls": truth,
+		"tool_choice": or(text, object(nil)), "tools": list(object(fields{"type": text}, "type")), "max_output_tokens": nullable(whole),
 	}, "id", "object", "created_at", "model", "provider", "status", "error", "incomplete_details", "output"))
 	define("ResponseEvent", object(fields{
 		"type": text, "sequence_number": whole, "response": ref("Response"), "item": ref("ResponseItem"), "part": object(fields{"type": text}, "type"),

@@ -15,6 +15,11 @@ func init() {
 		"total_cost": about(number, "USD"), "upstream_inference_cost": about(number, "USD"), "is_byok": truth, "external_user": nullable(text),
 		"workspace_id": about(nullable(text), "the team"), "app": nullable(text), "tags": list(text), "api_key_id": text,
 		"tokens_per_second": nullable(number), "ttft_ms": nullable(number), "status": whole, "error_type": nullable(text), "attempts": whole,
+		"native_tokens_completion_images": nullable(whole), "num_media_prompt": nullable(whole), "num_media_completion": nullable(whole),
+		"num_input_audio_prompt": nullable(whole), "num_search_results": nullable(whole), "num_fetches": nullable(whole),
+		"web_search_engine": nullable(text), "cache_discount": nullable(number), "upstream_id": nullable(text), "origin": text, "router": nullable(text),
+		"preset_id": nullable(text), "data_region": text, "service_tier": nullable(text), "app_id": nullable(whole), "http_referer": nullable(text),
+		"user_agent":        nullable(text),
 		"usage_is_estimate": about(truth, "the provider counted nothing"),
 	}, "id", "model", "provider_name", "created_at", "latency", "tokens_prompt", "tokens_completion", "total_cost", "usage")}, "data"))
 	usd := about(number, "USD")
@@ -23,7 +28,8 @@ func init() {
 		"usage_weekly": usd, "usage_monthly": usd, "byok_usage": usd, "byok_usage_daily": usd, "byok_usage_weekly": usd, "byok_usage_monthly": usd,
 		"include_byok_in_limit": truth, "is_free_tier": truth, "is_management_key": truth, "is_provisioning_key": truth, "expires_at": nullable(text),
 		"creator_user_id": nullable(text), "rate_limit": object(fields{"requests": whole, "interval": text, "note": text}),
-		"id": text, "organisation": text, "team": nullable(text),
+		"allowed_data_regions": list(text), "free_model_daily_requests": dictionary(whole), "organization_id": text,
+		"workspace_id": about(nullable(text), "the team"), "id": text, "organisation": text, "team": nullable(text),
 	}, "label", "limit", "limit_remaining", "usage", "usage_daily", "usage_weekly", "usage_monthly", "is_free_tier")}, "data"))
 	define("Credits", object(fields{"data": object(fields{"total_credits": nullable(number), "total_usage": usd}, "total_credits", "total_usage")}, "data"))
 	define("Activity", object(fields{"data": list(object(fields{

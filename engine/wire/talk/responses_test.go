@@ -170,6 +170,12 @@ func TestAResponseStreamAddsUpToTheWholeResponse(t *testing.T) {
 		if err := json.Unmarshal(talk.WriteResponsesAnswer(&answer, label, bill), &whole); err != nil {
 			t.Fatal(err)
 		}
+		for _, r := range []map[string]any{last, whole} {
+			if at, ok := r["completed_at"].(float64); !ok || at < 1e9 {
+				t.Fatalf("completed at %v", r["completed_at"])
+			}
+			delete(r, "completed_at")
+		}
 		if !reflect.DeepEqual(last, whole) {
 			a, _ := json.Marshal(last)
 			b, _ := json.Marshal(whole)

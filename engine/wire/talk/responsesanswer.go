@@ -3,11 +3,12 @@ package talk
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // asked are the fields of a request that a response repeats, with what stands there where they were not sent.
 var asked = map[string]any{
-	"instructions": nil, "max_output_tokens": nil, "max_tool_calls": nil, "metadata": members{}, "parallel_tool_calls": true,
+	"frequency_penalty": nil, "instructions": nil, "max_output_tokens": nil, "max_tool_calls": nil, "metadata": members{}, "parallel_tool_calls": true, "presence_penalty": nil,
 	"prompt_cache_key": nil, "reasoning": members{"effort": nil, "summary": nil}, "safety_identifier": nil, "temperature": nil,
 	"text": members{"format": members{"type": "text"}}, "tool_choice": "auto", "tools": []any{}, "top_logprobs": nil, "top_p": nil,
 	"truncation": "disabled", "user": nil,
@@ -17,7 +18,7 @@ var asked = map[string]any{
 func (l *Label) response(status string, output []any) members {
 	m := members{
 		"id": l.ID, "object": "response", "created_at": l.Created, "model": l.Model, "provider": l.Provider, "status": status, "output": output,
-		"error": nil, "incomplete_details": nil, "usage": nil, "background": false, "store": false, "previous_response_id": nil,
+		"error": nil, "incomplete_details": nil, "usage": nil, "completed_at": nil, "background": false, "store": false, "previous_response_id": nil,
 	}
 	var sent map[string]json.RawMessage
 	if json.Unmarshal(l.Asked, &sent) != nil {
@@ -33,8 +34,9 @@ func (l *Label) response(status string, output []any) members {
 	return m
 }
 
-// ended sets the status of a response that came to its end for that reason.
+// ended sets the status of a response that came to its end for that reason. When it did is when this is written.
 func ended(m members, finish string) {
+	m["completed_at"] = time.Now().Unix()
 	switch finish {
 	case Length:
 		m["status"], m["incomplete_details"] = "incomplete", members{"reason": "max_output_tokens"}
