@@ -324,13 +324,13 @@ func (a *attempt) relabel(data []byte, whole bool) []wire.Edit {
 		edits = append(edits, a.chunk.NativeReasons(data)...)
 	}
 	if !whole && !a.chunk.Usage.Known {
-		return edits
+		return append(edits, a.said.Absent(&a.chunk, data, whole)...)
 	}
 	if tier := a.tier(); tier != "" && a.said == wire.Chat && !a.chunk.Has(data, "service_tier") {
 		edits = append(edits, wire.Edit{Field: "service_tier", Value: []byte(strconv.Quote(tier))})
 	}
 	bill := a.bill()
-	return append(edits, a.said.Bill(&a.chunk, data, &bill)...)
+	return append(append(edits, a.said.Absent(&a.chunk, data, whole)...), a.said.Bill(&a.chunk, data, &bill)...)
 }
 
 // tier is the service tier that the endpoint serves, where the request asks for one or gets one; "" else.

@@ -11,7 +11,7 @@ import (
 func init() {
 	apis[Chat] = &api{
 		fields: chatFields(), needs: (*skim).needMessages, instruct: instructChat,
-		event: chatEvent, answer: ScanCompletion, text: appendChatText, labels: chatLabels, bill: chatBill,
+		event: chatEvent, answer: ScanCompletion, text: appendChatText, labels: chatLabels, bill: chatBill, absent: chatAbsent,
 		failed: appendEnvelope, broken: appendChatError, alive: ": keep-alive\n\n",
 		readRequest: talk.ReadChat, writeRequest: talk.WriteChat,
 		readAnswer: talk.ReadChatAnswer, writeAnswer: talk.WriteChatAnswer,
@@ -74,6 +74,18 @@ func chatEvent(ev Event, c *Chunk) (Kind, error) {
 }
 
 func chatLabels(_ *Chunk, l *Labels) []Edit { return l.top }
+
+// chatAbsent: OpenAI writes null usage into every chunk but the last, which OpenRouter's SDK refuses, and few providers have the
+// fingerprint that it requires of a whole answer.
+func chatAbsent(c *Chunk, data []byte, whole bool) []Edit {
+	switch {
+	case whole && !c.Has(data, "system_fingerprint"):
+		return []Edit{{"system_fingerprint", []byte("null")}}
+	case !whole && !c.Usage.Known && string(c.value(data, "usage")) == "null":
+		return []Edit{{"usage", nil}}
+	}
+	return nil
+}
 
 // appendChatError appends the event that ends a stream which failed after its first content
 // (https://openrouter.ai/docs/api_reference/streaming), with the blank line after it.

@@ -31,7 +31,8 @@ type api struct {
 	answer func(body []byte, c *Chunk) error      // a whole answer likewise
 	text   func(dst, data []byte) ([]byte, bool)  // AppendText
 	bill   func(c *Chunk, data []byte, b *talk.Bill) []Edit
-	labels func(c *Chunk, l *Labels) []Edit  // what this router says of an event or a whole answer that passes as it came
+	labels func(c *Chunk, l *Labels) []Edit // what this router says of an event or a whole answer that passes as it came
+	absent func(c *Chunk, data []byte, whole bool) []Edit
 	failed func(dst []byte, e *Error) []byte // AppendFor
 	broken func(dst []byte, e *Error, l *talk.Label) []byte
 	alive  string // what keeps a silent stream alive
@@ -93,6 +94,15 @@ func NewLabels(l *talk.Label) *Labels {
 
 // Labels are those of l that belong into an event, or a whole answer, that c was scanned from. They must not be changed.
 func (s Shape) Labels(c *Chunk, l *Labels) []Edit { return s.api().labels(c, l) }
+
+// Absent are the edits by which an event, or a whole answer, says in the way that strict clients expect that it has not got
+// something.
+func (s Shape) Absent(c *Chunk, data []byte, whole bool) []Edit {
+	if absent := s.api().absent; absent != nil {
+		return absent(c, data, whole)
+	}
+	return nil
+}
 
 // KeepAlive is an event that means nothing.
 func (s Shape) KeepAlive() string { return s.api().alive }

@@ -35,7 +35,7 @@ var differences = func() map[string]string {
 	}
 	for _, field := range []string{
 		"ChatChunk.system_fingerprint", "ChatChunk.usage.prompt_tokens_details.audio_tokens", "ChatChunk.usage.prompt_tokens_details.cache_write_tokens",
-		"ChatChunk.usage.prompt_tokens_details.cached_tokens", "ChatChunk.usage", "ChatCompletion.choices[].message.images",
+		"ChatChunk.usage.prompt_tokens_details.cached_tokens", "ChatCompletion.choices[].message.images",
 		"ChatCompletion.usage.prompt_tokens_details.audio_tokens", "ChatCompletion.usage.prompt_tokens_details.cache_write_tokens",
 		"ChatCompletion.usage.prompt_tokens_details.cached_tokens",
 	} {

@@ -146,7 +146,7 @@ func init() {
 	define("ChatChunk", object(with(answer, fields{
 		"object":  always("chat.completion.chunk"),
 		"choices": list(object(with(choice, fields{"delta": object(output)}), "index", "delta")),
-		"usage":   or(nothing, ref("Usage")),
+		"usage":   ref("Usage"),
 		"error":   about(ref("ErrorObject"), "the stream ends with it, without [DONE]: the answer is not whole"),
 	}), "id", "object", "created", "model", "provider", "choices"))
 

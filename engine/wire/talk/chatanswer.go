@@ -168,7 +168,7 @@ func WriteChatAnswer(a *Answer, l Label, bill Bill) []byte {
 		(&writing{}).chatOutput(message, "", c.Parts)
 		choices[i] = members{"index": c.Index, "message": message, "logprobs": nil, "finish_reason": orNull(c.Finish), "native_finish_reason": orNull(c.Native)}
 	}
-	m := members{"id": l.ID, "object": "chat.completion", "created": l.Created, "model": l.Model, "provider": l.Provider, "choices": choices}
+	m := members{"id": l.ID, "object": "chat.completion", "created": l.Created, "model": l.Model, "provider": l.Provider, "choices": choices, "system_fingerprint": nil}
 	m.text("service_tier", a.Tier)
 	if bill.Known {
 		m["usage"] = chatUsage(&bill)
