@@ -244,6 +244,8 @@ func (j *Journal) commit() {
 	b := j.pending
 	if len(b.entries) > 0 {
 		j.pending = newBatch()
+	} else {
+		b = &batch{} // that one stays pending, and may be added to from here on
 	}
 	j.mu.Unlock()
 	if len(b.entries) > 0 {
