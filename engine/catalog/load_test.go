@@ -291,7 +291,7 @@ func TestEachMistakeHasItsOwnMessage(t *testing.T) {
 		{"more output than context", model + "max_output_tokens = 1001", `:4: models."a/b".max_output_tokens: found 1001; expected at most context_length = 1000`},
 		{"modality", model + "input_modalities = ['text', 'images']", `:4: models."a/b".input_modalities[1]: found "images"; did you mean "image"?`},
 		{"no modality", model + "output_modalities = []",
-			`:4: models."a/b".output_modalities: found nothing in it; expected some of text, image, audio, file, video, embeddings`},
+			`:4: models."a/b".output_modalities: found nothing in it; expected some of text, image, audio, file, video, embeddings, rerank`},
 		// Aliases
 		{"alias to nowhere", model + "[aliases]\nx = 'a/c'", `:5: aliases.x: unknown model "a/c"; did you mean "a/b"?`},
 		{"alias to nothing", model + "[aliases]\nx = ''", `:5: aliases.x: found nothing in it; expected the id of a model`},
