@@ -274,3 +274,23 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+// Likewise for whole answers.
+func FuzzAnswers(f *testing.F) {
+	f.Add([]byte(`{"type":"message","content":[{"type":"thinking","thinking":"t","signature":"s"},{"type":"tool_use","id":"a","name":"f","input":{"x":1}}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}}`))
+	f.Add([]byte(`{"choices":[{"index":0,"message":{"content":[{"type":"text","text":"t"}],"reasoning":"r","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{broken"}}]},"finish_reason":"tool_calls"}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, from := range []wire.Shape{wire.Chat, wire.Messages} {
+			var c wire.Chunk
+			if from.Answer(body, &c) != nil {
+				continue
+			}
+			a, _ := from.ReadAnswer(body)
+			for _, to := range []wire.Shape{wire.Chat, wire.Messages} {
+				if out := to.WriteAnswer(a, talk.Label{ID: "gen-1"}, talk.Bill{}); !json.Valid(out) {
+					t.Fatalf("%q becomes %q", body, out)
+				}
+			}
+		}
+	})
+}
