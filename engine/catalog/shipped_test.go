@@ -188,3 +188,21 @@ func TestVariablesAreWhatAProviderNeeds(t *testing.T) {
 		}
 	}
 }
+
+// What programs send without knowing of a catalog leads to the model that they mean.
+func TestNamesThatProgramsSendLeadToModels(t *testing.T) {
+	c, problems := catalog.LoadOver(catalog.Shipped(), nil, func(string) (string, bool) { return "", false })
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"gpt-4o": "openai/gpt-4o", "gpt-4o-mini-2024-07-18": "openai/gpt-4o-mini", "openai/gpt-5-2025-08-07": "openai/gpt-5",
+		"claude-sonnet-4-5": "anthropic/claude-sonnet-4.5", "claude-sonnet-4-5-20250929": "anthropic/claude-sonnet-4.5",
+		"eu.anthropic.claude-sonnet-4-5-20250929-v1:0": "anthropic/claude-sonnet-4.5", "claude-haiku-4.5": "anthropic/claude-haiku-4.5",
+		"llama-3.3-70b-versatile": "meta-llama/llama-3.3-70b-instruct", "Qwen/Qwen3-32B": "qwen/qwen3-32b", "gpt-oss:20b": "openai/gpt-oss-20b",
+	} {
+		if m := c.Named(name); m == nil || m.ID != want {
+			t.Errorf("%s names %v, want %s", name, m, want)
+		}
+	}
+}
