@@ -14,23 +14,31 @@ type healthView struct {
 	Endpoint   string          `json:"endpoint"`             // model@tag, of a credential its row: model@tag#group
 	Credential string          `json:"credential,omitempty"` // its name
 	Breaker    telemetry.State `json:"breaker"`
-	Openings   int64           `json:"openings"`          // of the breaker so far
-	Resting    string          `json:"resting,omitempty"` // why it is not to be tried now
-	Until      *time.Time      `json:"until,omitempty"`   // as far as that is known
+	Openings   int64           `json:"openings"`             // of the breaker so far
+	Resting    string          `json:"resting,omitempty"`    // why it is not to be tried now
+	Until      *time.Time      `json:"until,omitempty"`      // as far as that is known
+	LastFault  string          `json:"last_fault,omitempty"` // the kind, as decisions have it
+	FaultAt    *time.Time      `json:"last_fault_at,omitempty"`
 	InFlight   *int            `json:"in_flight,omitempty"`
 	Limit      *int            `json:"in_flight_limit,omitempty"` // 0: none
 	Queued     *int            `json:"queued,omitempty"`
+}
+
+// told is a time as it is told; nil where it is not known.
+func told(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }
 
 // Health is, as JSON, the state of every endpoint and credential that has been asked: for operators.
 func (e *Engine) Health() ([]byte, error) {
 	endpoints, credentials := []healthView{}, []healthView{}
 	for _, r := range e.health.Reports(e.options.Now()) {
-		v := healthView{Endpoint: r.Endpoint, Credential: r.Credential, Breaker: r.State, Openings: r.Openings, Resting: r.Rest.Why}
-		if !r.Rest.Until.IsZero() {
-			until := r.Rest.Until.UTC()
-			v.Until = &until
-		}
+		v := healthView{Endpoint: r.Endpoint, Credential: r.Credential, Breaker: r.State, Openings: r.Openings, Resting: r.Rest.Why, LastFault: r.Fault}
+		v.Until, v.FaultAt = told(r.Rest.Until), told(r.FaultAt)
 		if r.OfEndpoint {
 			v.InFlight, v.Limit, v.Queued = &r.Load.InFlight, &r.Limit, &r.Load.Waiting
 			endpoints = append(endpoints, v)

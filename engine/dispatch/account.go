@@ -42,12 +42,12 @@ func (r *run) judge(a *attempt) {
 			wait = r.jitter(a.option.tries)
 		}
 		a.option.told = wait
-		a.trial.Limited(now, wait)
+		a.trial.Limited(now, f.Kind, wait)
 	case kinds[f.Kind].health && f.Scope == OfEndpoint:
 		a.option.told = f.RetryAfter
-		a.trial.Failed(now, f.RetryAfter)
+		a.trial.Failed(now, f.Kind, f.RetryAfter)
 	case kinds[f.Kind].health && f.Scope == OfCredential:
-		a.trial.Refused(now)
+		a.trial.Refused(now, f.Kind)
 	case f.Kind == "unknown_model", f.Kind == "unsupported":
 		a.trial.Doubted(f.Kind)
 	default:

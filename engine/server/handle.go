@@ -31,7 +31,8 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
 		hangUp(ctx)
 		return
 	}
-	if h.close {
+	over := !plain(ctx.Conn()).over.IsZero()
+	if h.close || over {
 		ctx.SetConnectionClose()
 	}
 	segments, e := readTarget(ctx.Request.Header.RequestURI(), ctx.Request.Header.Host(), ctx.IsTLS())
@@ -45,6 +46,11 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
 		refuse(ctx, p.shape, unknownPath(paths, segments))
 	} else {
 		p, r.path, r.params = found, found, params
+		if over && !p.health() {
+			refuse(ctx, p.form(ctx), tooManyConnections())
+			hangUp(ctx)
+			return
+		}
 		s.serve(r)
 	}
 	// A body that was not read must not be taken for the next request.

@@ -30,8 +30,15 @@ func TestConnectionsOverTheLimitAreToldSo(t *testing.T) {
 				}
 				held = append(held, c)
 			}
+			for _, path := range []string{"/healthz", "/readyz"} {
+				c := connect(w)
+				send(t, c, strings.Replace(ask, "/healthz", path, 1))
+				if resp, text := read(t, bufio.NewReader(c)); resp.StatusCode != http.StatusOK || !resp.Close {
+					t.Errorf("a check over the limit got %d %s", resp.StatusCode, text)
+				}
+			}
 			over := connect(w)
-			send(t, over, ask)
+			send(t, over, post(chat))
 			resp, text := read(t, bufio.NewReader(over))
 			if want := "this router has as many connections open as it may; close idle ones, or ask again shortly"; resp.StatusCode != http.StatusServiceUnavailable ||
 				!resp.Close || resp.Header.Get("Retry-After") != "1" || !strings.Contains(text, want) {
@@ -43,7 +50,7 @@ func TestConnectionsOverTheLimitAreToldSo(t *testing.T) {
 			held[0].Close()
 			for deadline := time.Now().Add(patience); ; {
 				c := connect(w)
-				send(t, c, ask)
+				send(t, c, post(chat))
 				resp, _ := read(t, bufio.NewReader(c))
 				c.Close()
 				if resp.StatusCode == http.StatusOK {
@@ -71,6 +78,19 @@ func TestSilentClientsOverTheLimitHoldUpNobody(t *testing.T) {
 	c := dial(t, w.Addr())
 	if _, err := io.ReadAll(c); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
+	}
+}
+
+// Clients that hold connections over the limit without a word leave some for health checks.
+func TestAHealthCheckGetsThroughASilentCrowd(t *testing.T) {
+	w := open(t, sim.Profile{}, func(s *engine.Server) { s.MaxConnections = 1 })
+	for range 30 {
+		dial(t, w.Addr())
+	}
+	for range 100 {
+		if resp, text := do(t, client(t), newRequest(t, "GET", w.url("/healthz"), "")); resp.StatusCode != http.StatusOK {
+			t.Fatalf("got %d %s", resp.StatusCode, text)
+		}
 	}
 }
 

@@ -9,10 +9,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/valyala/fasthttp"
-
-	"chaperone/engine/wire"
 )
 
 const (
@@ -21,11 +17,11 @@ const (
 	idleGrace    = 500 * time.Millisecond // how long an idle connection may still send a request when draining has come to it
 	lingerTime   = 500 * time.Millisecond // how long, and
 	lingerBytes  = 256 << 10              // how much, a client that was refused may still send
-	refusalTime  = 5 * time.Second
-	refusals     = 64 // connections over the limit that are told so at the same time; more are just closed
+	overTime     = 5 * time.Second        // how long a connection over the limit may take to send its request
+	overs        = 64                     // connections over the limit that are served all the same: health checks, and who is told so; more are just closed
 )
 
-// listener accepts TCP connections, at most limit at a time, and outlives what is only temporary: fasthttp would stop
+// listener accepts TCP connections, at most limit at a time and a few over it, and outlives what is only temporary: fasthttp would stop
 // serving for good when the process runs out of file descriptors for a moment.
 type listener struct {
 	*net.TCPListener
@@ -34,10 +30,9 @@ type listener struct {
 	flush time.Duration // per write
 	log   *slog.Logger
 
-	telling chan struct{}
-
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
+	over    int           // of conns
 	closing bool          // idle connections have idleGrace left
 	empty   chan struct{} // closed when closing is set and no connection is left
 }
@@ -49,11 +44,11 @@ func listen(address string, limit int, flush time.Duration, config *tls.Config, 
 	}
 	return &listener{
 		TCPListener: l.(*net.TCPListener), tls: config, limit: limit, flush: flush, log: log,
-		telling: make(chan struct{}, refusals), conns: make(map[*conn]struct{}), empty: make(chan struct{}),
+		conns: make(map[*conn]struct{}), empty: make(chan struct{}),
 	}, nil
 }
 
-// Accept returns the next connection below the limit; net.ErrClosed after stop or Close.
+// Accept returns the next connection that is to be served; net.ErrClosed after stop or Close.
 func (l *listener) Accept() (net.Conn, error) {
 	var pause time.Duration
 	for {
@@ -72,7 +67,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		pause = 0
 		c := &conn{Conn: nc, l: l, idle: true}
 		if !l.admit(c) {
-			l.refuse(c)
+			c.Close()
 			continue
 		}
 		return l.secured(c), nil
@@ -113,11 +108,16 @@ func (l *listener) abort() int {
 	return len(l.conns)
 }
 
+// admit says whether a connection is to be served, and marks it where it is over the limit.
 func (l *listener) admit(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.conns) >= l.limit {
-		return false
+	if len(l.conns)-l.over >= l.limit {
+		if l.over == overs {
+			return false
+		}
+		l.over++
+		c.over = time.Now().Add(overTime)
 	}
 	l.conns[c] = struct{}{}
 	return true
@@ -130,6 +130,9 @@ func (l *listener) forget(c *conn) {
 		return
 	}
 	delete(l.conns, c)
+	if !c.over.IsZero() {
+		l.over--
+	}
 	if l.closing && len(l.conns) == 0 {
 		close(l.empty)
 	}
@@ -148,38 +151,12 @@ func (l *listener) secured(c *conn) net.Conn {
 	return tls.Server(c, l.tls)
 }
 
-// refuse tells a client that there are too many connections already. The handshake and the writing happen beside the
-// accept loop, which a client must not be able to hold up.
-func (l *listener) refuse(c *conn) {
-	select {
-	case l.telling <- struct{}{}:
-	default:
-		c.Close()
-		return
-	}
-	go func() {
-		defer func() { <-l.telling }()
-		body := wire.Chat.AppendError(nil, &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_overloaded",
-			Message: "this router has as many connections open as it may; close idle ones, or ask again shortly"})
-		var h fasthttp.ResponseHeader
-		h.SetStatusCode(fasthttp.StatusServiceUnavailable)
-		h.SetContentType(jsonType)
-		h.SetContentLength(len(body))
-		h.Set(fasthttp.HeaderRetryAfter, "1")
-		h.SetConnectionClose()
-		c.SetDeadline(time.Now().Add(refusalTime))
-		c.drain()
-		nc := l.secured(c)
-		nc.Write(append(h.Header(), body...))
-		nc.Close()
-	}()
-}
-
 // conn is one TCP connection below TLS. It gives every write a deadline of its own, since fasthttp's WriteTimeout would cut
 // long streams, and it closes so that a client which is still sending can read why it was refused.
 type conn struct {
 	net.Conn
-	l *listener
+	l    *listener
+	over time.Time // of one over the limit: when its one request is to be there; zero: it is not
 
 	mu       sync.Mutex
 	idle     bool // no request is being read or answered
@@ -202,13 +179,16 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 }
 
-// SetReadDeadline keeps an idle connection from outliving the end of a drain.
+// SetReadDeadline keeps an idle connection from outliving the end of a drain, and one over the limit from staying.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	closing := c.l.isClosing()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if last := time.Now().Add(idleGrace); closing && c.idle && (t.IsZero() || t.After(last)) {
 		t = last
+	}
+	if !c.over.IsZero() && (t.IsZero() || t.After(c.over)) {
+		t = c.over
 	}
 	return c.Conn.SetReadDeadline(t)
 }

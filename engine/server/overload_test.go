@@ -152,6 +152,8 @@ func TestThePrivateListenerShowsWhatRestsWhyAndUntilWhen(t *testing.T) {
 		Endpoints, Credentials []struct {
 			Endpoint, Credential, Breaker, Resting string
 			Until                                  time.Time
+			LastFault                              string    `json:"last_fault"`
+			LastFaultAt                            time.Time `json:"last_fault_at"`
 			Openings                               int
 			InFlight                               *int `json:"in_flight"`
 			Limit                                  *int `json:"in_flight_limit"`
@@ -162,10 +164,10 @@ func TestThePrivateListenerShowsWhatRestsWhyAndUntilWhen(t *testing.T) {
 	}
 	e, c := health.Endpoints[0], health.Credentials[0]
 	if e.Endpoint != "m/one@one" || e.Breaker != "open" || e.Resting != "breaker_open" || e.Openings != 1 || time.Until(e.Until) < 30*time.Second ||
-		e.InFlight == nil || *e.InFlight != 0 || *e.Limit != 7 {
+		e.InFlight == nil || *e.InFlight != 0 || *e.Limit != 7 || e.LastFault != "overloaded" || time.Since(e.LastFaultAt) > time.Minute {
 		t.Errorf("the endpoint: %s", text)
 	}
-	if c.Endpoint != "m/one@one#own" || c.Credential != "ONE" || c.Breaker != "closed" || c.InFlight != nil {
+	if c.Endpoint != "m/one@one#own" || c.Credential != "ONE" || c.Breaker != "closed" || c.InFlight != nil || c.LastFault != "" {
 		t.Errorf("the credential: %s", text)
 	}
 	if resp, _ := do(t, client(t), newRequest(t, "GET", w.url("/health"), "")); resp.StatusCode != http.StatusNotFound {

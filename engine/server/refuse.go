@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -50,6 +51,12 @@ func hangUp(ctx *fasthttp.RequestCtx) {
 	plain(ctx.Conn()).drain()
 }
 
+// tooManyConnections is what every request but a health check is told on a connection over the limit.
+func tooManyConnections() *wire.Error {
+	return &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_overloaded", RetryAfter: time.Second,
+		Message: "this router has as many connections open as it may; close idle ones, or ask again shortly"}
+}
+
 // unparsed answers a request that fasthttp could not read. Its errors quote the header, keys and all, so none of their text
 // goes to the client or into a log.
 func (s *Server) unparsed(ctx *fasthttp.RequestCtx, err error) {
@@ -57,6 +64,8 @@ func (s *Server) unparsed(ctx *fasthttp.RequestCtx, err error) {
 	e := badHeader("the request line or the header is malformed: expected \"METHOD /path HTTP/1.1\", then \"Name: value\" lines, " +
 		"one Host among them and at most one Content-Length (a number) or Transfer-Encoding (chunked), then an empty line, all ended by CRLF")
 	switch {
+	case !plain(ctx.Conn()).over.IsZero():
+		e = tooManyConnections()
 	case errors.As(err, &small):
 		e = &wire.Error{Status: fasthttp.StatusRequestHeaderFieldsTooLarge, Type: "invalid_request",
 			Message: fmt.Sprintf("the header is longer than the limit of %d bytes (server.max_header_bytes)", s.settings.MaxHeaderBytes)}

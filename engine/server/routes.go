@@ -145,6 +145,9 @@ func (s *Server) decision(r *request) error {
 	return answer(r)(s.router.Decision(s.base, r.head.key, r.params[0]))
 }
 
+// health says whether a path is for whoever watches over the process: it is served also where connections are short.
+func (p *path) health() bool { return p.pattern == "/healthz" || p.pattern == "/readyz" }
+
 // healthz says that the process serves; readyz also that it wants more to serve.
 func (s *Server) healthz(r *request) error {
 	return answer(r)([]byte(`{"status":"ok"}`), nil)

@@ -128,7 +128,7 @@ func (f *front) serve(s *Server, paths []path) {
 		ErrorHandler:                 s.unparsed,
 		ConnState:                    connState,
 		Logger:                       quiet{s.log},
-		Concurrency:                  2 * f.l.limit, // the listener limits; a worker may still be closing what it has forgotten
+		Concurrency:                  2 * (f.l.limit + overs), // the listener limits; a worker may still be closing what it has forgotten
 		ReadBufferSize:               s.settings.MaxHeaderBytes,
 		WriteBufferSize:              512, // an event, or a head; a slow stream holds it for as long as it lasts
 		MaxRequestBodySize:           s.settings.MaxBodyBytes,

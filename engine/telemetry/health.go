@@ -77,6 +77,8 @@ type condition struct {
 	gate      admission.Gate   // of an endpoint
 	doubt     string           // of the catalog's entry for an endpoint; see Trial.Doubted
 	doubts    map[string]int64 // how often, by what
+	fault     string           // the kind of the last that counted
+	faultAt   time.Time
 }
 
 // NewHealth knows nothing yet.
@@ -275,14 +277,17 @@ func (t *Trial) Succeeded(now time.Time) {
 	t.end()
 }
 
-// Failed says that the endpoint has failed, and how long it wants to be left alone (0: it did not say).
-func (t *Trial) Failed(now time.Time, wait time.Duration) { t.failed(t.endpoint, now, wait) }
+// Failed says that the endpoint has failed, by what kind of fault, and how long it wants to be left alone (0: it did not say).
+func (t *Trial) Failed(now time.Time, kind string, wait time.Duration) {
+	t.failed(t.endpoint, now, kind, wait)
+}
 
 // Refused says that the endpoint has refused the credential.
-func (t *Trial) Refused(now time.Time) { t.failed(t.credential, now, 0) }
+func (t *Trial) Refused(now time.Time, kind string) { t.failed(t.credential, now, kind, 0) }
 
-func (t *Trial) failed(c *condition, now time.Time, wait time.Duration) {
+func (t *Trial) failed(c *condition, now time.Time, kind string, wait time.Duration) {
 	c.mu.Lock()
+	c.fault, c.faultAt = kind, now
 	if c.breaker.failed(&t.h.settings.Load().Breaker, now) {
 		c.openings++
 	}
@@ -292,10 +297,11 @@ func (t *Trial) failed(c *condition, now time.Time, wait time.Duration) {
 }
 
 // Limited says that the credential is rate limited for so long.
-func (t *Trial) Limited(now time.Time, wait time.Duration) {
+func (t *Trial) Limited(now time.Time, kind string, wait time.Duration) {
 	t.credential.announce(now, wait)
 	t.credential.mu.Lock()
 	t.credential.limited = true
+	t.credential.fault, t.credential.faultAt = kind, now
 	t.credential.mu.Unlock()
 	t.end()
 }
@@ -373,6 +379,8 @@ type Report struct {
 	Rest       Rest
 	Openings   int64            // of the breaker so far
 	Doubts     map[string]int64 // of the catalog's entry, by what was not known
+	Fault      string           // the kind of the last that spoke against it; "": none yet
+	FaultAt    time.Time
 }
 
 // Reports are the conditions of all that has been tried, in no order.
@@ -384,7 +392,7 @@ func (h *Health) Reports(now time.Time) []Report {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		r.State, r.Rest, r.Openings = c.breaker.state(now), c.resting(0, now), c.openings
-		r.Doubts = maps.Clone(c.doubts)
+		r.Doubts, r.Fault, r.FaultAt = maps.Clone(c.doubts), c.fault, c.faultAt
 		all = append(all, r)
 	}
 	for e, c := range h.endpoints {

@@ -48,21 +48,21 @@ func why(t *testing.T, h *telemetry.Health, row *catalog.Row, now time.Time, wan
 func TestABreakerOpensOnConsecutiveFailuresAndLetsSingleProbesThrough(t *testing.T) {
 	h, row := telemetry.NewHealth(breaker), keyed("a")
 	for range 2 {
-		begin(t, h, row, "a", noon, false).Failed(noon, 0)
+		begin(t, h, row, "a", noon, false).Failed(noon, "timeout", 0)
 	}
 	begin(t, h, row, "a", noon, false).Succeeded(noon)
 	for range 2 {
-		begin(t, h, row, "a", noon, false).Failed(noon, 0)
+		begin(t, h, row, "a", noon, false).Failed(noon, "timeout", 0)
 	}
 	why(t, h, row, noon, "")
-	begin(t, h, row, "a", noon, false).Failed(noon, 0)
+	begin(t, h, row, "a", noon, false).Failed(noon, "timeout", 0)
 	if rest := why(t, h, row, noon, telemetry.RestBreaker); !rest.Until.Equal(after(6 * time.Second)) {
 		t.Errorf("open until %v", rest.Until)
 	}
 	// Where nothing else is left it is tried all the same; a failure extends the cool-down, and an earlier one that ends late
 	// does not shorten it.
-	begin(t, h, row, "a", after(4*time.Second), true).Failed(after(4*time.Second), 0)
-	begin(t, h, row, "a", after(4*time.Second), true).Failed(after(time.Second), 0)
+	begin(t, h, row, "a", after(4*time.Second), true).Failed(after(4*time.Second), "timeout", 0)
+	begin(t, h, row, "a", after(4*time.Second), true).Failed(after(time.Second), "timeout", 0)
 	why(t, h, row, after(9*time.Second), telemetry.RestBreaker)
 	why(t, h, row, after(10*time.Second), "")
 	probe := begin(t, h, row, "a", after(10*time.Second), false)
@@ -70,7 +70,7 @@ func TestABreakerOpensOnConsecutiveFailuresAndLetsSingleProbesThrough(t *testing
 	if second, _ := h.Begin(row, "a", "acme", 10, after(11*time.Second), false, admission.Pass{}); second != nil {
 		t.Error("two probes at once")
 	}
-	probe.Failed(after(12*time.Second), 0)
+	probe.Failed(after(12*time.Second), "timeout", 0)
 	why(t, h, row, after(17*time.Second), telemetry.RestBreaker)
 	probe = begin(t, h, row, "a", after(18*time.Second), false)
 	probe.Released() // its client went away: it says nothing
@@ -78,35 +78,38 @@ func TestABreakerOpensOnConsecutiveFailuresAndLetsSingleProbesThrough(t *testing
 	probe.Committed()
 	why(t, h, row, after(18*time.Second), "")
 	probe.Succeeded(after(19 * time.Second))
-	begin(t, h, row, "a", after(20*time.Second), false).Failed(after(20*time.Second), 0)
+	begin(t, h, row, "a", after(20*time.Second), false).Failed(after(20*time.Second), "timeout", 0)
 	why(t, h, row, after(20*time.Second), "")
 }
 
 func TestABreakerOpensOnTheFailureRateOfItsWindow(t *testing.T) {
-	h, row := telemetry.NewHealth(breaker), keyed("a")
-	for i := range 9 {
-		now := after(time.Duration(i) * 100 * time.Millisecond)
-		if trial := begin(t, h, row, "a", now, false); i%2 == 0 {
-			trial.Failed(now, 0)
-		} else {
-			trial.Succeeded(now)
-		}
-	}
-	why(t, h, row, after(time.Second), "")
-	begin(t, h, row, "a", after(time.Second), false).Failed(after(time.Second), 0)
-	why(t, h, row, after(time.Second), telemetry.RestBreaker)
+	for of, fails := range map[string]func(*telemetry.Trial, time.Time){
+		"an endpoint":  func(t *telemetry.Trial, now time.Time) { t.Failed(now, "timeout", 0) },
+		"a credential": func(t *telemetry.Trial, now time.Time) { t.Refused(now, "credential") },
+	} {
+		t.Run(of, func(t *testing.T) {
+			h, row := telemetry.NewHealth(breaker), keyed("a")
+			attempts := func(n int, apart time.Duration) {
+				for i := range n {
+					now := after(time.Duration(i) * apart)
+					if trial := begin(t, h, row, "a", now, false); i%2 == 0 {
+						fails(trial, now)
+					} else {
+						trial.Succeeded(now)
+					}
+				}
+			}
+			attempts(9, 100*time.Millisecond)
+			why(t, h, row, after(time.Second), "")
+			fails(begin(t, h, row, "a", after(time.Second), false), after(time.Second))
+			why(t, h, row, after(time.Second), telemetry.RestBreaker)
 
-	// The same, spread over more than the window.
-	h = telemetry.NewHealth(breaker)
-	for i := range 20 {
-		now := after(time.Duration(i) * 3 * time.Second)
-		if trial := begin(t, h, row, "a", now, false); i%2 == 0 {
-			trial.Failed(now, 0)
-		} else {
-			trial.Succeeded(now)
-		}
+			// The same, spread over more than the window.
+			h = telemetry.NewHealth(breaker)
+			attempts(20, 3*time.Second)
+			why(t, h, row, after(time.Minute), "")
+		})
 	}
-	why(t, h, row, after(time.Minute), "")
 }
 
 func TestAnswersThatBeginAndNeverEndOpenTheBreakerAgain(t *testing.T) {
@@ -114,14 +117,14 @@ func TestAnswersThatBeginAndNeverEndOpenTheBreakerAgain(t *testing.T) {
 	for range 3 {
 		trial := begin(t, h, row, "a", noon, false)
 		trial.Committed()
-		trial.Failed(noon, 0)
+		trial.Failed(noon, "timeout", 0)
 	}
 	why(t, h, row, noon, telemetry.RestBreaker)
 }
 
 func TestCredentialsRestApart(t *testing.T) {
 	h, row := telemetry.NewHealth(breaker), keyed("a", "b")
-	begin(t, h, row, "a", noon, false).Limited(noon, 20*time.Second)
+	begin(t, h, row, "a", noon, false).Limited(noon, "rate_limited", 20*time.Second)
 	if rest := h.Try(row, "a", 10, noon); !rest.Firm() || !rest.Until.Equal(after(20*time.Second)) {
 		t.Errorf("a rests %+v", rest)
 	}
@@ -130,18 +133,18 @@ func TestCredentialsRestApart(t *testing.T) {
 	}
 	why(t, h, row, noon, "")
 	for range 3 {
-		begin(t, h, row, "b", noon, true).Refused(noon)
+		begin(t, h, row, "b", noon, true).Refused(noon, "credential")
 	}
 	why(t, h, row, noon, telemetry.RestBreaker) // b may be tried, a must not
-	begin(t, h, row, "b", noon, true).Limited(noon, 30*time.Second)
+	begin(t, h, row, "b", noon, true).Limited(noon, "rate_limited", 30*time.Second)
 	if rest := why(t, h, row, noon, telemetry.RestLimited); !rest.Until.Equal(after(20 * time.Second)) {
 		t.Errorf("the row rests until %v; a is the first to be free", rest.Until.Sub(noon))
 	}
 	// A wait is extended, never shortened; one that the endpoint announced holds for all its credentials.
 	h = telemetry.NewHealth(breaker)
 	first, second := begin(t, h, row, "a", noon, false), begin(t, h, row, "b", noon, false)
-	first.Failed(noon, 9*time.Second)
-	second.Failed(noon, 2*time.Second)
+	first.Failed(noon, "timeout", 9*time.Second)
+	second.Failed(noon, "timeout", 2*time.Second)
 	if rest := why(t, h, row, noon, telemetry.RestAnnounced); !rest.Until.Equal(after(9 * time.Second)) {
 		t.Errorf("until %v", rest.Until.Sub(noon))
 	}
@@ -168,7 +171,7 @@ func TestHeadroomThatIsKnownToBeSpentMakesACredentialRest(t *testing.T) {
 func TestHealthIsKeptOverReloadsAndShownInMetrics(t *testing.T) {
 	h, row := telemetry.NewHealth(breaker), keyed("a")
 	for range 3 {
-		begin(t, h, row, "a", noon, true).Failed(time.Now(), 0)
+		begin(t, h, row, "a", noon, true).Failed(time.Now(), "timeout", 0)
 	}
 	m := telemetry.NewMetrics()
 	m.Watch(h)
@@ -195,7 +198,7 @@ func TestHealthIsKeptOverReloadsAndShownInMetrics(t *testing.T) {
 func TestOneProbeOfManyAtOnce(t *testing.T) {
 	h, row := telemetry.NewHealth(breaker), keyed("a")
 	for range 3 {
-		begin(t, h, row, "a", noon, true).Failed(noon, 0)
+		begin(t, h, row, "a", noon, true).Failed(noon, "timeout", 0)
 	}
 	var admitted atomic.Int64
 	var wg sync.WaitGroup
