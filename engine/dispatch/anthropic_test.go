@@ -236,7 +236,7 @@ var streams = map[string]string{
 
 // Wherever a provider's stream is cut, a client has a beginning of the answer and the error of its API, or the whole.
 func TestAProvidersStreamThatIsCutAtAnyByte(t *testing.T) {
-	for _, front := range []wire.Shape{wire.Chat, wire.Messages} {
+	for _, front := range fronts {
 		for dialect, stream := range streams {
 			t.Run(string(front)+" over "+dialect, func(t *testing.T) {
 				t.Parallel()
@@ -247,7 +247,7 @@ func TestAProvidersStreamThatIsCutAtAnyByte(t *testing.T) {
 				w.redirect(t, server.URL)
 				for cut := range len(stream) + 1 {
 					provider.cut.Store(int64(cut))
-					got, e := w.ask(t, front, true, `"max_tokens":50,"messages":[{"role":"user","content":"hi"}]`)
+					got, e := w.ask(t, front, true, brief[front])
 					switch {
 					case e != nil:
 						if e.Status < 500 || strings.Contains(stream[:cut], "!") {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -232,10 +233,19 @@ func (h *heard) usage(u *messageUsage) {
 
 func (h *heard) whole(t *testing.T, front wire.Shape, body []byte) {
 	t.Helper()
-	if front == wire.Chat {
+	switch front {
+	case wire.Chat:
 		var a chatAnswer
 		decode(t, body, &a)
 		h.chat(&a)
+		return
+	case wire.Completions:
+		h.completed(t, body)
+		return
+	case wire.Responses:
+		var r response
+		decode(t, body, &r)
+		h.response(&r)
 		return
 	}
 	var a messageAnswer
@@ -257,6 +267,10 @@ func (h *heard) whole(t *testing.T, front wire.Shape, body []byte) {
 // stream reads events, and holds those of Anthropic's to their order.
 func (h *heard) stream(t *testing.T, front wire.Shape, text []byte) {
 	t.Helper()
+	if front == wire.Responses {
+		h.responseEvents(t, text)
+		return
+	}
 	r := wire.NewEventReader(bytes.NewReader(text), 1<<20)
 	open, next, begun := -1, 0, false
 	for {
@@ -272,13 +286,16 @@ func (h *heard) stream(t *testing.T, front wire.Shape, text []byte) {
 			t.Fatalf("%s after the end", ev.Raw)
 		case ev.Comment:
 			continue
-		case front == wire.Chat && string(ev.Data) == "[DONE]":
+		case front != wire.Messages && string(ev.Data) == "[DONE]":
 			h.done = true
 			continue
 		case front == wire.Chat:
 			var a chatAnswer
 			decode(t, ev.Data, &a)
 			h.chat(&a)
+			continue
+		case front == wire.Completions:
+			h.completed(t, ev.Data)
 			continue
 		}
 		var e struct {
@@ -370,46 +387,90 @@ const picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9
 
 const schema = `{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city","days"],"additionalProperties":false}`
 
-// features are what a client can ask for, in either front, and what has then to be found in the provider's request.
+// fronts are the APIs that a client can ask in.
+var fronts = []wire.Shape{wire.Chat, wire.Messages, wire.Responses, wire.Completions}
+
+// wordless are the features that a front cannot ask for.
+var wordless = map[wire.Shape][]string{
+	wire.Chat:        {"a prompt"},
+	wire.Messages:    {"a prompt"},
+	wire.Responses:   {"a prompt", "where to stop"},
+	wire.Completions: {"text", "tools", "parallel tools", "tool replies", "structured output", "image"},
+}
+
+// features are what a client can ask for, in each front that has words for it, and what has then to be found in the provider's
+// request.
 var features = []struct {
 	name    string
 	profile sim.Profile
-	chat    string
-	anthro  string
+	asks    map[wire.Shape]string
 	sent    []string // paths with values, of the request as a provider of chat completions gets it
 	sentA   []string // likewise, of Anthropic's API
 }{
-	{"text", sim.Profile{OutputTokens: sim.Distribution{P50: 20}},
-		`"max_tokens":200,"temperature":0.5,"top_p":0.9,"stop":["END"],"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"tell me"},{"role":"assistant","content":"of what?"},{"role":"user","content":[{"type":"text","text":"of "},{"type":"text","text":"ships"}]}]`,
-		`"max_tokens":200,"temperature":0.5,"top_p":0.9,"stop_sequences":["END"],"system":"be brief","messages":[{"role":"user","content":"tell me"},{"role":"assistant","content":"of what?"},{"role":"user","content":[{"type":"text","text":"of "},{"type":"text","text":"ships"}]}]`,
-		[]string{`temperature=0.5`, `top_p=0.9`, `stop.0="END"`, `max_tokens=200`, `messages.0.role="system"`, `messages.0.content="be brief"`, `messages.3.content.1.text="ships"`},
-		[]string{`temperature=0.5`, `top_p=0.9`, `stop_sequences.0="END"`, `max_tokens=200`, `system="be brief"`, `messages.2.content.1.text="ships"`}},
-	{"tools", sim.Profile{PreambleTokens: 4},
-		`"max_tokens":200,"tool_choice":{"type":"function","function":{"name":"weather"}},"tools":[{"type":"function","function":{"name":"look_up","description":"looks up"}},{"type":"function","function":{"name":"weather","description":"the weather","parameters":` + schema + `}}],"messages":[{"role":"user","content":"Bern"}]`,
-		`"max_tokens":200,"tool_choice":{"type":"tool","name":"weather"},"tools":[{"name":"look_up","description":"looks up","input_schema":{"type":"object","properties":{}}},{"name":"weather","description":"the weather","input_schema":` + schema + `}],"messages":[{"role":"user","content":"Bern"}]`,
+	{"text", sim.Profile{OutputTokens: sim.Distribution{P50: 20}}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"temperature":0.5,"top_p":0.9,"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"tell me"},{"role":"assistant","content":"of what?"},{"role":"user","content":[{"type":"text","text":"of "},{"type":"text","text":"ships"}]}]`,
+		wire.Messages:  `"max_tokens":200,"temperature":0.5,"top_p":0.9,"system":"be brief","messages":[{"role":"user","content":"tell me"},{"role":"assistant","content":"of what?"},{"role":"user","content":[{"type":"text","text":"of "},{"type":"text","text":"ships"}]}]`,
+		wire.Responses: `"max_output_tokens":200,"temperature":0.5,"top_p":0.9,"instructions":"be brief","input":[{"role":"user","content":"tell me"},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"of what?","annotations":[]}]},{"role":"user","content":[{"type":"input_text","text":"of "},{"type":"input_text","text":"ships"}]}]`,
+	},
+		[]string{`temperature=0.5`, `top_p=0.9`, `max_tokens=200`, `messages.0.role="system"`, `messages.0.content="be brief"`, `messages.3.content.1.text="ships"`},
+		[]string{`temperature=0.5`, `top_p=0.9`, `max_tokens=200`, `system="be brief"`, `messages.2.content.1.text="ships"`}},
+	{"a prompt", sim.Profile{OutputTokens: sim.Distribution{P50: 20}}, map[wire.Shape]string{
+		wire.Completions: `"max_tokens":200,"temperature":0.5,"top_p":0.9,"prompt":"Of ships:"`,
+	},
+		[]string{`temperature=0.5`, `top_p=0.9`, `max_tokens=200`, `messages.0.role="user"`, `messages.0.content="Of ships:"`},
+		[]string{`temperature=0.5`, `top_p=0.9`, `max_tokens=200`, `messages.0.role="user"`, `messages.0.content="Of ships:"`}},
+	{"where to stop", sim.Profile{OutputTokens: sim.Distribution{P50: 20}}, map[wire.Shape]string{
+		wire.Chat:        `"max_tokens":200,"stop":["END"],"messages":[{"role":"user","content":"tell me"}]`,
+		wire.Messages:    `"max_tokens":200,"stop_sequences":["END"],"messages":[{"role":"user","content":"tell me"}]`,
+		wire.Completions: `"max_tokens":200,"stop":"END","prompt":"tell me"`,
+	},
+		[]string{`stop.0="END"`}, []string{`stop_sequences.0="END"`}},
+	{"an answer at its limit", sim.Profile{OutputTokens: sim.Distribution{P50: 40}}, map[wire.Shape]string{
+		wire.Chat:        `"max_tokens":20,"messages":[{"role":"user","content":"tell me"}]`,
+		wire.Messages:    `"max_tokens":20,"messages":[{"role":"user","content":"tell me"}]`,
+		wire.Responses:   `"max_output_tokens":20,"input":"tell me"`,
+		wire.Completions: `"max_tokens":20,"prompt":"tell me"`,
+	},
+		[]string{`max_tokens=20`}, []string{`max_tokens=20`}},
+	{"tools", sim.Profile{PreambleTokens: 4}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"tool_choice":{"type":"function","function":{"name":"weather"}},"tools":[{"type":"function","function":{"name":"look_up","description":"looks up"}},{"type":"function","function":{"name":"weather","description":"the weather","parameters":` + schema + `}}],"messages":[{"role":"user","content":"Bern"}]`,
+		wire.Messages:  `"max_tokens":200,"tool_choice":{"type":"tool","name":"weather"},"tools":[{"name":"look_up","description":"looks up","input_schema":{"type":"object","properties":{}}},{"name":"weather","description":"the weather","input_schema":` + schema + `}],"messages":[{"role":"user","content":"Bern"}]`,
+		wire.Responses: `"max_output_tokens":200,"tool_choice":{"type":"function","name":"weather"},"tools":[{"type":"function","name":"look_up","description":"looks up"},{"type":"function","name":"weather","description":"the weather","parameters":` + schema + `}],"input":"Bern"`,
+	},
 		[]string{`tools.1.function.name="weather"`, `tools.1.function.parameters.required.1="days"`, `tools.0.function.description="looks up"`, `tool_choice.function.name="weather"`},
 		[]string{`tools.1.name="weather"`, `tools.1.input_schema.required.1="days"`, `tools.0.description="looks up"`, `tool_choice.type="tool"`, `tool_choice.name="weather"`}},
-	{"parallel tools", sim.Profile{Calls: 2},
-		`"max_tokens":200,"tool_choice":"required","parallel_tool_calls":true,"tools":[{"type":"function","function":{"name":"one","parameters":` + schema + `}},{"type":"function","function":{"name":"two","parameters":` + schema + `}}],"messages":[{"role":"user","content":"both"}]`,
-		`"max_tokens":200,"tool_choice":{"type":"any","disable_parallel_tool_use":false},"tools":[{"name":"one","input_schema":` + schema + `},{"name":"two","input_schema":` + schema + `}],"messages":[{"role":"user","content":"both"}]`,
+	{"parallel tools", sim.Profile{Calls: 2}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"tool_choice":"required","parallel_tool_calls":true,"tools":[{"type":"function","function":{"name":"one","parameters":` + schema + `}},{"type":"function","function":{"name":"two","parameters":` + schema + `}}],"messages":[{"role":"user","content":"both"}]`,
+		wire.Messages:  `"max_tokens":200,"tool_choice":{"type":"any","disable_parallel_tool_use":false},"tools":[{"name":"one","input_schema":` + schema + `},{"name":"two","input_schema":` + schema + `}],"messages":[{"role":"user","content":"both"}]`,
+		wire.Responses: `"max_output_tokens":200,"tool_choice":"required","parallel_tool_calls":true,"tools":[{"type":"function","name":"one","parameters":` + schema + `},{"type":"function","name":"two","parameters":` + schema + `}],"input":"both"`,
+	},
 		[]string{`tool_choice="required"`, `parallel_tool_calls=true`}, []string{`tool_choice.type="any"`, `tool_choice.disable_parallel_tool_use=false`}},
-	{"tool replies", sim.Profile{OutputTokens: sim.Distribution{P50: 10}},
-		`"max_tokens":200,"tools":[{"type":"function","function":{"name":"one","parameters":` + schema + `}}],"messages":[{"role":"user","content":"go"},{"role":"assistant","content":"I look","tool_calls":[{"id":"call_a","type":"function","function":{"name":"one","arguments":"{\"city\":\"Bern\",\"days\":3}"}},{"id":"call_b","type":"function","function":{"name":"one","arguments":"{}"}}]},{"role":"tool","tool_call_id":"call_a","content":"rain"},{"role":"tool","tool_call_id":"call_b","content":"sun"},{"role":"user","content":"and?"}]`,
-		`"max_tokens":200,"tools":[{"name":"one","input_schema":` + schema + `}],"messages":[{"role":"user","content":"go"},{"role":"assistant","content":[{"type":"text","text":"I look"},{"type":"tool_use","id":"call_a","name":"one","input":{"city":"Bern","days":3}},{"type":"tool_use","id":"call_b","name":"one","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"call_a","content":"rain"},{"type":"tool_result","tool_use_id":"call_b","content":[{"type":"text","text":"sun"}]},{"type":"text","text":"and?"}]}]`,
+	{"tool replies", sim.Profile{OutputTokens: sim.Distribution{P50: 10}}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"tools":[{"type":"function","function":{"name":"one","parameters":` + schema + `}}],"messages":[{"role":"user","content":"go"},{"role":"assistant","content":"I look","tool_calls":[{"id":"call_a","type":"function","function":{"name":"one","arguments":"{\"city\":\"Bern\",\"days\":3}"}},{"id":"call_b","type":"function","function":{"name":"one","arguments":"{}"}}]},{"role":"tool","tool_call_id":"call_a","content":"rain"},{"role":"tool","tool_call_id":"call_b","content":"sun"},{"role":"user","content":"and?"}]`,
+		wire.Messages:  `"max_tokens":200,"tools":[{"name":"one","input_schema":` + schema + `}],"messages":[{"role":"user","content":"go"},{"role":"assistant","content":[{"type":"text","text":"I look"},{"type":"tool_use","id":"call_a","name":"one","input":{"city":"Bern","days":3}},{"type":"tool_use","id":"call_b","name":"one","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"call_a","content":"rain"},{"type":"tool_result","tool_use_id":"call_b","content":[{"type":"text","text":"sun"}]},{"type":"text","text":"and?"}]}]`,
+		wire.Responses: `"max_output_tokens":200,"tools":[{"type":"function","name":"one","parameters":` + schema + `}],"input":[{"role":"user","content":"go"},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"I look","annotations":[]}]},{"type":"function_call","call_id":"call_a","name":"one","arguments":"{\"city\":\"Bern\",\"days\":3}"},{"type":"function_call","call_id":"call_b","name":"one","arguments":"{}"},{"type":"function_call_output","call_id":"call_a","output":"rain"},{"type":"function_call_output","call_id":"call_b","output":[{"type":"input_text","text":"sun"}]},{"role":"user","content":"and?"}]`,
+	},
 		[]string{`messages.1.tool_calls.0.id="call_a"`, `messages.1.tool_calls.0.function.arguments="{\"city\":\"Bern\",\"days\":3}"`, `messages.1.content="I look"`, `messages.2.role="tool"`, `messages.2.content="rain"`, `messages.3.tool_call_id="call_b"`, `messages.4.content="and?"`},
 		[]string{`messages.1.content.0.text="I look"`, `messages.1.content.1.input.days=3`, `messages.2.content.0.tool_use_id="call_a"`, `messages.2.content.0.content="rain"`, `messages.2.content.1.tool_use_id="call_b"`}},
-	{"structured output", sim.Profile{},
-		`"max_tokens":200,"response_format":{"type":"json_schema","json_schema":{"name":"trip","schema":` + schema + `,"strict":true}},"messages":[{"role":"user","content":"plan"}]`,
-		`"max_tokens":200,"output_config":{"format":{"type":"json_schema","schema":` + schema + `}},"messages":[{"role":"user","content":"plan"}]`,
+	{"structured output", sim.Profile{}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"response_format":{"type":"json_schema","json_schema":{"name":"trip","schema":` + schema + `,"strict":true}},"messages":[{"role":"user","content":"plan"}]`,
+		wire.Messages:  `"max_tokens":200,"output_config":{"format":{"type":"json_schema","schema":` + schema + `}},"messages":[{"role":"user","content":"plan"}]`,
+		wire.Responses: `"max_output_tokens":200,"text":{"format":{"type":"json_schema","name":"trip","schema":` + schema + `,"strict":true}},"input":"plan"`,
+	},
 		[]string{`response_format.type="json_schema"`, `response_format.json_schema.schema.required.0="city"`}, []string{`output_config.format.schema.required.0="city"`}},
-	{"image", sim.Profile{OutputTokens: sim.Distribution{P50: 10}},
-		`"max_tokens":200,"messages":[{"role":"user","content":[{"type":"text","text":"what is it?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + picture + `"}},{"type":"image_url","image_url":{"url":"https://pictures.example.com/a.png"}}]}]`,
-		`"max_tokens":200,"messages":[{"role":"user","content":[{"type":"text","text":"what is it?"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"` + picture + `"}},{"type":"image","source":{"type":"url","url":"https://pictures.example.com/a.png"}}]}]`,
+	{"image", sim.Profile{OutputTokens: sim.Distribution{P50: 10}}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"messages":[{"role":"user","content":[{"type":"text","text":"what is it?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + picture + `"}},{"type":"image_url","image_url":{"url":"https://pictures.example.com/a.png"}}]}]`,
+		wire.Messages:  `"max_tokens":200,"messages":[{"role":"user","content":[{"type":"text","text":"what is it?"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"` + picture + `"}},{"type":"image","source":{"type":"url","url":"https://pictures.example.com/a.png"}}]}]`,
+		wire.Responses: `"max_output_tokens":200,"input":[{"role":"user","content":[{"type":"input_text","text":"what is it?"},{"type":"input_image","image_url":"data:image/png;base64,` + picture + `"},{"type":"input_image","image_url":"https://pictures.example.com/a.png"}]}]`,
+	},
 		[]string{`messages.0.content.1.image_url.url="data:image/png;base64,` + picture + `"`, `messages.0.content.2.image_url.url="https://pictures.example.com/a.png"`},
 		[]string{`messages.0.content.1.source.data="` + picture + `"`, `messages.0.content.1.source.media_type="image/png"`, `messages.0.content.2.source.url="https://pictures.example.com/a.png"`}},
-	{"reasoning", sim.Profile{ReasoningTokens: 6, ReasoningIn: "reasoning", OutputTokens: sim.Distribution{P50: 10}},
-		`"max_tokens":4000,"reasoning":{"max_tokens":2000},"messages":[{"role":"user","content":"think"}]`,
-		`"max_tokens":4000,"thinking":{"type":"enabled","budget_tokens":2000},"messages":[{"role":"user","content":"think"}]`,
+	{"reasoning", sim.Profile{ReasoningTokens: 6, ReasoningIn: "reasoning", OutputTokens: sim.Distribution{P50: 10}}, map[wire.Shape]string{
+		wire.Chat:        `"max_tokens":4000,"reasoning":{"max_tokens":2000},"messages":[{"role":"user","content":"think"}]`,
+		wire.Messages:    `"max_tokens":4000,"thinking":{"type":"enabled","budget_tokens":2000},"messages":[{"role":"user","content":"think"}]`,
+		wire.Responses:   `"max_output_tokens":4000,"reasoning":{"max_tokens":2000},"input":"think"`,
+		wire.Completions: `"max_tokens":4000,"reasoning":{"max_tokens":2000},"prompt":"think"`,
+	},
 		[]string{`reasoning.max_tokens=2000`}, []string{`thinking.type="enabled"`, `thinking.budget_tokens=2000`}},
 }
 
@@ -440,17 +501,20 @@ func at(t *testing.T, body []byte, path string) string {
 }
 
 func TestEveryFrontOverEveryBack(t *testing.T) {
-	for _, front := range []wire.Shape{wire.Chat, wire.Messages} {
+	for _, front := range fronts {
 		for _, dialect := range []string{"openai", "anthropic"} {
 			for _, stream := range []bool{false, true} {
 				for _, f := range features {
+					if slices.Contains(wordless[front], f.name) {
+						continue
+					}
 					t.Run(fmt.Sprintf("%s over %s/stream=%t/%s", front, dialect, stream, f.name), func(t *testing.T) {
 						t.Parallel()
-						w := openWorld(t, "", back{dialect, f.profile})
-						fields := f.chat
-						if front == wire.Messages {
-							fields = f.anthro
+						fields := f.asks[front]
+						if fields == "" {
+							t.Fatalf("%s is neither asked for %s nor said to have no words for it", front, f.name)
 						}
+						w := openWorld(t, "", back{dialect, f.profile})
 						got, refused := w.ask(t, front, stream, fields)
 						if refused != nil {
 							t.Fatalf("refused: %v", refused)
@@ -463,7 +527,7 @@ func TestEveryFrontOverEveryBack(t *testing.T) {
 						if got.reasoning != c.Reasoning {
 							t.Errorf("reasoning %q, want %q", got.reasoning, c.Reasoning)
 						}
-						if c.Reasoning != "" && dialect == "anthropic" && len(got.signatures) != 1 {
+						if c.Reasoning != "" && dialect == "anthropic" && front != wire.Completions && len(got.signatures) != 1 {
 							t.Errorf("signatures %q", got.signatures)
 						}
 						var calls []sim.Call
@@ -510,8 +574,7 @@ func TestEveryFrontOverEveryBack(t *testing.T) {
 // Every way in which a stream can die, in every pair of APIs, is rescued at a provider of either dialect, or ends in the
 // front's own error event.
 func TestRescueAcrossDialects(t *testing.T) {
-	const asked = `"max_tokens":24,"messages":[{"role":"user","content":"tell me"}]`
-	for _, front := range []wire.Shape{wire.Chat, wire.Messages} {
+	for _, front := range fronts {
 		for _, from := range []string{"openai", "anthropic"} {
 			for _, to := range []string{"openai", "anthropic"} {
 				for _, method := range []string{"splice", "continue"} {
@@ -521,7 +584,7 @@ func TestRescueAcrossDialects(t *testing.T) {
 							settings := quick + "rescue = [\"" + method + "\"]\n"
 							second := sim.Profile{OutputTokens: sim.Distribution{P50: 20}, Continues: "prefill"}
 							w := openWorld(t, settings, back{from, always(c.fault)}, back{to, second})
-							got, refused := w.ask(t, front, true, asked)
+							got, refused := w.ask(t, front, true, brief[front])
 							if refused != nil {
 								t.Fatalf("refused: %v", refused)
 							}
@@ -548,13 +611,14 @@ func TestATruncatedAnswerIsNeverPresentedAsComplete(t *testing.T) {
 		wire.Chat:     {"cut": "provider_unavailable", "idle": "timeout", "server_error": "provider_unavailable", "overloaded": "provider_overloaded"},
 		wire.Messages: {"cut": "api_error", "idle": "timeout_error", "server_error": "api_error", "overloaded": "overloaded_error"},
 	}
-	for _, front := range []wire.Shape{wire.Chat, wire.Messages} {
+	kinds[wire.Responses], kinds[wire.Completions] = kinds[wire.Chat], kinds[wire.Chat]
+	for _, front := range fronts {
 		for _, dialect := range []string{"openai", "anthropic"} {
 			for _, c := range dying {
 				t.Run(fmt.Sprintf("%s over %s/%s", front, dialect, c.fault.Kind), func(t *testing.T) {
 					t.Parallel()
 					w := openWorld(t, quick+"rescue = []\n", back{dialect, always(c.fault)})
-					got, refused := w.ask(t, front, true, `"max_tokens":24,"messages":[{"role":"user","content":"tell me"}]`)
+					got, refused := w.ask(t, front, true, brief[front])
 					if refused != nil {
 						t.Fatalf("refused: %v", refused)
 					}
