@@ -199,6 +199,9 @@ func TestTokensAreCountedByWhoMaySeeThem(t *testing.T) {
 	if got, err := ask(w, `{"model":"m/one","messages":[]}`); err == nil {
 		t.Errorf("no messages: %s", got)
 	}
+	if got, err := ask(w, strings.Replace(body, "{", `{"stream":true,`, 1)); err == nil {
+		t.Errorf("a count cannot be streamed: %s", got)
+	}
 }
 
 // canned serves one stream, cut after so many bytes.

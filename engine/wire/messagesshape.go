@@ -26,6 +26,7 @@ func init() {
 		reader: talk.NewMessagesReader, writer: talk.NewMessagesWriter,
 	}
 	count := messagesFields()
+	count["stream"] = field{read: (*skim).notStreamed}
 	apis[CountTokens] = &api{
 		fields: count, needs: (*skim).needMessages,
 		answer: countAnswer, labels: func(*Chunk, *Labels) []Edit { return nil },
