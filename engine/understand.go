@@ -12,8 +12,8 @@ import (
 	"chaperone/engine/wire"
 )
 
-// understand reads a request with all that its preset and its header add to it, before anybody judges it: what was judged is
-// what is sent.
+// understand reads a request with all that its preset, its organisation and its header add to it, before anybody judges it:
+// what was judged is what is sent.
 func (e *Engine) understand(s *snapshot, who *account.Principal, c Call) (*wire.Request, *account.Preset, *wire.Error) {
 	req, refused := wire.Skim(c.Shape, c.Head, c.Body)
 	if refused != nil {
@@ -29,21 +29,31 @@ func (e *Engine) understand(s *snapshot, who *account.Principal, c Call) (*wire.
 			return nil, nil, &wire.Error{Status: http.StatusBadRequest, Type: "not_found", Param: "preset",
 				Message: config.UnknownName("preset", slug, s.accounts.PresetSlugs(who.Organisation))}
 		}
-		body, refused := req.WithPreset(model, &preset.Preset)
-		if refused == nil {
-			req, refused = wire.Skim(c.Shape, c.Head, body)
-		}
-		if refused != nil {
+		if req, refused = completed(c, req, model, &preset.Preset); refused != nil {
 			return nil, nil, refused
 		}
-		req.Preset = slug
 	}
+	if d := who.Organisation.Defaults; d != nil && req.Model == "" && len(req.Models) == 0 {
+		if req, refused = completed(c, req, "", d); refused != nil {
+			return nil, nil, refused
+		}
+	}
+	req.Preset = slug
 	if req.SessionID == "" {
 		req.SessionID = c.Session
 	}
 	req.Claims.App = c.App
 	req.UpstreamUser = upstreamUser(s.settings.Routing.UpstreamUser, who.Organisation, req.Claims.User)
 	return req, preset, nil
+}
+
+// completed is a request read anew with what p says and it does not.
+func completed(c Call, req *wire.Request, model string, p *wire.Preset) (*wire.Request, *wire.Error) {
+	body, refused := req.WithPreset(model, p)
+	if refused != nil {
+		return nil, refused
+	}
+	return wire.Skim(c.Shape, c.Head, body)
 }
 
 // upstreamUser is what providers are told for a user. A hash is the same in every request, so that a provider can tell users

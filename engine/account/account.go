@@ -1,7 +1,11 @@
 // Package account knows who asks: organisations, teams and keys, and what their operators have fixed about them.
 package account
 
-import "time"
+import (
+	"time"
+
+	"chaperone/engine/wire"
+)
 
 // DataClasses in rising order. An operator sets a floor on organisations, teams and keys; a caller can only raise it.
 var DataClasses = []string{"public", "internal", "confidential", "restricted"}
@@ -16,10 +20,11 @@ type Organisation struct {
 	Aliases     map[string]string  // before the catalog's own
 	Presets     map[string]*Preset // before those for everyone
 	Teams       map[string]*Team
-	ValueOfTime *float64 // USD an hour; nil: the router's
-	LogContent  bool     // what is asked and answered is kept: the operator's switch
-	InFlight    int      // the most requests at once; 0: load.in_flight_organisation
-	Fallbacks   []string // that are tried after the one of a request which names one only
+	ValueOfTime *float64     // USD an hour; nil: the router's
+	LogContent  bool         // what is asked and answered is kept: the operator's switch
+	InFlight    int          // the most requests at once; 0: load.in_flight_organisation
+	Defaults    *wire.Preset // the models of a request that names none; nil: it has to
+	Fallbacks   []string     // that are tried after the one of a request which names one only
 }
 
 // Team is a part of an organisation.

@@ -53,6 +53,7 @@ type organisationTable struct {
 	DataClass   string                  `toml:"data_class" check:"oneof=public|internal|confidential|restricted"`
 	ErrorDetail string                  `toml:"error_detail" check:"oneof=full|codes|none"`
 	Aliases     map[string]string       `toml:"aliases"`
+	Defaults    []string                `toml:"default_models"`
 	Fallbacks   []string                `toml:"fallback_models"`
 	Presets     map[string]*presetTable `toml:"presets"`
 	Teams       map[string]*teamTable   `toml:"teams"`
@@ -134,12 +135,13 @@ func (l *loader) readOrganisations(doc *config.Document) {
 		l.places["organisation "+id] = t.String()
 		l.checkID(t.Origin, "organisation", id)
 		l.checkAliases(t)
-		l.checkFallbacks(t)
+		l.checkModels(t, "default_models", t.Defaults)
+		l.checkModels(t, "fallback_models", t.Fallbacks)
 		org := &Organisation{
 			ID: id, Name: orElse(t.Name, id), Labels: t.Labels,
 			DataClass: orElse(t.DataClass, DataClasses[0]), ErrorDetail: orElse(t.ErrorDetail, "full"),
 			Aliases: t.Aliases, Presets: l.presets(t.Presets, t.Aliases), Teams: map[string]*Team{}, ValueOfTime: t.ValueOfTime, InFlight: t.InFlight, LogContent: t.LogContent,
-			Fallbacks: t.Fallbacks,
+			Defaults: modelFields(t.Defaults), Fallbacks: t.Fallbacks,
 		}
 		for teamID, team := range t.Teams {
 			l.checkID(team.Origin, "team", teamID)
@@ -166,11 +168,11 @@ func (l *loader) checkID(o config.Origin, kind, id string) {
 	}
 }
 
-// checkFallbacks reports names that are no model's, nor an alias of the organisation's.
-func (l *loader) checkFallbacks(t *organisationTable) {
-	for i, name := range t.Fallbacks {
+// checkModels reports names that are no model's, nor an alias of the organisation's.
+func (l *loader) checkModels(t *organisationTable, key string, names []string) {
+	for i, name := range names {
 		if _, alias := t.Aliases[name]; l.cat != nil && !alias && l.cat.Models[name] == nil {
-			l.add(t.Problem(fmt.Sprintf("fallback_models[%d]", i), "%s", config.UnknownName("model", name, l.cat.ModelIDs())))
+			l.add(t.Problem(fmt.Sprintf("%s[%d]", key, i), "%s", config.UnknownName("model", name, l.cat.ModelIDs())))
 		}
 	}
 }

@@ -109,6 +109,18 @@ func (t *presetTable) read() *Preset {
 	return p
 }
 
+// modelFields is what a request that names no model is given: model, and models where there are more; nil where there is none.
+func modelFields(names []string) *wire.Preset {
+	if len(names) == 0 {
+		return nil
+	}
+	p := &wire.Preset{Fields: []wire.Edit{{Field: "model", Value: jsonOf(names[0])}}}
+	if len(names) > 1 {
+		p.Fields = append(p.Fields, wire.Edit{Field: "models", Value: jsonOf(names[1:])})
+	}
+	return p
+}
+
 // jsonOf is a TOML value as JSON: dates are text there.
 func jsonOf(v any) []byte {
 	b, err := json.Marshal(v)

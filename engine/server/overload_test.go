@@ -197,3 +197,47 @@ func TestAnOrganisationsFallbackModels(t *testing.T) {
 		t.Errorf("an organisation without fallbacks: %d %s", resp.StatusCode, text)
 	}
 }
+
+// A request that names no model gets those of its organisation before it is judged: what is judged, recorded and sent is the same.
+func TestAnOrganisationsDefaultModels(t *testing.T) {
+	two := "[models.\"m/two\"]\nname = \"Two\"\ncontext_length = 32000\n[[endpoints]]\nmodel = \"m/two\"\nprovider = \"one\"\nupstream_model = \"two\"\nprice = { prompt = 1, completion = 2 }\n"
+	models := "calm]\ndefault_models = [\"first\", \"m/one\"]\naliases = { first = \"m/two\" }\n[organisations.calm.presets.brief]\nparameters = { max_tokens = 7 }\n"
+	w := openWith(t, sim.Profile{Models: []string{"one"}, KeepRequests: true}, two+strings.Replace(otherOrganisation, "calm]\n", models, 1), nil)
+	ask := func(key, path, body string) (int, string) {
+		r := newRequest(t, "POST", w.url(path), body)
+		r.Header.Set("Authorization", "Bearer "+key)
+		resp, text := do(t, client(t), r)
+		return resp.StatusCode, text
+	}
+	const unnamed = `{"messages":[{"role":"user","content":"hello"}],"max_tokens":5}`
+	for name, c := range map[string]struct{ path, body string }{
+		"chat":      {"/v1/chat/completions", unnamed},
+		"null":      {"/v1/chat/completions", strings.Replace(unnamed, "{", `{"model":null,`, 1)},
+		"messages":  {"/v1/messages", unnamed},
+		"responses": {"/v1/responses", `{"input":"hello","max_output_tokens":32}`},
+		"a preset":  {"/v1/chat/completions", `{"model":"@preset/brief","messages":[{"role":"user","content":"hello"}]}`},
+	} {
+		status, text := ask(otherKey, c.path, c.body)
+		if status != 200 || !strings.Contains(text, `"model":"m/one"`) {
+			t.Errorf("%s: %d %s", name, status, text)
+			continue
+		}
+		log := w.provider.Log()
+		if sent := log[len(log)-2:]; sent[0].Model != "two" || sent[1].Model != "one" || strings.Contains(string(sent[1].Body), `"models"`) {
+			t.Errorf("%s: sent %s, then %s", name, sent[0].Body, sent[1].Body)
+		}
+		if capped := strings.Contains(string(log[len(log)-1].Body), `"max_tokens":7`); capped != (name == "a preset") {
+			t.Errorf("%s: sent %s", name, log[len(log)-1].Body)
+		}
+	}
+	status, text := ask(otherKey, "/v1/route", unnamed)
+	if status != 200 || !strings.Contains(text, "m/two") || !strings.Contains(text, "m/one") {
+		t.Errorf("asked what would be decided: %d %s", status, text)
+	}
+	if status, text := ask(otherKey, "/v1/chat/completions", strings.Replace(unnamed, "{", `{"model":"m/two","models":["m/two"],`, 1)); status != 502 {
+		t.Errorf("a request that names models: %d %s", status, text)
+	}
+	if status, text := ask(key, "/v1/chat/completions", unnamed); status != 400 || !strings.Contains(text, "model is missing") {
+		t.Errorf("an organisation without default models: %d %s", status, text)
+	}
+}

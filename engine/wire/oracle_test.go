@@ -216,8 +216,7 @@ func (rd *reading) chat(o pairs) {
 	r.Model = optional(o, "model", name)
 	r.Models = optional(o, "models", nameList)
 	r.Preset = optional(o, "preset", name)
-	if r.Model == "" && r.Preset == "" {
-		refuse(len(r.Models) > 0)
+	if r.Model == "" && r.Preset == "" && len(r.Models) > 0 {
 		r.Model, r.Models = r.Models[0], r.Models[1:]
 	}
 	r.Stream = optional(o, "stream", boolean)

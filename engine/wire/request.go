@@ -11,7 +11,7 @@ type Request struct {
 	Body   []byte   // as received; the request owns it
 	Digest [32]byte // SHA-256 of Body: what a permit is bound to
 
-	Model            string
+	Model            string   // "" where the body names none
 	Models           []string // fallbacks after Model
 	Stream           bool
 	IncludeUsage     bool     // the client asked for stream_options.include_usage

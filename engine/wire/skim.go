@@ -120,10 +120,7 @@ func unlike[V any](s *scanner, o *object, known map[string]V) bool {
 // settle checks and fills what depends on several fields; at is where the body's object begins.
 func (s *skim) settle(at int) bool {
 	r := s.r
-	if r.Model == "" && r.Preset == "" {
-		if len(r.Models) == 0 {
-			return s.conflict(at, "model", "found neither model nor models nor preset; model should name the model to use")
-		}
+	if r.Model == "" && r.Preset == "" && len(r.Models) > 0 {
 		r.Model, r.Models = r.Models[0], r.Models[1:]
 	}
 	if !s.api.needs(s, at) {
