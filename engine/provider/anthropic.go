@@ -36,7 +36,7 @@ func (anthropic) Says(shape wire.Shape) wire.Shape {
 func (anthropic) Cannot(row *catalog.Row, req *wire.Request) string {
 	switch own := req.Shape == wire.Messages || req.Shape == wire.CountTokens; {
 	case own && req.Foreign():
-		return "sends back reasoning of another maker, which Anthropic's API refuses"
+		return "sends back reasoning or sources of another maker, which Anthropic's API refuses"
 	case own && req.In(req.Shape).Has("inference_geo"):
 		return "does not let a request choose where it is processed: the catalog's endpoints say that, and policy judges them; leave out inference_geo"
 	case !own && reasons(req) && !row.Parameters["reasoning"] && !row.Parameters["reasoning_effort"]:

@@ -60,7 +60,7 @@ func (d *delta) delta() {
 			if t, ok := d.scanner.text(); ok {
 				d.text = append(d.text, t.decoded()...)
 			}
-		case "reasoning", "reasoning_content", "reasoning_details", "tool_calls", "function_call", "refusal", "audio", "images":
+		case "reasoning", "reasoning_content", "reasoning_details", "tool_calls", "function_call", "refusal", "audio", "images", "annotations":
 			d.nothing()
 		default:
 			d.skip()

@@ -179,7 +179,7 @@ func (s *skim) block() bool {
 		case "signature", "data":
 			ok = s.seal()
 		case "citations":
-			ok = s.skip()
+			ok = s.citations()
 		case "cache_control":
 			ok = s.cacheControl()
 		case "url":
@@ -267,6 +267,30 @@ func (s *skim) seal() bool {
 		s.r.sealed = insert(s.r.sealed, format)
 	}
 	return true
+}
+
+// citations reads the sources of a text, or whether a document is to be cited.
+func (s *skim) citations() bool {
+	if s.peek() != '[' {
+		return s.skip()
+	}
+	a := s.array()
+	for s.element(&a) {
+		if s.peek() != '{' {
+			return s.wrong("a citation object")
+		}
+		o := s.object()
+		for s.member(&o) {
+			if string(o.key) != "encrypted_index" || s.peek() != '"' {
+				s.skip() // URLs among it were fetched when the answer was made
+				continue
+			}
+			if t, ok := s.text(); ok {
+				s.r.foreign = s.r.foreign || talk.Foreign(string(t.decoded()))
+			}
+		}
+	}
+	return s.ok()
 }
 
 // dated is the date at the end of the type of one of Anthropic's own tools: web_search_20250305.

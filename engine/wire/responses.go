@@ -30,10 +30,11 @@ func responsesFields() map[string]field {
 		"text":              {read: (*skim).textOptions},
 		"reasoning":         {"reasoning", (*skim).reasoning},
 		"prompt":            {read: (*skim).template},
+		"include":           {read: (*skim).included},
 	})
 	add(fields,
 		[]string{"temperature", "top_p", "top_logprobs", "parallel_tool_calls"},
-		[]string{"include", "max_tool_calls", "safety_identifier", "truncation", "context_management"})
+		[]string{"max_tool_calls", "safety_identifier", "truncation", "context_management"})
 	return fields
 }
 
@@ -129,6 +130,24 @@ var textFields = map[string]func(*skim) bool{
 }
 
 func (s *skim) textOptions() bool { return s.each("an object", textFields) }
+
+// included is what an answer is to hold beside itself.
+func (s *skim) included() bool {
+	if s.peek() != '[' {
+		return s.wrong("an array of strings")
+	}
+	a := s.array()
+	for s.element(&a) {
+		var what string
+		if !s.name(&what) {
+			return false
+		}
+		if what == talk.TokensIncluded {
+			s.r.Parameters = insert(s.r.Parameters, "logprobs")
+		}
+	}
+	return s.ok()
+}
 
 // template is a prompt that a provider keeps.
 func (s *skim) template() bool {

@@ -17,7 +17,8 @@ func init() {
 	}, "input"))
 
 	part := or(
-		object(fields{"type": always("output_text"), "text": text, "annotations": list(object(nil))}, "type", "text", "annotations"),
+		object(fields{"type": always("output_text"), "text": text, "annotations": list(object(nil)), "logprobs": list(object(nil))},
+			"type", "text", "annotations"),
 		object(fields{"type": always("refusal"), "refusal": text}, "type", "refusal"),
 		object(fields{"type": always("reasoning_text"), "text": text}, "type", "text"),
 	)
@@ -53,6 +54,7 @@ func init() {
 		"type": text, "sequence_number": whole, "response": ref("Response"), "item": ref("ResponseItem"), "part": object(fields{"type": text}, "type"),
 		"item_id": text, "output_index": whole, "content_index": whole, "summary_index": whole, "delta": text, "text": text, "arguments": text,
 		"refusal": text, "code": nullable(text), "message": text, "param": nullable(text), "error": ref("ErrorObject"),
+		"annotation": object(nil), "annotation_index": whole, "logprobs": list(object(nil)),
 	}, "type", "sequence_number"))
 }
 

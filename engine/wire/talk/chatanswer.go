@@ -145,7 +145,12 @@ func ReadChatAnswer(body []byte) (a *Answer, unknown []string) {
 			c.Native = c.Finish
 		}
 		if m := x.object("message"); m != nil {
-			c.Parts = readChatOutput(m)
+			citations := readCitations(in, m.at("annotations"), m.list("annotations"))
+			var logprobs []json.RawMessage
+			if p := x.object("logprobs"); p != nil {
+				logprobs = p.list("content")
+			}
+			c.Parts = cite(readChatOutput(m), citations, logprobs)
 			// Only what a client asked for in words that no other API has can hold these.
 			for _, name := range []string{"images", "audio", "function_call"} {
 				if m.fields[name] != nil && string(m.fields[name]) != "null" && string(m.fields[name]) != "[]" {
@@ -166,7 +171,15 @@ func WriteChatAnswer(a *Answer, l Label, bill Bill) []byte {
 		message := members{"role": Assistant}
 		message["refusal"] = nil
 		(&writing{}).chatOutput(message, "", c.Parts)
-		choices[i] = members{"index": c.Index, "message": message, "logprobs": nil, "finish_reason": orNull(c.Finish), "native_finish_reason": orNull(c.Native)}
+		var logprobs []json.RawMessage
+		var citations []Citation
+		for _, p := range c.Parts {
+			logprobs, citations = append(logprobs, p.LogProbs...), append(citations, p.Citations...)
+		}
+		if len(citations) > 0 {
+			message["annotations"] = listed(citations, (*Citation).chat)
+		}
+		choices[i] = members{"index": c.Index, "message": message, "logprobs": chatLogProbs(logprobs), "finish_reason": orNull(c.Finish), "native_finish_reason": orNull(c.Native)}
 	}
 	m := members{"id": l.ID, "object": "chat.completion", "created": l.Created, "model": l.Model, "provider": l.Provider, "choices": choices, "system_fingerprint": nil}
 	m.text("service_tier", a.Tier)

@@ -21,6 +21,9 @@ func (c *chatReader) Read(deltas []Delta, _, data []byte) ([]Delta, string, erro
 			Delta  map[string]json.RawMessage `json:"delta"`
 			Finish string                     `json:"finish_reason"`
 			Native string                     `json:"native_finish_reason"`
+			Tokens struct {
+				Content []json.RawMessage `json:"content"`
+			} `json:"logprobs"`
 		} `json:"choices"`
 	}
 	if err := json.Unmarshal(data, &chunk); err != nil {
@@ -28,7 +31,7 @@ func (c *chatReader) Read(deltas []Delta, _, data []byte) ([]Delta, string, erro
 	}
 	for i := range chunk.Choices {
 		x := &chunk.Choices[i]
-		d := &chatDelta{reader: c, choice: x.Index, fields: x.Delta}
+		d := &chatDelta{reader: c, choice: x.Index, fields: x.Delta, tokens: x.Tokens.Content}
 		deltas = d.read(deltas)
 		if d.unknown != "" || d.err != nil {
 			return deltas, d.unknown, d.err
@@ -48,6 +51,7 @@ type chatDelta struct {
 	reader  *chatReader
 	choice  int
 	fields  map[string]json.RawMessage
+	tokens  []json.RawMessage
 	unknown string
 	err     error
 }
@@ -70,16 +74,35 @@ func (d *chatDelta) read(deltas []Delta) []Delta {
 	if raw := d.fields["content"]; full(raw) && raw[0] == '[' {
 		deltas = d.parts(deltas, raw)
 	} else {
-		add(AddText, d.text("content"))
+		text := d.text("content")
+		if text != "" || len(d.tokens) > 0 {
+			deltas = append(deltas, Delta{Kind: AddText, Choice: d.choice, Text: text, LogProbs: d.tokens})
+		}
 	}
 	add(AddRefusal, d.text("refusal"))
 	if raw := d.fields["tool_calls"]; full(raw) {
 		deltas = d.toolCalls(deltas, raw)
 	}
+	if raw := d.fields["annotations"]; full(raw) {
+		deltas = d.annotations(deltas, raw)
+	}
 	for _, name := range []string{"images", "audio", "function_call"} {
 		if full(d.fields[name]) {
 			d.unknown = name
 		}
+	}
+	return deltas
+}
+
+func (d *chatDelta) annotations(deltas []Delta, raw json.RawMessage) []Delta {
+	var items []json.RawMessage
+	d.into(raw, &items)
+	in := &reading{}
+	for _, c := range readCitations(in, "annotations", items) {
+		deltas = append(deltas, Delta{Kind: AddCitation, Choice: d.choice, Citation: &c})
+	}
+	if len(in.unknown) > 0 {
+		d.unknown = in.unknown[0]
 	}
 	return deltas
 }
@@ -219,6 +242,8 @@ func (c *chatWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 		switch d.Kind {
 		case AddText:
 			delta["content"] = d.Text
+		case AddCitation:
+			delta["annotations"] = []any{d.Citation.chat()}
 		case AddRefusal:
 			delta["refusal"] = d.Text
 		case AddThought, AddSummary, AddSignature, AddSealed:
@@ -233,7 +258,7 @@ func (c *chatWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 		case EndChoice:
 			finish, native = d.Finish, d.Native
 		}
-		choice := members{"index": d.Choice, "delta": delta, "logprobs": nil, "finish_reason": finish}
+		choice := members{"index": d.Choice, "delta": delta, "logprobs": chatLogProbs(d.LogProbs), "finish_reason": finish}
 		if finish != nil {
 			choice["native_finish_reason"] = orNull(native)
 		}

@@ -55,16 +55,21 @@ func WriteCompletionsAnswer(a *Answer, l Label, bill Bill) []byte {
 		c := &a.Choices[i]
 		x := members{"index": c.Index, "text": "", "logprobs": nil, "finish_reason": orNull(c.Finish), "native_finish_reason": orNull(c.Native)}
 		text, thought := "", ""
+		var citations []Citation
 		for _, p := range c.Parts {
 			switch p.Kind {
 			case Text, Refusal:
 				text += p.Text
+				citations = append(citations, p.Citations...)
 			case Thought:
 				thought += p.Thought.Text + p.Thought.Summary
 			}
 		}
 		x["text"] = text
 		x.text("reasoning", thought)
+		if len(citations) > 0 {
+			x["annotations"] = listed(citations, (*Citation).chat)
+		}
 		choices[i] = x
 	}
 	m := l.completion(choices)
@@ -95,6 +100,8 @@ func (c *completionsWriter) Append(dst []byte, deltas []Delta) ([]byte, string) 
 			x["text"] = d.Text
 		case AddThought, AddSummary:
 			x["reasoning"] = d.Text
+		case AddCitation:
+			x["annotations"] = []any{d.Citation.chat()}
 		case EndChoice:
 			x["finish_reason"], x["native_finish_reason"] = orNull(d.Finish), orNull(d.Native)
 		case BeginCall, AddArguments:

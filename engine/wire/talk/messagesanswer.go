@@ -72,6 +72,10 @@ func (w *writing) answerBlock(p *Part) members {
 	switch p.Kind {
 	case Thought:
 		return p.Thought.block()
+	case Text:
+		if len(p.Citations) > 0 {
+			return members{"type": "text", "text": p.Text, "citations": listed(p.Citations, (*Citation).block)}
+		}
 	case ToolCall:
 		if x := (&writing{}).block("", p); x != nil {
 			return x

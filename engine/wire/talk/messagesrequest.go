@@ -85,8 +85,11 @@ func readBlocks(o *object, name string) []Part {
 func readBlock(o *object) (Part, bool) {
 	switch kind := o.text("type"); kind {
 	case "text":
-		if raw := o.take("citations"); full(raw) {
-			o.in.say(o.at("citations"), "cannot be translated")
+		for i, raw := range o.list("citations") {
+			x := o.in.parse(index(o.at("citations"), i), raw)
+			if !Foreign(x.text("encrypted_index")) { // else an earlier answer's sources, which no other API takes back
+				o.in.say(x.path, "cannot be translated")
+			}
 		}
 		return Part{Kind: Text, Text: o.text("text")}, true
 	case "image":

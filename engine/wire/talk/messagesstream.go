@@ -166,6 +166,11 @@ func (m *messagesWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 				dst = m.start(dst, members{"type": "text", "text": ""})
 			}
 			dst = m.delta(dst, members{"type": "text_delta", "text": d.Text})
+		case AddCitation:
+			if m.open != "text" {
+				dst = m.start(dst, members{"type": "text", "text": ""})
+			}
+			dst = m.delta(dst, members{"type": "citations_delta", "citation": d.Citation.block()})
 		case AddThought, AddSummary, AddSignature:
 			dst = m.think(dst, d)
 		case AddSealed:

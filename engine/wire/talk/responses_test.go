@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"chaperone/engine/wire"
 	"chaperone/engine/wire/talk"
 )
 
@@ -131,7 +133,14 @@ func randomDeltas(r *rand.Rand) ([]talk.Delta, talk.Answer) {
 		c.Parts = append(c.Parts, talk.Part{Kind: talk.Thought, Thought: &th})
 	}
 	if r.IntN(3) > 0 {
-		c.Parts = append(c.Parts, talk.Part{Kind: talk.Text, Text: pieces(talk.AddText, talk.Delta{})})
+		tokens := []json.RawMessage{json.RawMessage(`{"token":"t"}`)}
+		p := talk.Part{Kind: talk.Text, Text: pieces(talk.AddText, talk.Delta{}), LogProbs: tokens}
+		deltas[len(deltas)-1].LogProbs = tokens
+		if r.IntN(2) == 0 {
+			p.Citations = []talk.Citation{{URL: "https://example.com", Title: "T", End: 3}}
+			deltas = append(deltas, talk.Delta{Kind: talk.AddCitation, Citation: &p.Citations[0]})
+		}
+		c.Parts = append(c.Parts, p)
 	}
 	if r.IntN(4) == 0 {
 		c.Parts = append(c.Parts, talk.Part{Kind: talk.Refusal, Text: pieces(talk.AddRefusal, talk.Delta{})})
@@ -239,4 +248,99 @@ func FuzzReadResponses(f *testing.F) {
 			talk.WriteChat(r)
 		}
 	})
+}
+
+const cited = `{"id":"x","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"It rains.",
+	"annotations":[{"type":"url_citation","url_citation":{"url":"https://weather.example.com","title":"Weather","content":"Rain.","start_index":0,"end_index":9}},
+		{"type":"file","file":{"hash":"h","name":"n","content":[]}}]},
+	"logprobs":{"content":[{"token":"It rains.","logprob":-0.5,"bytes":null,"top_logprobs":[]}],"refusal":null}}]}`
+
+var citedChunks = []string{
+	`{"choices":[{"index":0,"delta":{"content":"It rains."},"logprobs":{"content":[{"token":"It rains.","logprob":-0.5,"bytes":null,"top_logprobs":[]}]}}]}`,
+	`{"choices":[{"index":0,"delta":{"content":"","annotations":[{"type":"url_citation","url_citation":{"url":"https://weather.example.com","title":"Weather","content":"Rain.","start_index":0,"end_index":9}}]}}]}`,
+	`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`,
+}
+
+// TestSourcesAndLogProbsReachEveryFront has an answer of chat completions told in every API, whole and streamed.
+func TestSourcesAndLogProbsReachEveryFront(t *testing.T) {
+	const token = `{"token":"It rains.","logprob":-0.5,"bytes":null,"top_logprobs":[]}`
+	for _, c := range []struct {
+		name            string
+		write           func(*talk.Answer, talk.Label, talk.Bill) []byte
+		writer          func() talk.EventWriter
+		whole, streamed []string
+	}{
+		{"chat", talk.WriteChatAnswer, talk.NewChatWriter,
+			[]string{`"annotations":[{"type":"url_citation","url_citation":{"content":"Rain.","end_index":9,"start_index":0,"title":"Weather","url":"https://weather.example.com"}}]`, `"logprobs":{"content":[` + token + `]`},
+			[]string{`"annotations":[{"type":"url_citation","url_citation":{"content":"Rain.",`, `"logprobs":{"content":[` + token + `]`}},
+		{"messages", talk.WriteMessagesAnswer, talk.NewMessagesWriter,
+			[]string{`"citations":[{"cited_text":"Rain.","encrypted_index":"chaperone:e30","title":"Weather","type":"web_search_result_location","url":"https://weather.example.com"}]`},
+			[]string{`"delta":{"citation":{"cited_text":"Rain.","encrypted_index":"chaperone:e30",`, `"type":"citations_delta"`}},
+		{"responses", talk.WriteResponsesAnswer, talk.NewResponsesWriter,
+			[]string{`"annotations":[{"content":"Rain.","end_index":9,"start_index":0,"title":"Weather","type":"url_citation","url":"https://weather.example.com"}]`, `"logprobs":[` + token + `]`},
+			[]string{`"type":"response.output_text.annotation.added"`, `"annotation_index":0`, `"delta":"It rains.","item_id":"msg_gen-1_0","logprobs":[` + token + `]`}},
+		{"completions", talk.WriteCompletionsAnswer, talk.NewCompletionsWriter,
+			[]string{`"annotations":[{"type":"url_citation",`}, []string{`"annotations":[{"type":"url_citation",`}},
+	} {
+		label := talk.Label{ID: "gen-1", Model: "m", Provider: "P"}
+		a, unknown := talk.ReadChatAnswer([]byte(cited))
+		if len(unknown) > 0 {
+			t.Fatal(unknown)
+		}
+		whole := string(c.write(a, label, talk.Bill{}))
+		r, w := talk.NewChatReader(), c.writer()
+		w.Serve(label)
+		var streamed []byte
+		for _, chunk := range citedChunks {
+			deltas, unknown, err := r.Read(nil, nil, []byte(chunk))
+			if unknown != "" || err != nil {
+				t.Fatal(unknown, err)
+			}
+			if streamed, unknown = w.Append(streamed, deltas); unknown != "" {
+				t.Fatal(unknown)
+			}
+		}
+		streamed = w.End(streamed, &talk.Bill{})
+		for got, want := range map[string][]string{whole: c.whole, string(streamed): c.streamed} {
+			for _, x := range want {
+				if !strings.Contains(got, x) {
+					t.Errorf("%s: no %s in\n%s", c.name, x, got)
+				}
+			}
+		}
+		if c.name == "responses" {
+			addUp(t, streamed)
+		}
+	}
+	if _, unknown, err := talk.NewChatReader().Read(nil, nil, []byte(`{"choices":[{"delta":{"annotations":[{"type":"map"}]}}]}`)); !strings.Contains(unknown, `"map"`) || err != nil {
+		t.Errorf("an annotation of another type: %q, %v", unknown, err)
+	}
+}
+
+// Sources that a client of Anthropic's API sends back keep no chat from going on, and Anthropic's endpoints from being asked.
+func TestSourcesOfAnotherMakerGoBackToChatsAlone(t *testing.T) {
+	body := func(index string) []byte {
+		return []byte(`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"text","text":"It rains.","citations":[
+			{"type":"web_search_result_location","url":"https://weather.example.com","title":"W","cited_text":"R","encrypted_index":"` + index + `"}]}]},{"role":"user","content":"y"}]}`)
+	}
+	for index, marked := range map[string]bool{"chaperone:e30": true, "EqgfCioIARgBIiQ3": false} {
+		r, err := wire.Skim(wire.Messages, wire.Head{}, body(index))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unknown := talk.ReadMessages(body(index)).Unknown; r.Foreign() != marked || (len(unknown) == 0) != marked {
+			t.Errorf("%s: foreign %t, %q", index, r.Foreign(), unknown)
+		}
+	}
+}
+
+func TestLogProbsAreAskedForInTheResponsesAPI(t *testing.T) {
+	body := []byte(`{"model":"m","input":"x","top_logprobs":2,"include":["reasoning.encrypted_content","message.output_text.logprobs"]}`)
+	r, err := wire.Skim(wire.Responses, wire.Head{}, body)
+	if err != nil || !slices.Contains(r.Parameters, "logprobs") {
+		t.Errorf("%v %v", r, err)
+	}
+	if said, unsaid := talk.WriteChat(talk.ReadResponses(body)); !strings.Contains(string(said), `"logprobs":true`) || !strings.Contains(string(said), `"top_logprobs":2`) || len(unsaid) > 0 {
+		t.Errorf("%s %q", said, unsaid)
+	}
 }

@@ -66,7 +66,7 @@ func WriteResponsesAnswer(a *Answer, l Label, bill Bill) []byte {
 	for i := range a.Choices {
 		finish = a.Choices[i].Finish
 		for _, p := range a.Choices[i].Parts {
-			w.part(&p)
+			w.whole(&p)
 		}
 	}
 	w.close(nil)
@@ -79,11 +79,14 @@ func WriteResponsesAnswer(a *Answer, l Label, bill Bill) []byte {
 	return encode(m)
 }
 
-// part adds a part of a whole answer as the events of a stream would.
-func (w *responsesWriter) part(p *Part) {
+// whole adds a part of a whole answer as the events of a stream would.
+func (w *responsesWriter) whole(p *Part) {
 	switch p.Kind {
 	case Text:
-		w.add(nil, &Delta{Kind: AddText, Text: p.Text})
+		w.add(nil, &Delta{Kind: AddText, Text: p.Text, LogProbs: p.LogProbs})
+		for i := range p.Citations {
+			w.add(nil, &Delta{Kind: AddCitation, Citation: &p.Citations[i]})
+		}
 	case Refusal:
 		w.add(nil, &Delta{Kind: AddRefusal, Text: p.Text})
 	case ToolCall:
@@ -119,8 +122,10 @@ type item struct {
 
 // content is one part of a message.
 type content struct {
-	kind string // output_text, refusal, reasoning_text
-	text string
+	kind      string // output_text, refusal, reasoning_text
+	text      string
+	citations []Citation
+	logprobs  []json.RawMessage
 }
 
 func (c *content) members() members {
@@ -130,7 +135,7 @@ func (c *content) members() members {
 	case "reasoning_text":
 		return members{"type": c.kind, "text": c.text}
 	}
-	return members{"type": c.kind, "text": c.text, "annotations": []any{}, "logprobs": []any{}}
+	return members{"type": c.kind, "text": c.text, "annotations": listed(c.citations, (*Citation).annotation), "logprobs": tokens(c.logprobs)}
 }
 
 func (x *item) members() members {

@@ -8,13 +8,16 @@ import (
 // ResponsesFormat is OpenRouter's name of the form of reasoning that the Responses API encrypts.
 const ResponsesFormat = "openai-responses-v1"
 
+// TokensIncluded asks for the log probabilities of an answer's tokens.
+const TokensIncluded = "message.output_text.logprobs"
+
 // ReadResponses reads a request for a response (https://platform.openai.com/docs/api-reference/responses/create).
 func ReadResponses(body []byte) *Request {
 	in := &reading{}
 	o := in.parse("", body)
 	r := &Request{N: 1, Sampling: map[string]json.RawMessage{}}
 	o.ignore(hints...)
-	o.ignore("include", "truncation") // what an answer says beside itself, and what happens to a prompt that is too long
+	o.ignore("truncation") // what happens to a prompt that is too long
 	if s := o.text("instructions"); s != "" {
 		r.Messages = append(r.Messages, Message{Role: System, Parts: []Part{{Kind: Text, Text: s}}})
 	}
@@ -65,6 +68,11 @@ func ReadResponses(body []byte) *Request {
 	r.MaxTokens = o.whole("max_output_tokens")
 	r.Reasoning = readReasoning(o)
 	r.readSampling(o)
+	for _, what := range o.texts("include") { // the rest is there anyhow, or of tools that cannot be translated
+		if what == TokensIncluded {
+			r.Sampling["logprobs"] = json.RawMessage("true")
+		}
+	}
 	r.readDelivery(o)
 	o.leftover()
 	r.Unknown = in.unknown

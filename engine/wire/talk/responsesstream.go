@@ -1,5 +1,7 @@
 package talk
 
+import "encoding/json"
+
 // responsesWriter writes the events of a response (https://platform.openai.com/docs/api-reference/responses-streaming).
 type responsesWriter struct {
 	label  Label
@@ -55,10 +57,17 @@ func (w *responsesWriter) add(dst []byte, d *Delta) []byte {
 	switch d.Kind {
 	case AddText:
 		dst = w.need(dst, "message", func(*item) bool { return true }, nil)
-		return w.grow(dst, "output_text", "response.output_text.delta", d.Text)
+		return w.grow(dst, "output_text", "response.output_text.delta", d.Text, d.LogProbs)
+	case AddCitation:
+		dst = w.need(dst, "message", func(*item) bool { return true }, nil)
+		dst = w.part(dst, "output_text")
+		c := w.open.content[len(w.open.content)-1]
+		c.citations = append(c.citations, *d.Citation)
+		return w.event(dst, "response.output_text.annotation.added",
+			w.of(w.open, members{"annotation_index": len(c.citations) - 1, "annotation": d.Citation.annotation()}))
 	case AddRefusal:
 		dst = w.need(dst, "message", func(*item) bool { return true }, nil)
-		return w.grow(dst, "refusal", "response.refusal.delta", d.Text)
+		return w.grow(dst, "refusal", "response.refusal.delta", d.Text, nil)
 	case BeginCall:
 		return w.need(dst, "function_call", func(x *item) bool { return false }, &item{call: Call{ID: d.ID, Name: d.Name}, at: d.Call})
 	case AddArguments:
@@ -112,8 +121,8 @@ func (w *responsesWriter) need(dst []byte, kind string, same func(*item) bool, f
 	return w.event(dst, "response.output_item.added", members{"output_index": len(w.items) - 1, "item": fresh.members()})
 }
 
-// grow adds to the last part of the open item, which is begun where it is of another kind.
-func (w *responsesWriter) grow(dst []byte, kind, event, text string) []byte {
+// part makes sure that the last part of the open item is of that kind.
+func (w *responsesWriter) part(dst []byte, kind string) []byte {
 	x := w.open
 	n := len(x.content)
 	if n == 0 || x.content[n-1].kind != kind {
@@ -121,15 +130,22 @@ func (w *responsesWriter) grow(dst []byte, kind, event, text string) []byte {
 			dst = w.closePart(dst, x)
 		}
 		x.content = append(x.content, &content{kind: kind})
-		n = len(x.content)
-		dst = w.event(dst, "response.content_part.added", w.of(x, members{"part": x.content[n-1].members()}))
+		dst = w.event(dst, "response.content_part.added", w.of(x, members{"part": x.content[n].members()}))
 	}
-	x.content[n-1].text += text
+	return dst
+}
+
+// grow adds to the last part of the open item, which is begun where it is of another kind.
+func (w *responsesWriter) grow(dst []byte, kind, event, text string, logprobs []json.RawMessage) []byte {
+	dst = w.part(dst, kind)
+	c := w.open.content[len(w.open.content)-1]
+	c.text += text
+	c.logprobs = append(c.logprobs, logprobs...)
 	more := members{"delta": text}
 	if kind == "output_text" {
-		more["logprobs"] = []any{}
+		more["logprobs"] = tokens(logprobs)
 	}
-	return w.event(dst, event, w.of(x, more))
+	return w.event(dst, event, w.of(w.open, more))
 }
 
 // of says which part of which item an event is about.
@@ -146,7 +162,7 @@ func (w *responsesWriter) think(dst []byte, d *Delta) []byte {
 	}
 	switch d.Kind {
 	case AddThought:
-		return w.grow(dst, "reasoning_text", "response.reasoning_text.delta", d.Text)
+		return w.grow(dst, "reasoning_text", "response.reasoning_text.delta", d.Text, nil)
 	case AddSummary:
 		at := members{"item_id": x.id, "output_index": w.place(x), "summary_index": 0}
 		if x.thought.Summary == "" {
@@ -210,7 +226,7 @@ func (w *responsesWriter) closePart(dst []byte, x *item) []byte {
 	case "reasoning_text":
 		dst = w.event(dst, "response.reasoning_text.done", w.of(x, members{"text": c.text}))
 	default:
-		dst = w.event(dst, "response.output_text.done", w.of(x, members{"text": c.text, "logprobs": []any{}}))
+		dst = w.event(dst, "response.output_text.done", w.of(x, members{"text": c.text, "logprobs": tokens(c.logprobs)}))
 	}
 	return w.event(dst, "response.content_part.done", w.of(x, members{"part": c.members()}))
 }

@@ -74,6 +74,10 @@ type Part struct {
 	Reply   *Reply
 	Thought *Think
 	Cache   *Cache // the provider is asked to keep the prompt up to here
+
+	// Of a Text in an answer: its sources, and of its tokens what OpenAI says of each.
+	Citations []Citation
+	LogProbs  []json.RawMessage
 }
 
 // Media is an image, a recording, a film or a file. Exactly one of URL, Data, Text and ID says what is in it.
@@ -215,6 +219,9 @@ type Delta struct {
 	Format string // of a thought
 	Block  int    // of a thought: pieces with the same number belong together
 
+	Citation *Citation
+	LogProbs []json.RawMessage // of a piece of text
+
 	Finish       string
 	Native       string
 	StopSequence string
@@ -233,6 +240,7 @@ const (
 	AddSealed              // encrypted reasoning, whole
 	BeginCall              // ID and Name
 	AddArguments           // text of a call's arguments
+	AddCitation            // of the text before it
 	EndChoice              // Finish, Native, StopSequence
 )
 
