@@ -28,11 +28,12 @@ func demoCommand(out *printer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show it all with simulated providers: no keys, no configuration",
-		Long: `Show it all on this machine alone: eight simulated providers, one of which trains on prompts, one does so with its free
-keys, one is overseas, one fails, one is slow, one limits its rate and two are good; an organisation that may use them
-all, and one that wants no training and only the EU; a scorer in WebAssembly; and traffic. It shows who served what, at
-which time to first token (TTFT) and cost, and why the others did not. Then it stays up, with a request of its own now
-and then, and prints what to try. An interrupt ends it with a summary.
+		Long: `Show it all on this machine alone: ten simulated providers, one of which trains on prompts, one does so with its free
+keys, one is overseas, one fails, one is slow, one limits its rate, one breaks off in mid-stream, one falls silent there,
+and two are good; an organisation that may use them all, and one that wants no training and only the EU; a scorer in
+WebAssembly; and traffic. It shows who served what, at which time to first token (TTFT) and cost, and why the others did
+not. Then it stays up, with a request of its own now and then, and prints what to try. An interrupt ends it with a
+summary.
 
 --requests N sends N requests, prints the summary and ends. The exit code is 1 where a request failed or reached a
 provider that its organisation's policies exclude; the latter is counted by the providers, not by the router.

@@ -92,7 +92,7 @@ func (s *display) frame() []line {
 		switch {
 		case r.Outcome.Error != "":
 			l.style = red
-		case r.Outcome.Fallbacks > 0:
+		case r.Outcome.Fallbacks > 0, r.Outcome.Rescued != "":
 			l.style = yellow
 		}
 		lines = append(lines, l)
@@ -116,8 +116,8 @@ func (s *display) table() []line {
 }
 
 func (s *display) total() string {
-	return fmt.Sprintf("%d requests, %d attempts, %d fallbacks, %s; %d dispatches denied", s.tally.Requests, s.tally.Attempts,
-		s.tally.Fallbacks, dollars(s.tally.Cost.USD()), s.d.World.Denied())
+	return fmt.Sprintf("%d requests, %d attempts, %d fallbacks, %d rescued, %s; %d dispatches denied", s.tally.Requests, s.tally.Attempts,
+		s.tally.Fallbacks, s.tally.Rescued, dollars(s.tally.Cost.USD()), s.d.World.Denied())
 }
 
 // end prints the summary: of the demo's own traffic, which it knows the right answers to.
@@ -136,6 +136,7 @@ func (s *display) end() error {
 		row(w, "failed", summary.Failed)
 		row(w, "attempts", summary.Attempts)
 		row(w, "fallbacks", summary.Fallbacks)
+		row(w, "rescued", summary.Rescued)
 		row(w, "denied dispatches", summary.DeniedDispatches)
 		row(w, "plugins called", summary.PluginsCalled)
 		if visitors := s.tally.Requests - summary.Requests; visitors > 0 {

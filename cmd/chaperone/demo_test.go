@@ -29,7 +29,7 @@ func TestDemoPrintsOneObject(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &fields); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"attempts", "by_provider", "denied_dispatches", "failed", "fallbacks", "plugins_called", "requests", "succeeded"}
+	want := []string{"attempts", "by_provider", "denied_dispatches", "failed", "fallbacks", "plugins_called", "requests", "rescued", "succeeded"}
 	if got := slices.Sorted(maps.Keys(fields)); !slices.Equal(got, want) {
 		t.Errorf("the fields are %v, should be %v", got, want)
 	}
@@ -37,7 +37,7 @@ func TestDemoPrintsOneObject(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Requests != 80 || s.Succeeded != 80 || s.Failed != 0 || s.DeniedDispatches != 0 || s.Fallbacks == 0 || s.PluginsCalled != 80 {
+	if s.Requests != 80 || s.Succeeded != 80 || s.Failed != 0 || s.DeniedDispatches != 0 || s.Fallbacks == 0 || s.Rescued == 0 || s.PluginsCalled != 80 {
 		t.Errorf("the summary is %+v", s)
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 0 {

@@ -70,7 +70,7 @@ func TestExplainShowsEveryCandidate(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &rec); err != nil || code != exitDone {
 		t.Fatalf("exited with %d, %q (%v)", code, text, err)
 	}
-	if rec.Organisation != "strict" || len(rec.Candidates) != 9 || rec.Request.PromptTokens != 250 || rec.Request.MaxOutputTokens != 64 || !rec.Request.Stream {
+	if rec.Organisation != "strict" || len(rec.Candidates) != 11 || rec.Request.PromptTokens != 250 || rec.Request.MaxOutputTokens != 64 || !rec.Request.Stream {
 		t.Errorf("the record is %+v", rec)
 	}
 }
@@ -186,7 +186,7 @@ func TestExplainAsksARunningRouter(t *testing.T) {
 	t.Setenv("STRICT_KEY", demo.StrictKey)
 
 	code, table, stderr := chaperone(t, "explain", "--url", url+"/v1/", "--key-env", "OPEN_KEY", "--model", demo.SmallModel)
-	if code != exitDone || strings.Count(table, " permitted ") != 9 {
+	if code != exitDone || strings.Count(table, " permitted ") != 11 {
 		t.Errorf("exited with %d, %q:\n%s", code, stderr, table)
 	}
 	code, table, _ = chaperone(t, "explain", "--url", url, "--key-env", "STRICT_KEY", "--model", demo.SmallModel)

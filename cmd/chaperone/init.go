@@ -37,7 +37,7 @@ The configuration uses the catalog that ships: every provider of it can be used 
 router starts. The variables: ` + strings.Join(keyVariables(), ", ") + `.
 A key's value is neither printed nor written.
 
-With --simulated it writes a playground in place of that: the demo's eight simulated providers with fixed ports, two
+With --simulated it writes a playground in place of that: the demo's ten simulated providers with fixed ports, two
 organisations, policies and a plugin. It needs no provider key.`,
 		Example: `  chaperone init
   chaperone init --dir /etc/chaperone

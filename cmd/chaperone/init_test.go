@@ -161,7 +161,7 @@ func TestThePlaygroundIsRightAndFitsItsProviders(t *testing.T) {
 		t.Fatal(err)
 	}
 	catalog := content(t, dir, "catalog.toml")
-	if len(providers.Providers) != 8 || strings.Contains(catalog, "key_env") {
+	if len(providers.Providers) != 10 || strings.Contains(catalog, "key_env") {
 		t.Errorf("there are %d providers, and the catalog is\n%s", len(providers.Providers), catalog)
 	}
 	for _, p := range providers.Providers {

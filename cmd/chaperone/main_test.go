@@ -119,7 +119,7 @@ func TestSimPrintsAddressesAndRunsUntilInterrupted(t *testing.T) {
 			if err := json.NewDecoder(reader).Decode(&printed); err != nil {
 				t.Fatal(err)
 			}
-			if printed.Seed != 5 || len(printed.Providers) != 8 || printed.Providers[3].Name != "flaky" || printed.Providers[3].Credentials[0] != "sk-sim-flaky" {
+			if printed.Seed != 5 || len(printed.Providers) != 10 || printed.Providers[3].Name != "flaky" || printed.Providers[3].Credentials[0] != "sk-sim-flaky" {
 				t.Errorf("printed %+v", printed)
 			}
 			url = printed.Providers[0].BaseURL

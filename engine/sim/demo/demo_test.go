@@ -51,15 +51,15 @@ func TestEverySeedSucceedsWithFallbacksAndWithoutDeniedDispatches(t *testing.T) 
 		}
 
 		s := d.Summary()
-		if s.Failed != 0 || s.DeniedDispatches != 0 || s.Fallbacks == 0 || s.Requests != int64(requests) || s.Succeeded != s.Requests {
+		if s.Failed != 0 || s.DeniedDispatches != 0 || s.Fallbacks == 0 || s.Rescued == 0 || s.Requests != int64(requests) || s.Succeeded != s.Requests {
 			t.Errorf("seed %d: %+v; %v", seed, s, d.Failures())
 		}
 		// More where the same endpoint was asked again.
 		if s.Attempts < s.Requests+s.Fallbacks || s.PluginsCalled != s.Requests {
 			t.Errorf("seed %d: %d attempts and %d calls of plugins for %d requests and %d fallbacks", seed, s.Attempts, s.PluginsCalled, s.Requests, s.Fallbacks)
 		}
-		if len(s.ByProvider) != 8 {
-			t.Errorf("seed %d: the summary has %d providers, should have 8", seed, len(s.ByProvider))
+		if len(s.ByProvider) != 10 {
+			t.Errorf("seed %d: the summary has %d providers, should have 10", seed, len(s.ByProvider))
 		}
 		for _, p := range d.World.Providers {
 			if err := p.Settle(t.Context()); err != nil {
@@ -125,8 +125,8 @@ func TestTheStrictOrganisationsDenialsNameTheirRules(t *testing.T) {
 			t.Errorf("%s is denied by %+v; should be by a line of %s", offer, r, file)
 		}
 	}
-	if len(denials) != 3 || len(offers) != 9 {
-		t.Errorf("%d of %d offers are denied; should be 3 of 9", len(denials), len(offers))
+	if len(denials) != 3 || len(offers) != 11 {
+		t.Errorf("%d of %d offers are denied; should be 3 of 11", len(denials), len(offers))
 	}
 }
 

@@ -17,6 +17,8 @@ var Offers = []Offer{
 	{"flaky#paid", "fails 4 times in 10"},
 	{"slow#paid", "cheapest, 1 s to begin"},
 	{"rate-limited#paid", "2 requests a second"},
+	{"breaks-off#paid", "dies in mid-stream"},
+	{"stalls#paid", "stalls in mid-stream"},
 	{"steady-frankfurt#paid", "good, coal power"},
 	{"steady-paris#paid", "good, nuclear power"},
 }

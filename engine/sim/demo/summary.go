@@ -11,6 +11,7 @@ type Summary struct {
 	Failed           int64                      `json:"failed"`
 	Attempts         int64                      `json:"attempts"`
 	Fallbacks        int64                      `json:"fallbacks"`
+	Rescued          int64                      `json:"rescued"`           // streams that broke off and were brought to their end elsewhere
 	DeniedDispatches int64                      `json:"denied_dispatches"` // as the providers counted them
 	PluginsCalled    int64                      `json:"plugins_called"`
 	ByProvider       map[string]ProviderSummary `json:"by_provider"`
@@ -30,7 +31,7 @@ func (d *Demo) Summary() Summary {
 	defer d.mu.Unlock()
 	s := Summary{
 		Requests: d.sent, Succeeded: d.sent - d.failed, Failed: d.failed,
-		Attempts: d.own.Attempts, Fallbacks: d.own.Fallbacks, DeniedDispatches: d.World.Denied(),
+		Attempts: d.own.Attempts, Fallbacks: d.own.Fallbacks, Rescued: d.own.Rescued, DeniedDispatches: d.World.Denied(),
 		ByProvider: map[string]ProviderSummary{},
 	}
 	for _, stats := range d.engine.PluginStats() {

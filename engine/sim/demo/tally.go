@@ -16,6 +16,7 @@ type Tally struct {
 	Requests  int64
 	Attempts  int64
 	Fallbacks int64
+	Rescued   int64 // requests that were answered after a stream had broken off
 	Cost      catalog.Picodollars
 	offers    map[string]*Count
 }
@@ -38,6 +39,9 @@ func (t *Tally) Add(r *journal.Record) {
 	t.Attempts += int64(len(r.Attempts))
 	t.Fallbacks += int64(r.Outcome.Fallbacks)
 	t.Cost += r.Outcome.Cost
+	if r.Outcome.Rescued != "" {
+		t.Rescued++
+	}
 	for _, a := range r.Attempts {
 		c := t.offers[OfferOf(a.Row)]
 		if c == nil {

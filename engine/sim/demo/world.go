@@ -1,4 +1,4 @@
-// Package demo is the world that `chaperone demo` shows: eight simulated providers, the catalog and configuration that
+// Package demo is the world that `chaperone demo` shows: ten simulated providers, the catalog and configuration that
 // describe them, two organisations, and their traffic.
 package demo
 
