@@ -345,3 +345,31 @@ func TestKeysMayStandInAFileOfTheirOwn(t *testing.T) {
 		t.Errorf("a key that does not exist is said to stand in %q", got)
 	}
 }
+
+func TestPresetsAreReadAsPartsOfRequests(t *testing.T) {
+	a := load(t, "[presets.one]\nmodel = 'a/b'\n[presets.two]\nsystem = 's'\n[organisations.acme.presets.one]\nmodel = 'c/d'\n[organisations.other]\n")
+	for _, c := range []struct{ org, slug, want string }{{"acme", "one", `"c/d"`}, {"other", "one", `"a/b"`}, {"acme", "none", ""}} {
+		p := a.Preset(a.Organisations[c.org], c.slug)
+		if got := p != nil; got != (c.want != "") || got && string(p.Fields[0].Value) != c.want {
+			t.Errorf("%s of %s is %+v", c.slug, c.org, p)
+		}
+	}
+	if got := a.PresetSlugs(a.Organisations["acme"]); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("slugs %q", got)
+	}
+	for src, want := range map[string]string{
+		"[presets.One]\n":                                          "the id of the preset is of lower-case letters",
+		"[presets.p]\nmodle = 'a/b'\n":                             `did you mean "model"?`,
+		"[presets.p]\nparameters = { messages = [] }\n":            "parameters.messages: is not a parameter",
+		"[presets.p]\nprovider = { onyl = ['x'] }\n":               `provider.onyl: unknown key "onyl"; did you mean "only"?`,
+		"[presets.p]\nparameters = { max_tokens = 'x' }\n":         "max_tokens: found a string",
+		"[presets.p]\ntools = [ { function = {} } ]\n":             "found a tool without a type",
+		"[presets.p]\ncache_ttl_seconds = 0\n":                     "expected at least 1",
+		"[organisations.a.presets.p]\nprovider = { sort = 'x' }\n": "provider.sort",
+	} {
+		_, problems := account.Load(parse(t, src), nil)
+		if err := problems.Err(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", src, err, want)
+		}
+	}
+}

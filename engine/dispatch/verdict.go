@@ -3,6 +3,7 @@ package dispatch
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"chaperone/engine/wire"
 )
@@ -46,7 +47,26 @@ func (r *run) said(best *failed) *wire.Error {
 			}
 		}
 	}
+	e.Availability = r.availability(e.Status)
 	return e
+}
+
+// availability says of a failure that time may mend that it may; nil of any other.
+func (r *run) availability(status int) *wire.Availability {
+	a := &wire.Availability{Code: wire.TemporarilyUnavailable, Retryable: true, RequestedModels: []string{r.j.Plan.Request.Model}}
+	switch {
+	case status == http.StatusTooManyRequests:
+		a.Code = wire.CapacityExhausted
+	case status < 500:
+		return nil
+	}
+	a.RequestedModels = append(a.RequestedModels, r.j.Plan.Request.Models...)
+	for _, f := range r.faults {
+		if name := f.row.Provider.Name; !slices.Contains(a.AffectedProviders, name) {
+			a.AffectedProviders = append(a.AffectedProviders, name)
+		}
+	}
+	return a
 }
 
 // told is what a client may read of the attempts.

@@ -220,13 +220,29 @@ type reply struct {
 // ask sends a chat completion with these fields beside one message; header is "Name: value" lines.
 func (f *fleet) ask(t *testing.T, fields string, header ...string) *reply {
 	t.Helper()
+	return f.post(t, "/v1/chat/completions", fields, header...)
+}
+
+// decide asks where the same would go, which nobody is sent and nothing is measured of.
+func (f *fleet) decide(t *testing.T, fields string) *reply {
+	t.Helper()
+	r := f.post(t, "/v1/route", fields)
+	r.record = &journal.Record{}
+	if err := json.Unmarshal([]byte(r.body), r.record); err != nil {
+		t.Fatalf("%v: %s", err, r.body)
+	}
+	return r
+}
+
+func (f *fleet) post(t *testing.T, path, fields string, header ...string) *reply {
+	t.Helper()
 	if !strings.Contains(fields, `"messages"`) {
 		fields += `,"messages":[{"role":"user","content":"hi"}]`
 	}
 	if !strings.Contains(fields, `"model`) && !strings.Contains(fields, `"preset"`) {
 		fields = `"model":"m/one",` + strings.TrimPrefix(fields, ",")
 	}
-	r := newRequest(t, http.MethodPost, "http://"+f.Addr().String()+"/v1/chat/completions", "{"+strings.TrimPrefix(fields, ",")+"}")
+	r := newRequest(t, http.MethodPost, "http://"+f.Addr().String()+path, "{"+strings.TrimPrefix(fields, ",")+"}")
 	for _, line := range header {
 		name, value, found := strings.Cut(line, ": ")
 		if !found {
