@@ -19,12 +19,12 @@ func (q *question) past(ctx context.Context, id string) ([]byte, error) {
 
 // ask has a running router decide.
 func (q *question) ask(ctx context.Context, body []byte) ([]byte, error) {
-	return q.send(ctx, http.MethodPost, "/v1/route", body)
+	return q.send(ctx, http.MethodPost, "/v1/route?api="+url.QueryEscape(q.api), body)
 }
 
 // askRows has it decide and tell the numbers by which scorers ranked.
 func (q *question) askRows(ctx context.Context, body []byte) (record, table []byte, err error) {
-	text, err := q.send(ctx, http.MethodPost, "/v1/rows", body)
+	text, err := q.send(ctx, http.MethodPost, "/v1/rows?api="+url.QueryEscape(q.api), body)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--rows asks the router's private address (server.private_listen): %w", err)
 	}

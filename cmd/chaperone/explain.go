@@ -28,6 +28,7 @@ type question struct {
 	organisation, team, key string // whose request it is
 	url, keyEnv             string // of a running router
 	body                    string // file of the request; "" makes one of the rest
+	api                     string // that the body is of
 	model                   string
 	promptTokens, maxTokens int64
 	stream                  bool
@@ -55,6 +56,7 @@ move nothing. Below the table stands what each shadow would have put first, and 
 The exit code is 3 where nothing may serve the request.`,
 		Example: `  chaperone explain --org acme --model openai/gpt-4o-mini
   chaperone explain --key key_c8fe1d39082e --body request.json
+  chaperone explain --org acme --api messages --body request.json
   chaperone explain --url http://127.0.0.1:8080 --model openai/gpt-4o-mini
   chaperone explain --model openai/gpt-4o-mini --rows rows.json && chaperone plugin run my-scorer --input rows.json
   chaperone explain gen-01J9ZB3V5T0Q4W --url http://127.0.0.1:8080 --key-env CHAPERONE_KEY --json`,
@@ -96,14 +98,16 @@ The exit code is 3 where nothing may serve the request.`,
 	f.StringVar(&q.keyEnv, "key-env", "CHAPERONE_KEY", "environment variable with an API key of that router")
 	f.StringVar(&q.rows, "rows", "", "file for the numbers that scorers ranked by, as chaperone plugin run --input reads them")
 	f.StringVar(&q.body, "body", "", "file with the whole request, - for standard input")
+	f.StringVar(&q.api, "api", string(wire.Chat), "API that the body is of: "+strings.Join(wire.Shapes(), ", "))
 	f.StringVar(&q.model, "model", "", "model of the request")
 	f.Int64Var(&q.promptTokens, "prompt-tokens", 1000, "length of its prompt")
 	f.Int64Var(&q.maxTokens, "max-tokens", 0, "the most output tokens that it asks for; 0: no limit")
 	f.BoolVar(&q.stream, "stream", false, "it asks for a stream")
 	cmd.MarkFlagsMutuallyExclusive("key", "org")
 	cmd.MarkFlagsMutuallyExclusive("key", "team")
-	for _, shape := range []string{"model", "prompt-tokens", "max-tokens", "stream"} {
-		cmd.MarkFlagsMutuallyExclusive("body", shape)
+	for _, made := range []string{"model", "prompt-tokens", "max-tokens", "stream"} {
+		cmd.MarkFlagsMutuallyExclusive("body", made)
+		cmd.MarkFlagsMutuallyExclusive("api", made)
 	}
 	for _, local := range []string{"config", "org", "team", "key"} {
 		cmd.MarkFlagsMutuallyExclusive("url", local)
@@ -122,6 +126,9 @@ func (q *question) answer(cmd *cobra.Command, args []string) (record, table []by
 		}
 		record, err = q.past(cmd.Context(), args[0])
 		return record, nil, err
+	}
+	if !slices.Contains(wire.Shapes(), q.api) {
+		return nil, nil, inputErrorf("--api: %s", config.UnknownName("API", q.api, wire.Shapes()))
 	}
 	body, err := q.request(cmd.InOrStdin())
 	if err != nil {
@@ -188,7 +195,7 @@ func (q *question) decide(ctx context.Context, body []byte, stderr io.Writer) (r
 		return nil, nil, err
 	}
 	defer e.Close(context.WithoutCancel(ctx))
-	plan, err := e.Decide(ctx, engine.Call{As: key, Body: body})
+	plan, err := e.Decide(ctx, engine.Call{As: key, Shape: wire.Shape(q.api), Body: body})
 	if err != nil {
 		return nil, nil, inputError{err.Error()}
 	}

@@ -282,3 +282,24 @@ func TestADecisionIsReadableWhateverIsInIt(t *testing.T) {
 		}
 	}
 }
+
+func TestExplainDecidesRequestsOfEveryAPI(t *testing.T) {
+	config := playgroundFile(t, "")
+	for api, body := range map[string]string{
+		"messages":    `{"model":"demo/chat-small","max_tokens":20,"messages":[{"role":"user","content":"Hello"}]}`,
+		"responses":   `{"model":"demo/chat-small","input":"Hello"}`,
+		"completions": `{"model":"demo/chat-small","prompt":"Hello"}`,
+	} {
+		code, table, stderr := chaperone(t, "explain", "--config", config, "--org", "open", "--api", api, "--body", write(t, "request.json", body))
+		if code != exitDone || !strings.Contains(table, "steady-paris#paid") || !strings.Contains(table, "permitted") {
+			t.Errorf("%s: exited with %d, %s\n%s", api, code, stderr, table)
+		}
+	}
+	body := write(t, "request.json", `{"model":"demo/chat-small","input":"Hello"}`)
+	if code, _, stderr := chaperone(t, "explain", "--config", config, "--org", "open", "--body", body); code != exitInput || !strings.Contains(stderr, "messages") {
+		t.Errorf("a response taken for a chat: exited with %d, %s", code, stderr)
+	}
+	if code, _, stderr := chaperone(t, "explain", "--config", config, "--org", "open", "--api", "response", "--body", body); code != exitInput || !strings.Contains(stderr, `did you mean "responses"?`) {
+		t.Errorf("an unknown API: exited with %d, %s", code, stderr)
+	}
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"chaperone/engine/server/openapi"
+	"chaperone/engine/wire"
 )
 
 // docs are what the OpenAPI document says of the public paths, by method and pattern.
@@ -13,7 +14,7 @@ var docs = map[string]openapi.Doc{
 	"POST /v1/completions":                     {Summary: "A completion, said to providers as a chat", Body: "CompletionsRequest", Answer: "Completion", Event: "Completion", Error: "Error"},
 	"POST /v1/embeddings":                      {Summary: "Embeddings", Body: "EmbeddingsRequest", Answer: "EmbeddingList", Error: "Error"},
 	"POST /v1/rerank":                          {Summary: "Documents in the order in which they fit a query", Body: "RerankRequest", Answer: "Ranking", Error: "Error"},
-	"POST /v1/route":                           {Summary: "Decide a chat completion and send it nowhere", Body: "ChatRequest", Answer: "Decision", Error: "Error"},
+	"POST /v1/route":                           {Summary: "Decide a request of any API and send it nowhere", Body: "AnyRequest", Answer: "Decision", Error: "Error", Query: routeQuery},
 	"GET /v1/models":                           {Summary: "The models that this key may use; Anthropic's form where anthropic-version is sent", Answer: "AnyModelList", Error: "AnyError", Query: listingQuery},
 	"GET /v1/models/user":                      {Summary: "The same", Answer: "AnyModelList", Error: "AnyError", Query: listingQuery},
 	"GET /v1/models/count":                     {Summary: "How many models the listing has", Answer: "ModelCount", Error: "AnyError", Query: listingQuery},
@@ -65,6 +66,9 @@ var listingQuery = func() []openapi.QueryParameter {
 	}
 	return q
 }()
+
+var routeQuery = []openapi.QueryParameter{{Name: "api", About: "that the body is of; chat where not sent",
+	Schema: openapi.Schema{"type": "string", "enum": wire.Shapes(), "default": string(wire.Chat)}}}
 
 var generationQuery = []openapi.QueryParameter{{Name: "id", About: "of the answer", Schema: openapi.Schema{"type": "string"}}}
 

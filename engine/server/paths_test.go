@@ -46,6 +46,26 @@ func TestEveryPathAnswers(t *testing.T) {
 		if resp, text := do(t, c, newRequest(t, "POST", w.url(prefix+"/v1/route"), chat)); resp.StatusCode != http.StatusOK || !strings.Contains(text, `"candidates"`) {
 			t.Errorf("route: %d %s", resp.StatusCode, text)
 		}
+		for api, body := range map[string]string{
+			"chat":         chat,
+			"messages":     `{"model":"m/one","max_tokens":20,"messages":[{"role":"user","content":"x"}]}`,
+			"count_tokens": `{"model":"m/one","messages":[{"role":"user","content":"x"}]}`,
+			"responses":    `{"model":"m/one","input":"x","max_output_tokens":20}`,
+			"completions":  `{"model":"m/one","prompt":"x"}`,
+			"embeddings":   `{"model":"m/one","input":"x"}`,
+			"rerank":       `{"model":"m/one","query":"x","documents":["y"]}`,
+		} {
+			resp, text := do(t, c, newRequest(t, "POST", w.url(prefix+"/v1/route?api="+api), body))
+			if resp.StatusCode != http.StatusOK || !strings.Contains(text, `"candidates"`) || !strings.Contains(text, `"m/one"`) {
+				t.Errorf("route of %s: %d %s", api, resp.StatusCode, text)
+			}
+		}
+		if resp, text := do(t, c, newRequest(t, "POST", w.url(prefix+"/v1/route?api=message"), chat)); resp.StatusCode != http.StatusBadRequest || !strings.Contains(text, `did you mean \"messages\"?`) {
+			t.Errorf("route of an unknown API: %d %s", resp.StatusCode, text)
+		}
+		if resp, text := do(t, c, newRequest(t, "POST", w.url(prefix+"/v1/route?api=responses"), chat)); resp.StatusCode != http.StatusBadRequest || !strings.Contains(text, "input") {
+			t.Errorf("a chat as a response: %d %s", resp.StatusCode, text)
+		}
 		if w.provider.Counts().Requests != before {
 			t.Error("asking for a decision has dispatched it")
 		}

@@ -32,7 +32,7 @@ var private = []path{
 
 // rows decides without dispatching, and tells the numbers by which scorers ranked.
 func (s *Server) rows(r *request) error {
-	call, err := s.call(r)
+	call, err := s.question(r)
 	if err != nil {
 		return err
 	}

@@ -134,11 +134,27 @@ func (p *path) checkMethod(method string) *wire.Error {
 }
 
 func (s *Server) decide(r *request) error {
-	call, err := s.call(r)
+	call, err := s.question(r)
 	if err != nil {
 		return err
 	}
 	return answer(r)(s.router.Route(s.base, call))
+}
+
+// question reads a request that is only to be decided, in the API that the query names; a chat completion where it names none.
+func (s *Server) question(r *request) (engine.Call, error) {
+	q, e := r.query()
+	if e != nil {
+		return engine.Call{}, e
+	}
+	call, err := s.call(r)
+	if name := q.Get("api"); err == nil && q.Has("api") {
+		if !slices.Contains(wire.Shapes(), name) {
+			return call, &wire.Error{Status: fasthttp.StatusBadRequest, Type: "invalid_request", Param: "api", Message: config.UnknownName("api", name, wire.Shapes())}
+		}
+		call.Shape = wire.Shape(name)
+	}
+	return call, err
 }
 
 func (s *Server) decision(r *request) error {

@@ -1,6 +1,11 @@
 package wire
 
-import "chaperone/engine/wire/talk"
+import (
+	"maps"
+	"slices"
+
+	"chaperone/engine/wire/talk"
+)
 
 // Shape is the API that a request is in, and its answer.
 type Shape string
@@ -47,6 +52,15 @@ type api struct {
 
 // apis is filled by the files of the shapes.
 var apis = map[Shape]*api{}
+
+// Shapes are the names of all shapes, sorted.
+func Shapes() []string {
+	var names []string
+	for _, s := range slices.Sorted(maps.Keys(apis)) {
+		names = append(names, string(s))
+	}
+	return names
+}
 
 func (s Shape) api() *api {
 	if s == "" {

@@ -27,6 +27,8 @@ func init() {
 		"usage": object(fields{"prompt_tokens": whole, "total_tokens": whole, "cost": about(number, "USD")}, "prompt_tokens", "total_tokens", "cost"),
 	}, "object", "model", "provider", "data", "usage"))
 
+	define("AnyRequest", or(ref("ChatRequest"), ref("MessagesRequest"), ref("TokenCountRequest"), ref("ResponsesRequest"),
+		ref("CompletionsRequest"), ref("EmbeddingsRequest"), ref("RerankRequest")))
 	define("RerankRequest", object(fields{
 		"model": text, "query": text, "documents": list(or(text, object(fields{"text": text, "image": text}))), "top_n": nullable(whole),
 		"provider": or(nothing, ref("ProviderPreferences")),
