@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,14 +237,18 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 	if refused != nil {
 		return nil, nil, refused
 	}
+	handed := false
+	defer func() {
+		if !handed { // also where something panics
+			pass.Leave()
+		}
+	}()
 	d, err := e.plan(ctx, c)
 	if err != nil {
-		pass.Leave()
 		return nil, nil, e.refuse("", "", err, began)
 	}
 	p, settings, seen := d.plan, d.settings, d.seen
 	if p.Refusal != nil {
-		pass.Leave()
 		p.Refusal.Timing = dispatch.Timing(p, float64(waited)/float64(time.Millisecond))
 		e.keep(journal.Of(p), seen)
 		if c.Metadata {
@@ -263,6 +269,7 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		Observe:    e.observe,
 		Waited:     func(took time.Duration, err error) { e.waited(p.Principal.Organisation.ID, "endpoint", took, err) },
 		Answered:   content.answered(),
+		Panicked:   func(panicked any) { e.panicked(p.ID, panicked) },
 	}
 	var record *journal.Record
 	job.Finish = func(rec *journal.Record) {
@@ -272,6 +279,7 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		e.finish(rec, seen)
 		pass.Leave()
 	}
+	handed = true
 	wish := e.wish(c, d)
 	if wish.Enabled {
 		if again := e.again(wish, job, began); again != nil {
@@ -293,6 +301,15 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		resp.Cache = dispatch.Cache{Status: "MISS", TTL: wish.TTL}
 	}
 	return resp, p, nil
+}
+
+// panicked logs a panic without what it was about, which may be a prompt.
+func (e *Engine) panicked(id string, panicked any) {
+	reason := fmt.Sprintf("a panic with a %T", panicked)
+	if err, ok := panicked.(runtime.Error); ok {
+		reason = err.Error()
+	}
+	e.options.Log.Error("panic in an attempt", slog.String("id", id), slog.String("reason", reason), slog.String("stack", string(debug.Stack())))
 }
 
 // recheck holds a permit against the newest snapshot, which may only tighten what the plan's own allowed.

@@ -19,6 +19,9 @@ const Dollar Picodollars = 1_000_000_000_000
 // USD is the amount for display and for scores; sums stay in Picodollars.
 func (p Picodollars) USD() float64 { return float64(p) / float64(Dollar) }
 
+// Plus is the sum of two amounts that are not negative, at most the largest amount there is.
+func (p Picodollars) Plus(q Picodollars) Picodollars { return addProduct(p, 1, q) }
+
 // String is the exact amount in USD without trailing zeros: "0.0000025".
 func (p Picodollars) String() string {
 	sign, magnitude := "", uint64(p)
@@ -76,6 +79,15 @@ func (p *Prices) Cost(c Counts) Picodollars {
 	sum = addProduct(sum, completion-reasoning, p.Completion)
 	sum = addProduct(sum, reasoning, p.Reasoning)
 	return addProduct(sum, max(c.Images, 0), p.Image)
+}
+
+// Product is n·m for values that are not negative, at most the largest int64.
+func Product(n, m int64) int64 {
+	high, low := bits.Mul64(uint64(n), uint64(m))
+	if high != 0 || low > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(low)
 }
 
 // part is n, but from 0 to whole.

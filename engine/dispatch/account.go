@@ -112,7 +112,7 @@ func (r *run) finish(err *wire.Error, winner *attempt) {
 		}
 	}
 	for _, a := range r.attempts {
-		o.Cost += a.Cost
+		o.Cost = o.Cost.Plus(a.Cost)
 		if a.Purpose == journal.ForFallback {
 			o.Fallbacks++
 		}

@@ -73,6 +73,7 @@ type attempt struct {
 	usage        wire.Usage
 	finishReason string
 	finished     uint64 // choices that have a finish reason, as wire.Chunk has them
+	begun        uint64 // and those that have output
 	outputBytes  int
 	malformed    int
 	out          []byte  // what is ready for the client: the whole answer, or the events up to the commit point
@@ -168,7 +169,7 @@ func (a *attempt) giveUp(why error) {
 
 // open carries the attempt to its commit point.
 func (a *attempt) open(e *errand) {
-	a.fault = e.open(a)
+	a.fault = a.run.contain("bad_answer", func() *Fault { return e.open(a) })
 	if a.fault == nil && !a.settled.CompareAndSwap(false, true) {
 		a.fault = a.broken(nil, "cut") // in the same moment it was given up
 	}
@@ -258,10 +259,25 @@ func (a *attempt) scrubbed(f *Fault) *Fault {
 func (a *attempt) note() {
 	a.usage.Note(a.chunk.Usage)
 	if a.chunk.FinishReason != "" {
-		a.finishReason = a.chunk.FinishReason
+		a.finishReason = recordable(a.chunk.FinishReason)
 		a.finished |= a.chunk.Finished
 	}
 	a.outputBytes += a.chunk.OutputBytes
+	a.begun |= a.chunk.Begun
+}
+
+// longestReason is longer than any word that a provider has for why an answer ended.
+const longestReason = 40
+
+// recordable is such a word, as records keep it: what is none may be anything, a prompt or a key included.
+func recordable(reason string) string {
+	inWord := func(c rune) bool {
+		return c == '_' || c == '-' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+	}
+	if len(reason) > longestReason || strings.ContainsFunc(reason, func(c rune) bool { return !inWord(c) }) {
+		return "other"
+	}
+	return reason
 }
 
 // complete says whether every choice has its finish reason.
@@ -276,7 +292,7 @@ func (a *attempt) outputTokens() int64 {
 	}
 	tokens := wire.EstimateTokens(a.outputBytes)
 	if limit := a.run.outputLimit(a.permit); limit > 0 {
-		tokens = min(tokens, limit*max(a.run.j.Plan.Request.N, 1))
+		tokens = min(tokens, catalog.Product(limit, max(a.run.j.Plan.Request.N, 1)))
 	}
 	return tokens
 }

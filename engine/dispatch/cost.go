@@ -16,10 +16,10 @@ func (r *run) affordable(p policy.Permit, beside []*attempt) bool {
 	}
 	sum := r.worst(p)
 	for _, a := range r.attempts {
-		sum = min(sum, limit+1) + a.Cost // each is far below the range
+		sum = sum.Plus(a.Cost)
 	}
 	for _, a := range beside {
-		sum = min(sum, limit+1) + r.worst(a.permit)
+		sum = sum.Plus(r.worst(a.permit))
 	}
 	return sum <= limit
 }
@@ -37,7 +37,7 @@ func (r *run) worst(p policy.Permit) catalog.Picodollars {
 	}
 	prices := row.PricesAt(req.PromptTokens, time.Now())
 	prices.Completion = max(prices.Completion, prices.Reasoning)
-	return prices.Cost(catalog.Counts{Prompt: req.PromptTokens, Completion: output * max(req.N, 1), Images: req.Images})
+	return prices.Cost(catalog.Counts{Prompt: req.PromptTokens, Completion: catalog.Product(output, max(req.N, 1)), Images: req.Images})
 }
 
 // outputLimit is the most output tokens of a choice that the request or the permit's obligations allow; 0: they do not say.

@@ -73,6 +73,8 @@ type Job struct {
 	Waited func(time.Duration, error)
 	// Observe gets how each attempt ended.
 	Observe func(*catalog.Row, telemetry.Outcome)
+	// Panicked gets what an attempt has panicked with, on the goroutine that has.
+	Panicked func(any)
 	// Finish gets the record when the outcome is known, before the last byte is handed to the client.
 	Finish func(*journal.Record)
 	// Answered, where it is not nil, gets all that the client was handed, after Finish and before the client sees the end of it.

@@ -70,7 +70,7 @@ func (a *attempt) readWhole(body []byte) *Fault {
 
 // untranslatable is the fault of an answer that has more in it than the client's API has words for.
 func (a *attempt) untranslatable(what string) *Fault {
-	return fault("untranslatable", a.status, what)
+	return a.scrubbed(fault("untranslatable", a.status, what))
 }
 
 // bill is the usage of the answer as the client has it.
@@ -85,7 +85,7 @@ func (a *attempt) bill() talk.Bill {
 	of := min(a.row.Bill(prompt, a.run.j.Plan.Request.Images, a.started), cost)
 	b.PromptCost, b.CompletionCost = of.String(), (cost - of).String()
 	if a.rescue != nil {
-		cost += a.rescue.cost
+		cost = cost.Plus(a.rescue.cost)
 		b.Rescued = a.rescue.method
 	}
 	b.Cost = cost.String()
@@ -172,7 +172,7 @@ func (a *attempt) step() (wire.Kind, wire.Event, *Fault) {
 				return 0, ev, fault("bad_answer", a.status, "")
 			}
 			continue
-		case kind == wire.End && a.finished == 0 && a.outputBytes > 0:
+		case kind == wire.End && (a.finished == 0 && (a.outputBytes > 0 || a.ttft > 0) || a.run.j.Plan.Request.N > 1 && a.begun&^a.finished != 0):
 			return 0, ev, fault("cut", a.status, "") // an end mark in the middle of the text
 		case kind == wire.End:
 			return a.end(ev)

@@ -42,7 +42,7 @@ func (r *run) rescue(dead *attempt) *attempt {
 		x.used = wire.EstimateTokens(len(dead.text))
 	}
 	if dead.rescue != nil {
-		x.cost += dead.rescue.cost
+		x.cost = x.cost.Plus(dead.rescue.cost)
 	}
 	for _, method := range r.j.Limits.Rescue {
 		x := x

@@ -132,13 +132,19 @@ func (r *run) streamed() {
 	r.stream.commit()
 	var death *failed
 	for {
-		a.fault = a.relay(r.stream)
+		var end []byte
+		a.fault = r.contain("bad_answer", func() *Fault {
+			f := a.relay(r.stream)
+			if f == nil {
+				end = a.appendEnd(r.stream.buffer())
+			}
+			return f
+		})
 		r.close(a)
 		switch {
 		case a.fault == nil:
 			// Whoever has read the whole answer finds its record.
 			r.finish(nil, a)
-			end := a.appendEnd(r.stream.buffer())
 			r.stream.keep(end)
 			if kept := r.stream.kept; kept != nil && a.rescue == nil {
 				r.j.Keep(kept.events, a.permit)
@@ -166,6 +172,18 @@ func (r *run) streamed() {
 		}
 		a = next
 	}
+}
+
+// contain carries out what reads or writes words that are not this router's own. A panic in there is a mistake of ours; it costs
+// the attempt, and not every request that the router has.
+func (r *run) contain(kind string, work func() *Fault) (f *Fault) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			r.j.Panicked(panicked)
+			f = fault(kind, 0, "")
+		}
+	}()
+	return work()
 }
 
 // gone says whether the client has gone away.
@@ -338,7 +356,11 @@ func (r *run) launch(e *errand, c choice) bool {
 	if trial == nil {
 		return false // another request was faster: choose again
 	}
-	a, f := r.newAttempt(started, o, e, permit, who, cred, trial)
+	var a *attempt
+	f := r.contain("not_sent", func() (f *Fault) {
+		a, f = r.newAttempt(started, o, e, permit, who, cred, trial)
+		return f
+	})
 	if f != nil {
 		trial.Released()
 		r.faults = append(r.faults, failed{permit.Row(), f})

@@ -2,8 +2,11 @@ package dispatch_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,10 +15,17 @@ import (
 	"testing"
 
 	"chaperone/engine"
+	"chaperone/engine/wire"
 )
 
 // said is a router in front of one provider that says exactly what it is told.
 func said(t *testing.T, key string, handler http.HandlerFunc) *engine.Engine {
+	t.Helper()
+	return saidThrough(t, key, nil, slog.Default(), handler)
+}
+
+// saidThrough has a way to the provider of its own.
+func saidThrough(t *testing.T, key string, way func(http.RoundTripper) http.RoundTripper, log *slog.Logger, handler http.HandlerFunc) *engine.Engine {
 	t.Helper()
 	p := httptest.NewServer(handler)
 	t.Cleanup(p.Close)
@@ -25,7 +35,7 @@ func said(t *testing.T, key string, handler http.HandlerFunc) *engine.Engine {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Env: func(string) (string, bool) { return key, true }})
+	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Env: func(string) (string, bool) { return key, true }, Way: way, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +60,10 @@ func TestAStreamThatIsNotWholeHasNoEndMark(t *testing.T) {
 		{"a finish reason with every chunk, then a broken connection", "1", strings.Replace(hello, "null", `"stop"`, 1), true, false},
 		{"one of two choices, said twice", "2", hello + strings.Replace(hello, `"index":0`, `"index":1`, 1) + stop + stop, false, false},
 		{"both of two choices", "2", hello + stop + strings.Replace(stop, `"index":0`, `"index":1`, 1), false, true},
+		{"an end mark in the middle of one of two choices", "2", hello + strings.Replace(hello, `"index":0`, `"index":1`, 1) + stop + "data: [DONE]\n\n", false, false},
+		{"one choice where two were asked for", "2", hello + stop + "data: [DONE]\n\n", false, true},
+		{"an end mark behind the name of a tool", "1", `data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":""}}]}}]}` +
+			"\n\ndata: [DONE]\n\n", false, false},
 		{"an end mark in the middle of the text", "1", hello + "data: [DONE]\n\n", false, false},
 		{"an error event in another form, then an end mark", "1",
 			hello + "event: error\ndata: {\"message\":\"engine died\",\"type\":\"server_error\",\"code\":500}\n\ndata: [DONE]\n\n", false, false},
@@ -102,5 +116,50 @@ func TestPartsOfASecretReachNobody(t *testing.T) {
 				t.Errorf("the client is told %v", err)
 			}
 		})
+	}
+}
+
+func TestAProvidersWordsReachNoRecord(t *testing.T) {
+	const prompt = "the launch is on the ninth of May"
+	e := said(t, "sk-upstream", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":%q}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`, prompt)
+	})
+	resp, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: fmt.Appendf(nil, `{"model":"m/one","messages":[{"role":"user","content":%q}]}`, prompt)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Record(resp.Plan.ID).Outcome.FinishReason; got != "other" {
+		t.Errorf("the record has %q as the finish reason", got)
+	}
+}
+
+func TestWhatCannotBeTranslatedIsNamedWithoutSecrets(t *testing.T) {
+	const key = "SECRET-KEY-AAAAAAAAAAAAAAAA-BBBB"
+	e := said(t, key, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, `data: {"choices":[{"index":0,"delta":{"content":[{"type":%q}]}}]}`+"\n\n", key)
+	})
+	_, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Shape: wire.Messages, Body: []byte(`{"model":"m/one","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}`)})
+	if err == nil || strings.Contains(err.Error(), key[:8]) || !strings.Contains(err.Error(), "content of type") {
+		t.Errorf("the client is told %v", err)
+	}
+}
+
+// Counts that no answer can have cost the most that there is, and never less than nothing.
+func TestAbsurdCountsAreNoCredit(t *testing.T) {
+	asked := 0
+	e := said(t, "sk-upstream", func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"error"}],"usage":{"prompt_tokens":9007199254740992,"completion_tokens":9007199254740992}}`)
+	})
+	var told *wire.Error
+	_, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`)})
+	if !errors.As(err, &told) {
+		t.Fatal(err)
+	}
+	if got := e.Record(told.DecisionID).Outcome.Cost; asked < 2 || got != math.MaxInt64 {
+		t.Errorf("%d attempts cost %d", asked, got)
 	}
 }

@@ -432,7 +432,7 @@ func (d *difference) cost(row *catalog.Row) catalog.Picodollars {
 	if most := asked.MaxOutputTokens; most > 0 {
 		output = min(output, most)
 	}
-	return row.Bill(wire.Usage{PromptTokens: asked.PromptTokens, CompletionTokens: output * max(asked.N, 1)}, asked.Images, d.rec.At)
+	return row.Bill(wire.Usage{PromptTokens: asked.PromptTokens, CompletionTokens: catalog.Product(output, max(asked.N, 1))}, asked.Images, d.rec.At)
 }
 
 // sameOrder says whether every endpoint has its place; where nothing was changed, also its utility and its share.

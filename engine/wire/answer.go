@@ -20,6 +20,7 @@ type Chunk struct {
 	Commits      bool   // holds text, reasoning, refusal, tool-call or audio output that is not empty
 	FinishReason string // "" where none; the last one found
 	Finished     uint64 // bit i: choice i has its finish reason; choices above 62 share the last bit
+	Begun        uint64 // likewise, of choices in OpenAI's form: it holds output as Commits says
 	Usage        Usage
 	Err          *UpstreamError // an error object in place of an answer
 	OutputBytes  int            // bytes of generated text in it (content, reasoning, refusal, arguments), to estimate tokens
@@ -135,7 +136,8 @@ func (a *answer) choices() {
 			continue
 		}
 		o := a.object()
-		index, finished := 0, false
+		index, finished, before := 0, false, a.c.Commits
+		a.c.Commits = false
 		var f finish
 		for a.member(&o) {
 			switch string(o.key) {
@@ -162,6 +164,10 @@ func (a *answer) choices() {
 				a.skip()
 			}
 		}
+		if a.c.Commits {
+			a.c.Begun |= 1 << min(index, 63)
+		}
+		a.c.Commits = a.c.Commits || before
 		if finished {
 			a.c.Finished |= 1 << min(index, 63)
 			a.c.finishes = append(a.c.finishes, f)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -237,6 +238,30 @@ func addUp(t *testing.T, stream []byte) (last map[string]any) {
 		t.Fatalf("the stream does not end with a response, or with items open: %s", stream)
 	}
 	return last
+}
+
+// An answer in four times as many pieces takes about four times as much: what has been said is not copied for each.
+func TestALongResponseIsNotCopiedForEveryPiece(t *testing.T) {
+	takes := func(pieces int) uint64 {
+		var before, after runtime.MemStats
+		w := talk.NewResponsesWriter()
+		var dst []byte
+		runtime.ReadMemStats(&before)
+		for _, kind := range []talk.DeltaKind{talk.AddText, talk.AddThought, talk.AddSummary, talk.AddArguments} {
+			if kind == talk.AddArguments {
+				dst, _ = w.Append(dst[:0], []talk.Delta{{Kind: talk.BeginCall, ID: "a", Name: "f"}})
+			}
+			for range pieces {
+				dst, _ = w.Append(dst[:0], []talk.Delta{{Kind: kind, Text: "four"}})
+			}
+		}
+		w.End(dst[:0], nil)
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if few, many := takes(1000), takes(4000); many > 8*few {
+		t.Errorf("%d bytes for 1000 pieces, %d for 4000", few, many)
+	}
 }
 
 func FuzzReadResponses(f *testing.F) {

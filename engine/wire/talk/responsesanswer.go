@@ -3,6 +3,7 @@ package talk
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -112,18 +113,20 @@ func (w *responsesWriter) whole(p *Part) {
 type item struct {
 	kind    string // message, function_call, reasoning
 	id      string
-	content []*content // of a message; the text of reasoning
-	call    Call
-	thought Think
+	content []*content      // of a message; the text of reasoning
+	call    Call            // without its arguments
+	thought Think           // without its text and summary
+	grown   strings.Builder // the arguments, or the summary
 	block   int
 	at      int // call's place among those of the answer
+	place   int // in the output
 	done    bool
 }
 
 // content is one part of a message.
 type content struct {
-	kind      string // output_text, refusal, reasoning_text
-	text      string
+	kind      string          // output_text, refusal, reasoning_text
+	text      strings.Builder // by pieces: an answer in a million of them is not copied for each
 	citations []Citation
 	logprobs  []json.RawMessage
 }
@@ -131,11 +134,11 @@ type content struct {
 func (c *content) members() members {
 	switch c.kind {
 	case "refusal":
-		return members{"type": c.kind, "refusal": c.text}
+		return members{"type": c.kind, "refusal": c.text.String()}
 	case "reasoning_text":
-		return members{"type": c.kind, "text": c.text}
+		return members{"type": c.kind, "text": c.text.String()}
 	}
-	return members{"type": c.kind, "text": c.text, "annotations": listed(c.citations, (*Citation).annotation), "logprobs": tokens(c.logprobs)}
+	return members{"type": c.kind, "text": c.text.String(), "annotations": listed(c.citations, (*Citation).annotation), "logprobs": tokens(c.logprobs)}
 }
 
 func (x *item) members() members {
@@ -149,11 +152,11 @@ func (x *item) members() members {
 	}
 	switch x.kind {
 	case "function_call":
-		return members{"type": x.kind, "id": x.id, "call_id": x.call.ID, "name": x.call.Name, "arguments": x.call.Arguments, "status": status}
+		return members{"type": x.kind, "id": x.id, "call_id": x.call.ID, "name": x.call.Name, "arguments": x.grown.String(), "status": status}
 	case "reasoning":
 		m := members{"type": x.kind, "id": x.id, "summary": []any{}, "status": status}
-		if x.thought.Summary != "" {
-			m["summary"] = []any{members{"type": "summary_text", "text": x.thought.Summary}}
+		if x.grown.Len() > 0 {
+			m["summary"] = []any{members{"type": "summary_text", "text": x.grown.String()}}
 		}
 		if len(parts) > 0 {
 			m["content"] = parts

@@ -75,8 +75,8 @@ func (w *responsesWriter) add(dst []byte, d *Delta) []byte {
 		if x == nil || x.done {
 			return dst // arguments of a call that has not begun or is over: the reader refuses such streams
 		}
-		x.call.Arguments += d.Text
-		return w.event(dst, "response.function_call_arguments.delta", members{"item_id": x.id, "output_index": w.place(x), "delta": d.Text})
+		x.grown.WriteString(d.Text)
+		return w.event(dst, "response.function_call_arguments.delta", members{"item_id": x.id, "output_index": x.place, "delta": d.Text})
 	case AddThought, AddSummary, AddSignature, AddSealed:
 		return w.think(dst, d)
 	case EndChoice:
@@ -94,15 +94,6 @@ func (w *responsesWriter) callAt(at int) *item {
 	return nil
 }
 
-func (w *responsesWriter) place(x *item) int {
-	for i := range w.items {
-		if w.items[i] == x {
-			return i
-		}
-	}
-	return -1
-}
-
 // need makes sure that an item of that kind is open, like the one that is where same says so. Calls may grow side by side;
 // everything else is closed by what follows it.
 func (w *responsesWriter) need(dst []byte, kind string, same func(*item) bool, fresh *item) []byte {
@@ -116,6 +107,7 @@ func (w *responsesWriter) need(dst []byte, kind string, same func(*item) bool, f
 		fresh = &item{}
 	}
 	fresh.kind, fresh.id = kind, w.newID(map[string]string{"message": "msg", "function_call": "fc", "reasoning": "rs"}[kind])
+	fresh.place = len(w.items)
 	w.items = append(w.items, fresh)
 	w.open = fresh
 	return w.event(dst, "response.output_item.added", members{"output_index": len(w.items) - 1, "item": fresh.members()})
@@ -139,7 +131,7 @@ func (w *responsesWriter) part(dst []byte, kind string) []byte {
 func (w *responsesWriter) grow(dst []byte, kind, event, text string, logprobs []json.RawMessage) []byte {
 	dst = w.part(dst, kind)
 	c := w.open.content[len(w.open.content)-1]
-	c.text += text
+	c.text.WriteString(text)
 	c.logprobs = append(c.logprobs, logprobs...)
 	more := members{"delta": text}
 	if kind == "output_text" {
@@ -150,7 +142,7 @@ func (w *responsesWriter) grow(dst []byte, kind, event, text string, logprobs []
 
 // of says which part of which item an event is about.
 func (w *responsesWriter) of(x *item, more members) members {
-	more["item_id"], more["output_index"], more["content_index"] = x.id, w.place(x), max(0, len(x.content)-1)
+	more["item_id"], more["output_index"], more["content_index"] = x.id, x.place, max(0, len(x.content)-1)
 	return more
 }
 
@@ -164,11 +156,11 @@ func (w *responsesWriter) think(dst []byte, d *Delta) []byte {
 	case AddThought:
 		return w.grow(dst, "reasoning_text", "response.reasoning_text.delta", d.Text, nil)
 	case AddSummary:
-		at := members{"item_id": x.id, "output_index": w.place(x), "summary_index": 0}
-		if x.thought.Summary == "" {
+		at := members{"item_id": x.id, "output_index": x.place, "summary_index": 0}
+		if x.grown.Len() == 0 {
 			dst = w.event(dst, "response.reasoning_summary_part.added", at.and("part", members{"type": "summary_text", "text": ""}))
 		}
-		x.thought.Summary += d.Text
+		x.grown.WriteString(d.Text)
 		return w.event(dst, "response.reasoning_summary_text.delta", at.and("delta", d.Text))
 	case AddSignature:
 		x.thought.Signature += d.Text
@@ -190,22 +182,24 @@ func (m members) and(name string, value any) members {
 // close ends the open item, and the calls that grow beside it.
 func (w *responsesWriter) close(dst []byte) []byte {
 	w.open = nil
-	for _, x := range w.items {
-		if !x.done {
-			x.done = true
-			dst = w.closeItem(dst, x)
-		}
+	from := len(w.items)
+	for from > 0 && !w.items[from-1].done { // those that are open are the last
+		from--
+	}
+	for _, x := range w.items[from:] {
+		x.done = true
+		dst = w.closeItem(dst, x)
 	}
 	return dst
 }
 
 func (w *responsesWriter) closeItem(dst []byte, x *item) []byte {
-	at := members{"item_id": x.id, "output_index": w.place(x)}
+	at := members{"item_id": x.id, "output_index": x.place}
 	switch x.kind {
 	case "function_call":
-		dst = w.event(dst, "response.function_call_arguments.done", at.and("arguments", x.call.Arguments).and("name", x.call.Name))
+		dst = w.event(dst, "response.function_call_arguments.done", at.and("arguments", x.grown.String()).and("name", x.call.Name))
 	case "reasoning":
-		if s := x.thought.Summary; s != "" {
+		if s := x.grown.String(); s != "" {
 			at := at.and("summary_index", 0)
 			dst = w.event(dst, "response.reasoning_summary_text.done", at.and("text", s))
 			dst = w.event(dst, "response.reasoning_summary_part.done", at.and("part", members{"type": "summary_text", "text": s}))
@@ -214,7 +208,7 @@ func (w *responsesWriter) closeItem(dst []byte, x *item) []byte {
 	if len(x.content) > 0 {
 		dst = w.closePart(dst, x)
 	}
-	return w.event(dst, "response.output_item.done", members{"output_index": w.place(x), "item": x.members()})
+	return w.event(dst, "response.output_item.done", members{"output_index": x.place, "item": x.members()})
 }
 
 // closePart ends the last part of an item.
@@ -222,11 +216,11 @@ func (w *responsesWriter) closePart(dst []byte, x *item) []byte {
 	c := x.content[len(x.content)-1]
 	switch c.kind {
 	case "refusal":
-		dst = w.event(dst, "response.refusal.done", w.of(x, members{"refusal": c.text}))
+		dst = w.event(dst, "response.refusal.done", w.of(x, members{"refusal": c.text.String()}))
 	case "reasoning_text":
-		dst = w.event(dst, "response.reasoning_text.done", w.of(x, members{"text": c.text}))
+		dst = w.event(dst, "response.reasoning_text.done", w.of(x, members{"text": c.text.String()}))
 	default:
-		dst = w.event(dst, "response.output_text.done", w.of(x, members{"text": c.text, "logprobs": tokens(c.logprobs)}))
+		dst = w.event(dst, "response.output_text.done", w.of(x, members{"text": c.text.String(), "logprobs": tokens(c.logprobs)}))
 	}
 	return w.event(dst, "response.content_part.done", w.of(x, members{"part": c.members()}))
 }
