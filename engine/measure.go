@@ -60,6 +60,9 @@ func (e *Engine) finish(rec *journal.Record, seen *journal.Seen) {
 		if a.TTFTMs > 0 {
 			e.metrics.TTFT(a.ProviderID, time.Duration(a.TTFTMs*float64(time.Millisecond)))
 		}
+		if a.Impossible != nil {
+			e.metrics.Impossible(a.ProviderID)
+		}
 		if a.Usage.Known {
 			e.metrics.Tokens(rec.Organisation, a.Model, a.Usage)
 		}

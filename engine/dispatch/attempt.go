@@ -71,6 +71,7 @@ type attempt struct {
 	writer       talk.EventWriter // of the stream that the client has, or will have of this attempt; nil: not streamed
 	chunk        wire.Chunk
 	usage        wire.Usage
+	impossible   *wire.Usage // what the provider has counted that it cannot have; nil: nothing
 	finishReason string
 	finished     uint64 // choices that have a finish reason, as wire.Chunk has them
 	begun        uint64 // and those that have output
@@ -257,7 +258,7 @@ func (a *attempt) scrubbed(f *Fault) *Fault {
 
 // note adds what a chunk says to what is known of the answer.
 func (a *attempt) note() {
-	a.usage.Note(a.chunk.Usage)
+	a.count(a.chunk.Usage)
 	if a.chunk.FinishReason != "" {
 		a.finishReason = recordable(a.chunk.FinishReason)
 		a.finished |= a.chunk.Finished
@@ -296,6 +297,40 @@ func (a *attempt) outputTokens() int64 {
 	}
 	return tokens
 }
+
+// farOver is how many times what an answer may have a provider's count of it may be: providers count differently, and the last
+// event may go beyond.
+const farOver = 2
+
+// count takes in what the provider says that it has counted. What it cannot have counted says nothing: an estimate takes its
+// place.
+func (a *attempt) count(said wire.Usage) {
+	if a.impossible != nil {
+		return
+	}
+	a.usage.Note(said)
+	u, req := &a.usage, a.run.j.Plan.Request
+	// A token is at least a byte of the request, and what else a prompt has, images too, goes into the context.
+	prompt := max(a.row.ContextLength, int64(len(req.Body)))
+	most := a.row.MaxOutputTokens
+	if most == 0 {
+		most = a.row.ContextLength
+	}
+	if limit := a.run.outputLimit(a.permit); limit > 0 && !a.row.Parameters["reasoning"] && u.ReasoningTokens == 0 {
+		most = min(most, limit) // some count what was thought beside it
+	}
+	if a.continues() {
+		most += a.rescue.used
+	}
+	completion := farOver * max(most, leastTokens) * max(req.N, 1)
+	if max(u.PromptTokens, u.CachedTokens, u.CacheWriteTokens, u.CacheWrite1hTokens, u.AudioTokens) > prompt || max(u.CompletionTokens, u.ReasoningTokens) > completion {
+		impossible := *u
+		a.impossible, a.usage = &impossible, wire.Usage{}
+	}
+}
+
+// leastTokens is what is believed of any answer: some providers count a few tokens more than were asked for.
+const leastTokens = 64
 
 // estimated is the usage of an answer whose provider has not said all of it.
 func (a *attempt) estimated() wire.Usage {

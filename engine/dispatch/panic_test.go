@@ -58,7 +58,7 @@ func TestAPanicInAnAttemptEndsThatAttemptAlone(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var log bytes.Buffer
 			way := func(on http.RoundTripper) http.RoundTripper { return panicking{on, c.at} }
-			e := saidThrough(t, "sk-upstream", way, slog.New(slog.NewTextHandler(&log, nil)), func(w http.ResponseWriter, r *http.Request) {
+			e := saidThrough(t, "openai", "sk-upstream", way, slog.New(slog.NewTextHandler(&log, nil)), func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", map[bool]string{true: "text/event-stream", false: "application/json"}[c.stream])
 				io.WriteString(w, hello+hello)
 			})

@@ -364,7 +364,7 @@ func (a *attempt) appendDeltas(dst []byte, deltas []talk.Delta) ([]byte, *Fault)
 // appendEnd appends what ends the client's stream.
 func (a *attempt) appendEnd(dst []byte) []byte {
 	dst = append(dst, a.held...)
-	if a.reader == nil && (a.usage.Known || a.said != wire.Chat) {
+	if a.reader == nil && (a.usage.Known || a.impossible != nil || a.said != wire.Chat) {
 		return a.writer.End(dst, nil)
 	}
 	bill := a.bill()

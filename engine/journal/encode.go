@@ -272,6 +272,9 @@ func (a *Attempt) appendJSON(dst []byte) []byte {
 	o.count("status", int64(a.Status))
 	o.text("body_sent", a.BodySent)
 	o.b = appendUsage(o.key("usage"), &a.Usage)
+	if a.Impossible != nil {
+		o.b = appendUsage(o.key("impossible_usage"), a.Impossible)
+	}
 	o.integer("cost_picodollars", int64(a.Cost))
 	return o.end()
 }

@@ -176,6 +176,7 @@ type Attempt struct {
 	Status     int                 `json:"status,omitempty"` // the provider's HTTP status; 0: none came
 	BodySent   string              `json:"body_sent"`        // none | part | all
 	Usage      wire.Usage          `json:"usage"`
+	Impossible *wire.Usage         `json:"impossible_usage,omitempty"` // what the provider said that it counted, and cannot have
 	Cost       catalog.Picodollars `json:"cost_picodollars"`
 }
 

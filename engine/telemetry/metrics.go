@@ -32,6 +32,7 @@ type Metrics struct {
 	rescues     *prometheus.CounterVec
 	ttft        *prometheus.HistogramVec
 	tokens      *prometheus.CounterVec
+	impossible  *prometheus.CounterVec
 	cost        *prometheus.CounterVec
 	denied      *prometheus.CounterVec
 	reloads     *prometheus.CounterVec
@@ -60,6 +61,7 @@ func NewMetrics() *Metrics {
 		[]float64{.05, .1, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60}, "provider")
 	m.tokens = m.counter("chaperone_tokens_total", "Tokens as providers counted them; cached and cache_write are part of prompt, reasoning of completion.",
 		"organisation", "model", "kind")
+	m.impossible = m.counter("chaperone_impossible_usage_total", "Attempts whose provider said that it counted what it cannot have; an estimate took its place.", "provider")
 	m.cost = m.counter("chaperone_cost_usd_total", "Cost in USD, rounded: for graphs, not for bills.", "organisation", "model", "provider")
 	m.denied = m.counter("chaperone_denied_rows_total", "Rows that a policy package denied to a request.", "package")
 	m.reloads = m.counter("chaperone_reloads_total", "Reloads of the configuration.", "result")
@@ -153,7 +155,12 @@ func (m *Metrics) TTFT(provider string, took time.Duration) {
 	m.ttft.WithLabelValues(m.providers.label(provider)).Observe(took.Seconds())
 }
 
-// Tokens counts what a provider says that it counted. Negative counts, which providers have sent, count as 0.
+// Impossible counts an attempt whose provider says that it counted what it cannot have.
+func (m *Metrics) Impossible(provider string) {
+	m.impossible.WithLabelValues(m.providers.label(provider)).Inc()
+}
+
+// Tokens counts what a provider says that it counted.
 func (m *Metrics) Tokens(organisation, model string, u wire.Usage) {
 	organisation, model = m.organisations.label(organisation), m.models.label(model)
 	for _, t := range [...]struct {

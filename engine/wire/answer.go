@@ -449,7 +449,8 @@ func (a *answer) usageDetails(u *Usage, audio *int64) {
 	}
 }
 
-// tokens reads a count; false where there is none. A negative count is 0: nobody is billed less than nothing.
+// tokens reads a count; false where there is none. One that is negative or beyond what JSON's numbers hold exactly is read as the
+// largest that they do: whoever bills by it finds it impossible.
 func (a *answer) tokens(into *int64) bool {
 	if c := a.peek(); c != '-' && (c < '0' || c > '9') {
 		a.skip()
@@ -463,10 +464,13 @@ func (a *answer) tokens(into *int64) bool {
 	if err != nil {
 		f, err := strconv.ParseFloat(string(raw), 64)
 		if err != nil || math.Abs(f) > maxWhole {
-			return false
+			f = maxWhole
 		}
 		n = int64(f)
 	}
-	*into = max(0, min(n, maxWhole))
+	if n < 0 || n > maxWhole {
+		n = maxWhole
+	}
+	*into = n
 	return true
 }

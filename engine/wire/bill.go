@@ -11,7 +11,7 @@ import (
 func (s Shape) Bill(c *Chunk, data []byte, b *talk.Bill) []Edit { return s.api().bill(c, data, b) }
 
 // chatBill fills what a provider leaves out (https://openrouter.ai/docs/cookbook/administration/usage-accounting); what it says
-// itself stands.
+// itself stands, unless all of it is estimated.
 func chatBill(c *Chunk, data []byte, b *talk.Bill) []Edit {
 	said := c.value(data, "usage")
 	edits := make([]Edit, 0, 12)
@@ -20,7 +20,7 @@ func chatBill(c *Chunk, data []byte, b *talk.Bill) []Edit {
 			edits = append(edits, Edit{field, strconv.AppendInt(nil, n, 10)})
 		}
 	}
-	says := func(name string) bool { return bytes.Contains(said, []byte(`"`+name+`"`)) }
+	says := func(name string) bool { return !b.Estimated && bytes.Contains(said, []byte(`"`+name+`"`)) }
 	count("usage.prompt_tokens", b.PromptTokens, says("prompt_tokens"))
 	count("usage.completion_tokens", b.CompletionTokens, says("completion_tokens"))
 	count("usage.total_tokens", b.PromptTokens+b.CompletionTokens, says("total_tokens"))
@@ -38,14 +38,28 @@ func messagesBill(c *Chunk, data []byte, b *talk.Bill) []Edit {
 	if !c.Has(data, "usage") {
 		return nil
 	}
-	return []Edit{{"usage.cost", []byte(b.Cost)}}
+	edits := []Edit{{"usage.cost", []byte(b.Cost)}}
+	if b.Estimated {
+		edits = append(edits,
+			Edit{"usage.input_tokens", strconv.AppendInt(nil, b.PromptTokens, 10)}, Edit{"usage.output_tokens", strconv.AppendInt(nil, b.CompletionTokens, 10)},
+			Edit{"usage.cache_read_input_tokens", []byte("0")}, Edit{"usage.cache_creation_input_tokens", []byte("0")},
+			Edit{"usage.estimated", []byte("true")})
+	}
+	return edits
 }
 
 // listedBill: embeddings and rankings are billed by their prompt.
 func listedBill(c *Chunk, data []byte, b *talk.Bill) []Edit {
 	edits := []Edit{{"usage.cost", []byte(b.Cost)}, {"usage.is_byok", []byte("false")}, {"usage.cost_details", talk.CostDetails(b)}}
-	if !bytes.Contains(c.value(data, "usage"), []byte(`"total_tokens"`)) {
-		edits = append(edits, Edit{"usage.total_tokens", strconv.AppendInt(nil, b.PromptTokens, 10)})
+	count := func(field string) {
+		edits = append(edits, Edit{"usage." + field, strconv.AppendInt(nil, b.PromptTokens, 10)})
+	}
+	if b.Estimated {
+		count("prompt_tokens")
+		edits = append(edits, Edit{"usage.estimated", []byte("true")})
+	}
+	if b.Estimated || !bytes.Contains(c.value(data, "usage"), []byte(`"total_tokens"`)) {
+		count("total_tokens")
 	}
 	return edits
 }
