@@ -27,7 +27,7 @@ func (w *world) sent(t *testing.T, at int) sim.Record {
 }
 
 func TestWhatAnthropicGetsOfTheHeader(t *testing.T) {
-	w := openWorld(t, "", back{"anthropic", sim.Profile{}})
+	w := openWorld(t, "[routing]\nupstream_user = \"plain\"\n", back{"anthropic", sim.Profile{}})
 	for _, c := range []struct {
 		shape         wire.Shape
 		head          wire.Head
