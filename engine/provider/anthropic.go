@@ -95,7 +95,7 @@ func (d anthropic) request(ctx context.Context, p policy.Permit, who *account.Pr
 	for _, f := range anthropicRouting {
 		edits = append(edits, wire.Edit{Field: f})
 	}
-	edits = append(edits, userOnly(req, said)...)
+	edits = append(edits, userOnly(req)...)
 	edits = append(edits, adaptive(row, req, said)...)
 	var err error
 	if req.Shape == wire.CountTokens {
@@ -124,13 +124,9 @@ func (d anthropic) request(ctx context.Context, p policy.Permit, who *account.Pr
 	return h, nil
 }
 
-// userOnly leaves of the metadata what Anthropic's API takes, an id of the user, and adds it where the client has sent it under
-// OpenRouter's name.
-func userOnly(req *wire.Request, said *wire.Version) []wire.Edit {
-	var sent map[string]json.RawMessage
-	if raw := said.Value("metadata"); raw != nil && json.Unmarshal(raw, &sent) == nil && len(sent) == 1 && sent["user_id"] != nil {
-		return nil
-	}
+// userOnly leaves of the metadata what Anthropic's API takes, an id of the user: the one under which the router has settled to
+// tell providers of that user, wherever the client has said who it is.
+func userOnly(req *wire.Request) []wire.Edit {
 	if req.UpstreamUser == "" {
 		return []wire.Edit{{Field: "metadata"}}
 	}
