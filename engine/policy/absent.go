@@ -16,6 +16,7 @@ type origin struct {
 	term   *ast.Term
 	in     *linter
 	schema map[string]any
+	param  string // the parameter whose value it is, or one of whose elements; "": it is none, or lies deeper
 }
 
 // reach refuses ref where a fixed key from first on may be absent from what it begins with.
@@ -169,7 +170,7 @@ func elementsOf(from []origin) []origin {
 	for _, o := range from {
 		if o.schema != nil {
 			items, _ := o.schema["items"].(map[string]any)
-			all = append(all, origin{schema: items})
+			all = append(all, origin{schema: items, param: o.param})
 			continue
 		}
 		if o.term == nil {
@@ -235,6 +236,12 @@ func (l *linter) origins(t *ast.Term) []origin {
 			from, _ := l.root(ref)
 			return from
 		}
+		if v[0].Value.String() == ast.ObjectGet.Name && len(v) == 4 {
+			if ref, ok := v[1].Value.(ast.Ref); ok && ref.Equal(paramsRef) {
+				from, _ := l.root(paramsRef.Append(v[2]))
+				return append(l.origins(v[3]), from...)
+			}
+		}
 	}
 	return []origin{{term: t, in: l}}
 }
@@ -251,7 +258,7 @@ func (l *linter) root(ref ast.Ref) ([]origin, int) {
 		}
 		name, _ := ref[len(paramsRef)].Value.(ast.String)
 		sub, _ := d.properties[string(name)].(map[string]any)
-		return []origin{{schema: sub}}, len(paramsRef) + 1
+		return []origin{{schema: sub, param: string(name)}}, len(paramsRef) + 1
 	case ref.HasPrefix(ast.DefaultRootRef):
 		var all []origin
 		first := len(ref)

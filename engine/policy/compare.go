@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -201,16 +200,20 @@ var comparisons = map[string]string{
 	ast.LessThan.Name: "<", ast.LessThanEq.Name: "<=", ast.GreaterThan.Name: ">", ast.GreaterThanEq.Name: ">=",
 }
 
+// turned is each sign as it reads from the right.
+var turned = map[string]string{"=": "=", "==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
 // compare looks at one call for a comparison that cannot mean what it says.
 func (l *linter) compare(operator string, operands []*ast.Term) {
+	l.texts(operator, operands)
 	if sign, ok := comparisons[operator]; ok && len(operands) == 2 {
 		a, b := operands[0], operands[1]
 		if sa, sb := l.shapesOf(a), l.shapesOf(b); sa&sb == 0 {
 			l.problem("%s %s %s compares %s with %s, which has the same outcome whatever the input; %s", a, sign, b, sa, sb, l.convert(a, b, sign))
 			return
 		}
-		l.enumerated(a, b)
-		l.enumerated(b, a)
+		l.counted(a, b, sign)
+		l.counted(b, a, turned[sign])
 		if operator != ast.Equality.Name && operator != ast.Equal.Name && operator != ast.NotEqual.Name {
 			l.ordered(a, b, sign)
 		}
@@ -235,11 +238,6 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 	if f := l.leaf(collection); f != nil && f.kind == kindStrings && l.shapesOf(element)&shapeString == 0 {
 		l.problem("%s in %s: the elements are strings, %s is %s", element, collection, element, l.shapesOf(element))
 	}
-	if f := l.leaf(collection); f != nil && f.kind == kindStrings && f.words != nil {
-		if constant, ok := l.constant(element).Value.(ast.String); ok && !slices.Contains(f.words, string(constant)) {
-			l.problem("%s never holds %s; %s", f.name, constant, f.notOneOf(string(constant)))
-		}
-	}
 	switch c := collection.Value.(type) {
 	case ast.Set:
 		c.Foreach(func(t *ast.Term) { l.member(element, t) })
@@ -251,9 +249,7 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 func (l *linter) member(element, t *ast.Term) {
 	if sa, sb := l.shapesOf(element), l.shapesOf(t); sa&sb == 0 {
 		l.problem("%s in {… %s …} compares %s with %s, which can never be equal", element, t, sa, sb)
-		return
 	}
-	l.enumerated(element, t)
 }
 
 // leaf is the field that t stands for, itself or through a variable.
@@ -273,27 +269,19 @@ func (l *linter) leaf(t *ast.Term) *field {
 	return nil
 }
 
-// enumerated refuses to compare a field that has few values with one that it never has.
-func (l *linter) enumerated(a, b *ast.Term) {
-	f := l.leaf(a)
-	if f == nil {
-		f = l.elementOf(a)
-	} else if f.kind == kindStrings {
-		return
+// notOneOf says which of its words is meant, or which there are; fold is what the field goes through before it is compared.
+func (f *field) notOneOf(found string, fold func(string) string) string {
+	words := f.words
+	if fold != nil {
+		words = make([]string, len(f.words))
+		for i, word := range f.words {
+			words[i] = fold(word)
+		}
 	}
-	constant, ok := b.Value.(ast.String)
-	if f == nil || f.words == nil || !ok || slices.Contains(f.words, string(constant)) {
-		return
+	if len(words) > 20 {
+		return config.UnknownName("value", found, words)
 	}
-	l.problem("%s is never %s; %s", f.name, constant, f.notOneOf(string(constant)))
-}
-
-// notOneOf says which of its words is meant, or which there are.
-func (f *field) notOneOf(found string) string {
-	if len(f.words) > 20 {
-		return config.UnknownName("value", found, f.words)
-	}
-	return config.NotOneOf(found, f.words)
+	return config.NotOneOf(found, words)
 }
 
 // elementOf is the list of the input of which t is an element; nil where it is none.
@@ -314,6 +302,36 @@ func (l *linter) elementOf(t *ast.Term) *field {
 		}
 	}
 	return nil
+}
+
+// counted refuses to ask whether a list is empty that never is.
+func (l *linter) counted(a, b *ast.Term, sign string) {
+	list, least := a, 1
+	if call, ok := l.constant(a).Value.(ast.Call); ok && call[0].Value.String() == ast.Count.Name && len(call) == 2 {
+		list = call[1]
+		n, isNumber := l.constant(b).Value.(ast.Number)
+		if least, ok = n.Int(); !isNumber || !ok {
+			return
+		}
+	} else if empty, ok := l.constant(b).Value.(*ast.Array); !ok || empty.Len() > 0 || sign != "=" && sign != "==" && sign != "!=" {
+		return
+	} else {
+		least = 0
+	}
+	f := l.leaf(list)
+	if f == nil || f.filled == "" {
+		return
+	}
+	outcome := ""
+	switch {
+	case least < 1 && (sign == "=" || sign == "==" || sign == "<="), least < 2 && sign == "<":
+		outcome = "never"
+	case least < 1 && (sign == "!=" || sign == ">"), least < 2 && sign == ">=":
+		outcome = "always"
+	default:
+		return
+	}
+	l.problem("%s %s %s %s holds: %s is never empty; where nothing is stated it is [%q]; write %q in %s", a, sign, b, outcome, f.name, f.filled, f.filled, list)
 }
 
 // ordered refuses to order words, which Rego does by the alphabet.

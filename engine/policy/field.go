@@ -35,6 +35,7 @@ type field struct {
 	enum   []string
 	values int      // of a whole number that is 0 or more and less than this; 0: not bounded so
 	words  []string // that are all it can be, or all that a list's elements can be; the schema does not publish them
+	filled string   // what a list that is never empty holds where nothing is stated; "": the list may be empty, or the field is none
 	many   string   // why it has so many values that remembering answers is of little use; "": it has not
 	fields []*field // of a group, in the order of the Go type; nil for one that rules can read
 	kind   kind
@@ -87,6 +88,7 @@ func fieldOf(t reflect.Type, name string, index []int) *field {
 			sub := fieldOf(sf.Type, name+"."+sf.Tag.Get("json"), append(slices.Clone(index), i))
 			sub.doc = sf.Tag.Get("doc")
 			sub.many = sf.Tag.Get("many")
+			sub.filled = sf.Tag.Get("filled")
 			sub.values, _ = strconv.Atoi(sf.Tag.Get("values")) // absent: 0
 			if enum := sf.Tag.Get("enum"); enum != "" {
 				sub.enum = strings.Split(enum, ",")

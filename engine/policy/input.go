@@ -93,7 +93,7 @@ type EndpointInput struct {
 	Credentials       string             `json:"credentials" doc:"name of the group of credentials whose terms hold"`
 	Free              bool               `json:"free" doc:"the provider bills nothing: such terms often pay with data"`
 	SelfHosted        bool               `json:"self_hosted" doc:"reached without a credential: a machine of one's own"`
-	ProcessingRegions []string           `json:"processing_regions" doc:"where it may be processed, sorted; every region for a global deployment; [\"unknown\"] where not stated"`
+	ProcessingRegions []string           `json:"processing_regions" doc:"where it may be processed, sorted; every region for a global deployment; [\"unknown\"] where not stated" filled:"unknown"`
 	Jurisdiction      string             `json:"jurisdiction" doc:"whose law reaches the data: ISO 3166-1 alpha-2, EU or unknown"`
 	Headquarters      string             `json:"headquarters" doc:"ISO 3166-1 alpha-2 or unknown"`
 	Quantization      string             `json:"quantization" doc:"unknown where not stated"`

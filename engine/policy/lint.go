@@ -23,11 +23,12 @@ var contract = []string{ruleDeny, ruleAllow, ruleReject, ruleRequire, rulePrefer
 
 // ruleNode is one rule of a source with what it reads.
 type ruleNode struct {
-	rule   *ast.Rule
-	path   string // data.library.training.deny, without parts that vary
-	reads  []place[read]
-	params []place[param]
-	calls  []ast.Ref // references into the source's own rules
+	rule    *ast.Rule
+	path    string // data.library.training.deny, without parts that vary
+	reads   []place[read]
+	params  []place[param]
+	matches []place[match] // what it holds fields against, where what fits is not known before the catalog is
+	calls   []ast.Ref      // references into the source's own rules
 
 	values []ast.Ref // those of them that stand for a value, rather than for a condition
 
@@ -148,9 +149,13 @@ func (l *linter) visit(x any) bool {
 		}
 		switch terms := x.Terms.(type) {
 		case []*ast.Term:
+			if b := ast.BuiltinMap[x.Operator().String()]; b != nil && !b.Relation && len(terms) == 1+len(b.Decl.FuncArgs().Args) {
+				l.condition(ast.NewTerm(ast.Call(terms)), x.Negated)
+			}
 			l.call(terms)
 			return true
 		case *ast.Term: // a condition
+			l.condition(terms, x.Negated)
 			if ref, ok := terms.Value.(ast.Ref); ok {
 				l.ref(ref)
 				return true
@@ -160,6 +165,24 @@ func (l *linter) visit(x any) bool {
 		if x.Location != nil {
 			l.loc = x.Location
 		}
+	case *ast.TemplateString: // what stands in it is no condition
+		for _, part := range x.Parts {
+			e, ok := part.(*ast.Expr)
+			if !ok {
+				continue
+			}
+			switch terms := e.Terms.(type) {
+			case []*ast.Term:
+				l.call(terms)
+			case *ast.Term:
+				if ref, ok := terms.Value.(ast.Ref); ok {
+					l.ref(ref)
+				} else {
+					l.walk(terms)
+				}
+			}
+		}
+		return true
 	case *ast.Every:
 		if s := l.shapesOf(x.Domain); s&(shapeArray|shapeObject|shapeSet) == 0 {
 			l.problem("every … in %s: %s has no elements", x.Domain, s)
@@ -178,6 +201,33 @@ func (l *linter) visit(x any) bool {
 		}
 	}
 	return false
+}
+
+// condition refuses a condition that holds whatever its value is: in Rego nothing but false and undefined does not hold, neither
+// "", nor 0, nor an empty list.
+func (l *linter) condition(t *ast.Term, negated bool) {
+	s := l.shapesOf(t)
+	if s&shapeBoolean != 0 {
+		return
+	}
+	outcome := "always holds"
+	written := t.String()
+	if negated {
+		outcome, written = "never holds", "not "+written
+	}
+	empty, compared := "an empty list", fmt.Sprintf("count(%s) == 0", t)
+	switch s {
+	case shapeString:
+		empty, compared = `""`, fmt.Sprintf(`%s == ""`, t)
+	case shapeNumber:
+		empty, compared = "0", fmt.Sprintf("%s == 0", t)
+	}
+	if f := l.leaf(t); f != nil && f.filled != "" {
+		compared = fmt.Sprintf("%q in %s", f.filled, t)
+	} else if f != nil && slices.Contains(f.words, unknown) {
+		compared = fmt.Sprintf("%s == %q", t, unknown)
+	}
+	l.problem("%s %s, because %s is %s, and in Rego %s counts as true; write a comparison, such as %s", written, outcome, t, s, empty, compared)
 }
 
 // value notes that a rule is read for what it gives.

@@ -78,6 +78,16 @@ var newcomers = []struct{ name, rule string }{
 	{"null for what is unknown", `deny contains "x" if is_null(input.endpoint.data_policy.training)`},
 	{"classes by the alphabet", "deny contains \"x\" if input.request.data_class < \"confidential\"\n\ndeny contains \"y\" if input.request.data_class > \"public\""},
 	{"a date of another form", `deny contains "x" if input.time.date == "2026-1-1"`},
+	{"a list as a condition", `deny contains "x" if not input.endpoint.certifications`},
+	{"text as a condition", `deny contains "x" if not input.claims.user`},
+	{"a number as a condition", `deny contains "x" if not input.request.tool_count`},
+	{"a length as a condition", `deny contains "x" if not count(input.endpoint.certifications)`},
+	{"a variable as a condition", "deny contains \"x\" if {\n\ttags := input.claims.tags\n\tnot tags\n}"},
+	{"an attribute as a condition", `deny contains "x" if not object.get(input.endpoint.attributes, "safety", 0)`},
+	{"an empty list of what is never empty", `deny contains "x" if count(input.endpoint.processing_regions) == 0`},
+	{"less than one of what is never empty", "deny contains \"x\" if {\n\tn := count(input.endpoint.processing_regions)\n\t1 > n\n}"},
+	{"not more than none of what is never empty", `deny contains "x" if not count(input.endpoint.processing_regions) > 0`},
+	{"an empty list itself", `deny contains "x" if input.endpoint.processing_regions == []`},
 	{"a date of another order", `deny contains "x" if input.time.date < "01.01.2027"`},
 
 	// Typos wherever a name can stand.
@@ -109,6 +119,14 @@ var newcomers = []struct{ name, rule string }{
 	{"in a region that is walked to", "deny contains \"x\" if {\n\tsome region in input.endpoint.processing_regions\n\tregion == \"EU\"\n}"},
 	{"in a quantization", `deny contains "x" if input.endpoint.quantization == "FP8"`},
 	{"in a modality", `deny contains "x" if "txt" in input.request.input_modalities`},
+	{"in the case of a country", `deny contains "x" if lower(input.endpoint.jurisdiction) == "DE"`},
+	{"in the case of a table", "blocked := {\"Alpha\", \"Trainer\", \"Silent\", \"American\"}\n\ndeny contains \"x\" if lower(input.endpoint.provider) in blocked"},
+	{"in the case of a variable", "deny contains \"x\" if {\n\tp := upper(input.endpoint.provider)\n\tp in [\"alpha\", \"trainer\", \"silent\", \"american\"]\n}"},
+	{"in the case of a prefix", `deny contains "x" if startswith(lower(input.endpoint.model), "Acme/")`},
+	{"in the case of every element", `deny contains "x" if "EU" in {lower(region) | some region in input.endpoint.processing_regions}`},
+	{"in the case of what is unknown", `deny contains "x" if upper(input.endpoint.jurisdiction) != "de"; upper(input.endpoint.jurisdiction) == "unknown"`},
+	{"in a country whose case does not count", `deny contains "x" if lower(input.endpoint.jurisdiction) in {"germny", "usa"}`},
+	{"in a table of regions", "abroad := {\"EU\", \"Unknown\"}\n\ndeny contains \"x\" if {\n\tsome region in input.endpoint.processing_regions\n\tregion in abroad\n}"},
 	{"in a helper's table", "blocked := {\"us\": true}\n\ndeny contains \"x\" if blocked.eu"},
 
 	// Missing data.

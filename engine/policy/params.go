@@ -242,7 +242,7 @@ func (c *compiled) checkParams(b *scopedBinding, pkg string) config.Problems {
 			problems = append(problems, b.Problem("params."+name, "missing; %s needs it: %v", b.Package, cmp.Or(schema["description"], schema["type"])))
 		}
 	}
-	return problems
+	return append(problems, c.checkWords(b, pkg)...)
 }
 
 // checkDeclaration holds what a package reads of its parameters against what it declares.

@@ -153,6 +153,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 			build.compile(src)
 		}
 	}
+	words := newVocabulary(c)
 	digest := sha256.New()
 	fmt.Fprintf(digest, "require_policy %t\n", settings.requirePolicy)
 	for i := range settings.bindings {
@@ -164,6 +165,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 		}
 		if bound := build.bind(ctx, b, src); bound != nil {
 			s.add(bound)
+			s.warnings = append(s.warnings, build.sources[src].unmatched(words, b, "data."+b.Package)...)
 			writeDigest(digest, b, src)
 		}
 	}
@@ -181,9 +183,11 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 	if now.IsZero() {
 		now = time.Now()
 	}
-	if problems, s.warnings = s.checkIndex(ctx, now); len(problems) > 0 {
+	problems, overruns := s.checkIndex(ctx, now)
+	if len(problems) > 0 {
 		return nil, problems
 	}
+	s.warnings = append(sortedProblems(s.warnings), overruns...)
 	s.enumerate(ctx, now)
 	s.principals = principalsOf(c.Accounts, now)
 	s.digest = hex.EncodeToString(digest.Sum(nil))
