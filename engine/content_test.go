@@ -81,7 +81,7 @@ func TestContentNeedsAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.write(t, "chaperone.toml", strings.Replace(string(text), "[organisations.acme]\n", "[organisations.acme]\nlog_content = true\n", 1))
-	if err := engine.Check(t.Context(), engine.Options{ConfigPath: path}); err == nil || !strings.Contains(err.Error(), "chaperone.toml:2: organisations.acme.log_content") {
+	if _, err := engine.Check(t.Context(), engine.Options{ConfigPath: path}); err == nil || !strings.Contains(err.Error(), "chaperone.toml:2: organisations.acme.log_content") {
 		t.Error(err)
 	}
 }

@@ -25,7 +25,7 @@ func EnableScorer(ctx context.Context, path, name string) error {
 		if err != nil {
 			return nil, err
 		}
-		if err := Check(ctx, Options{ConfigPath: path, Config: out, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		if _, err := Check(ctx, Options{ConfigPath: path, Config: out, Log: slog.New(slog.DiscardHandler)}); err != nil {
 			return nil, fmt.Errorf("nothing was written, since with %s the configuration would be refused:\n%w", name, err)
 		}
 		return out, nil

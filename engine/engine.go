@@ -19,6 +19,7 @@ import (
 	"chaperone/engine/account"
 	"chaperone/engine/admission"
 	"chaperone/engine/catalog"
+	"chaperone/engine/config"
 	"chaperone/engine/dispatch"
 	"chaperone/engine/journal"
 	"chaperone/engine/ledger"
@@ -128,14 +129,15 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Check loads everything as Open does, and lets go of it again.
-func Check(ctx context.Context, o Options) error {
+// Check loads everything as Open does, and lets go of it again. Warnings say what of its policies would be better.
+func Check(ctx context.Context, o Options) (warnings config.Problems, err error) {
 	o.DecideOnly = true
 	e, err := Open(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return e.Close(ctx)
+	warnings = e.current.Load().policies.Warnings(e.options.Now())
+	return warnings, e.Close(ctx)
 }
 
 // statistics makes the store with the settings of the first snapshot.

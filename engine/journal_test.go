@@ -102,7 +102,7 @@ func TestADecisionIsFoundAfterARestart(t *testing.T) {
 	if _, err := w.engine.Decision(t.Context(), "sk-acme", resp.Plan.ID); err != nil {
 		t.Error(err)
 	}
-	if err := engine.Check(t.Context(), engine.Options{ConfigPath: filepath.Join(w.dir, "chaperone.toml")}); err != nil {
+	if _, err := engine.Check(t.Context(), engine.Options{ConfigPath: filepath.Join(w.dir, "chaperone.toml")}); err != nil {
 		t.Errorf("a check needs the journal that a router has: %v", err)
 	}
 }

@@ -175,8 +175,10 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	for _, p := range s.plugins {
 		s.files = append(s.files, p.path, p.path+wasm.SignatureSuffix)
 	}
-	for _, w := range policies.Warnings(e.options.Now()) {
-		e.options.Log.Warn("policy", slog.String("what", w.String()))
+	if !e.options.DecideOnly { // commands show them
+		for _, w := range policies.Warnings(e.options.Now()) {
+			e.options.Log.Warn("policy", slog.String("what", w.String()))
+		}
 	}
 	e.metrics.Know(cat, accounts)
 	s.path = src.main.Path()

@@ -33,7 +33,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text+world), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := engine.Check(t.Context(), engine.Options{ConfigPath: path})
+		_, err := engine.Check(t.Context(), engine.Options{ConfigPath: path})
 		if err == nil || !strings.Contains(err.Error(), path+":"+want) {
 			t.Errorf("%s\ngot  %v\nwant %s:%s", text, err, path, want)
 		}

@@ -18,16 +18,17 @@ package library.models
 deny contains {"code": "model_not_allowed", "message": message} if {
 	allowed := object.get(data.params, "allow", [])
 	count(allowed) > 0
-	not matches(allowed)
+	not is_allowed
 	message := sprintf("the model %s is none of %s", [input.endpoint.model, concat(", ", allowed)])
 }
 
 deny contains {"code": "model_denied", "message": message} if {
-	matches(object.get(data.params, "deny", []))
+	some pattern in object.get(data.params, "deny", [])
+	glob.match(pattern, ["/"], input.endpoint.model)
 	message := sprintf("the model %s is on the policy's list of those that may not serve", [input.endpoint.model])
 }
 
-matches(patterns) if {
-	some pattern in patterns
+is_allowed if {
+	some pattern in object.get(data.params, "allow", [])
 	glob.match(pattern, ["/"], input.endpoint.model)
 }

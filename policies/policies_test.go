@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/compile"
@@ -140,16 +141,29 @@ func writeBundle(t *testing.T, from, to string) {
 	}
 }
 
-var mistake = regexp.MustCompile("(?m)^\\| `((?:default|deny|violation|allow|reject|require|prefer).*?)` \\| (.*) \\|$")
+// ownPolicy binds the package org.p of the files beside it to everyone.
+const ownPolicy = "[[policy.sources]]\nname = \"own\"\npath = \".\"\n[[policy.bindings]]\npackage = \"org.p\"\nfor = \"everyone\"\n"
 
-// Every row of the tables of mistakes is refused, in the words that the table says.
-func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
+// section is what README.md has from one text to another.
+func section(t *testing.T, from, to string) string {
+	t.Helper()
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	section := readme[bytes.Index(readme, []byte("### What is refused")):bytes.Index(readme, []byte("### What is denied"))]
-	rows := mistake.FindAllStringSubmatch(string(section), -1)
+	_, after, begins := strings.Cut(string(readme), from)
+	found, _, ends := strings.Cut(after, to)
+	if !begins || !ends {
+		t.Fatalf("README.md has nothing from %q to %q", from, to)
+	}
+	return found
+}
+
+var mistake = regexp.MustCompile("(?m)^\\| `((?:default|deny|violation|allow|reject|require|prefer).*?)` \\| (.*) \\|$")
+
+// Every row of the tables of mistakes is refused, in the words that the table says.
+func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
+	rows := mistake.FindAllStringSubmatch(section(t, "### What is refused", "### What is warned of"), -1)
 	if len(rows) < 40 {
 		t.Fatalf("%d rows", len(rows))
 	}
@@ -158,7 +172,7 @@ func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, problems := load(filepath.Join(dir, "chaperone.toml"), "[[policy.sources]]\nname = \"own\"\npath = \".\"\n[[policy.bindings]]\npackage = \"org.p\"\nfor = \"everyone\"\n")
+		_, problems := load(filepath.Join(dir, "chaperone.toml"), ownPolicy)
 		for _, want := range strings.Split(row[2], " | ") {
 			if !strings.Contains(problems.Error(), want) {
 				t.Errorf("%s\nis not refused with %q:\n%v", row[1], want, problems)
@@ -167,14 +181,34 @@ func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
 	}
 }
 
+var warning = regexp.MustCompile("(?m)^\\| `((?:deny|params).*?)` \\| (.*) \\|$")
+
+// Every row of the table of warnings loads, and is warned of in the words that the table says.
+func TestEveryWarningOfTheReadmeIsGiven(t *testing.T) {
+	rows := warning.FindAllStringSubmatch(section(t, "### What is warned of", "### What is denied"), -1)
+	if len(rows) < 7 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, row := range rows {
+		dir, text := t.TempDir(), "[[policy.bindings]]\npackage = \"library.providers\"\nfor = \"everyone\"\n"+row[1]+"\n"
+		if strings.HasPrefix(row[1], "deny") {
+			text = ownPolicy
+			if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set, problems := load(filepath.Join(dir, "chaperone.toml"), text)
+		if len(problems) > 0 {
+			t.Errorf("%s\nis refused: %v", row[1], problems)
+		} else if found := set.Warnings(time.Now()); len(found) != 1 || !strings.Contains(found[0].String(), row[2]) {
+			t.Errorf("%s\nis not warned of with %q:\n%v", row[1], row[2], found)
+		}
+	}
+}
+
 // Every row of the table of denials denies, in the words that the table says.
 func TestEveryDenialOfTheReadmeIsGiven(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	section := readme[bytes.Index(readme, []byte("### What is denied")):]
-	rows := mistake.FindAllStringSubmatch(string(section[:bytes.Index(section, []byte("\nWhile a policy"))]), -1)
+	rows := mistake.FindAllStringSubmatch(section(t, "### What is denied", "\nWhile a policy"), -1)
 	if len(rows) < 14 {
 		t.Fatalf("%d rows", len(rows))
 	}
@@ -184,7 +218,7 @@ func TestEveryDenialOfTheReadmeIsGiven(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		set, problems := load(filepath.Join(dir, "chaperone.toml"), "[policy]\nevaluation_timeout = \"1m\"\n[[policy.sources]]\nname = \"own\"\npath = \".\"\n[[policy.bindings]]\npackage = \"org.p\"\nfor = \"everyone\"\n")
+		set, problems := load(filepath.Join(dir, "chaperone.toml"), "[policy]\nevaluation_timeout = \"1m\"\n"+ownPolicy)
 		if len(problems) > 0 {
 			t.Errorf("%s\nis refused: %v", row[1], problems)
 			continue
@@ -240,6 +274,11 @@ func load(path, text string) (*policy.Set, config.Problems) {
 		Accounts: &account.Accounts{Organisations: map[string]*account.Organisation{
 			"acme": {ID: "acme", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
 		}},
-		Catalog: &catalog.Catalog{Rows: []*catalog.Row{{ID: "acme/large@alpha#paid"}}},
+		Catalog: &catalog.Catalog{
+			Providers: map[string]*catalog.Provider{"openai": {ID: "openai", Certifications: []string{"soc2"}}},
+			Models:    map[string]*catalog.Model{"openai/gpt-4o-mini": {ID: "openai/gpt-4o-mini"}},
+			Aliases:   map[string]string{"gpt-4o-mini": "openai/gpt-4o-mini"},
+			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid"}},
+		},
 	})
 }

@@ -16,12 +16,13 @@ func checkCommand(out *printer) *cobra.Command {
 		Use:   "check",
 		Short: "Validate configuration, catalog, policies and plugins",
 		Long: `Load a configuration and everything that it names as serve would, and report every mistake with its file, line and key.
-The exit code is 0 where there is none and 2 where there is one.`,
+The exit code is 0 where there is none and 2 where there is one. Warnings say what of the policies would be better, such as a rule
+about a provider that the catalog does not have; they are no mistakes.`,
 		Example: `  chaperone check
   chaperone check --config /etc/chaperone/chaperone.toml --json`,
 		Args: onlyFlags("--config"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := engine.Check(cmd.Context(), engine.Options{ConfigPath: path})
+			warnings, err := engine.Check(cmd.Context(), engine.Options{ConfigPath: path})
 			problems := config.Problems{}
 			if err != nil && !errors.As(err, &problems) {
 				return err
@@ -33,8 +34,14 @@ The exit code is 0 where there is none and 2 where there is one.`,
 				OK       bool            `json:"ok"`
 				Config   string          `json:"config"`
 				Problems config.Problems `json:"problems"`
-			}{len(problems) == 0, path, problems}
-			if err := out.print(v, func(w io.Writer) { row(w, path+" is right") }); err != nil {
+				Warnings config.Problems `json:"warnings"`
+			}{len(problems) == 0, path, problems, append(config.Problems{}, warnings...)}
+			if err := out.print(v, func(w io.Writer) {
+				row(w, path+" is right")
+				for _, warning := range warnings {
+					row(w, "warning: "+warning.String())
+				}
+			}); err != nil {
 				return err
 			}
 			if len(problems) > 0 {

@@ -19,8 +19,9 @@ func policyCheckCommand(out *printer) *cobra.Command {
 		Short: "Report every mistake of the policies",
 		Long: `Compile the policies of a configuration as serve would, with the catalog, the accounts and the parameters that they are bound
 with, and report every mistake with file and line. Packages that nobody has bound are held to the same rules. With DIR, only the
-.rego files below it are compiled, as one source, without any configuration. Warnings say what would make judging cheaper, and
-which exceptions have ended; they are no mistakes. Stock opa check --strict passes whatever this
+.rego files below it are compiled, as one source, without any configuration. Warnings say which rules and parameters name a
+provider, a model or another id that nothing has, what would make judging cheaper, and which exceptions have ended; they are no
+mistakes. Stock opa check --strict passes whatever this
 passes; the reverse does not hold.`,
 		Example: `  chaperone policy check
   chaperone policy check --config /etc/chaperone/chaperone.toml --json

@@ -139,6 +139,21 @@ params = { promt = 1 }
 	if v.OK || len(v.Problems) != 3 {
 		t.Errorf("%+v; should be three problems", v)
 	}
+	put(t, "rego/near.rego", "package acme.near\n\ndeny contains \"no\" if input.endpoint.provider == \"trianer\"\n")
+	put(t, "chaperone.toml", policyWorld+"[[policy.sources]]\nname = \"own\"\npath = \"rego\"\n[[policy.bindings]]\npackage = \"acme.near\"\nfor = \"everyone\"\n")
+	for _, command := range []string{"check", "policy check"} {
+		says(t, 0, command, `warning: rego/near.rego:3: there is no provider "trianer" in the catalog`)
+		warned := decoded[struct {
+			OK       bool
+			Warnings []struct {
+				File string
+				Line int
+			}
+		}](t, 0, command)
+		if !warned.OK || len(warned.Warnings) != 1 || warned.Warnings[0].Line != 3 {
+			t.Errorf("%s: %+v; should be right, with one warning", command, warned)
+		}
+	}
 	says(t, 2, "policy check absent", "no such file")
 	says(t, 2, "policy check rego --config chaperone.toml", "not both")
 	says(t, 2, "policy chek", `unknown command "chek"`)

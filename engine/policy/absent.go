@@ -31,6 +31,7 @@ func (l *linter) reach(ref ast.Ref) {
 			from = elementsOf(from)
 			continue
 		}
+		l.text(key, keysOf(from), match{operator: ast.Equal.Name})
 		next, missing := l.step(from, key)
 		if missing {
 			l.missing(ref, i)
@@ -196,6 +197,28 @@ func elementsOf(from []origin) []origin {
 			add(v.Value)
 		default:
 			all = append(all, origin{})
+		}
+	}
+	return all
+}
+
+// keysOf is what the values that are written out have something under.
+func keysOf(from []origin) []origin {
+	var all []origin
+	for _, o := range from {
+		if o.term == nil {
+			continue
+		}
+		add := func(t *ast.Term) { all = append(all, o.in.origins(t)...) }
+		switch v := o.term.Value.(type) {
+		case ast.Set:
+			v.Foreach(add)
+		case ast.Object:
+			v.Foreach(func(key, _ *ast.Term) { add(key) })
+		case *ast.SetComprehension:
+			add(v.Term)
+		case *ast.ObjectComprehension:
+			add(v.Key)
 		}
 	}
 	return all

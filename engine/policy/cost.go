@@ -59,7 +59,7 @@ func (s *Set) Cost(now time.Time) []BindingCost {
 	return all
 }
 
-// Warnings are the lines of policies that make judging dear, what took too long on inputs made for trying policies out, and
+// Warnings are what rules and parameters look for and nothing of the catalog or the accounts has, the lines of policies that make judging dear, what took too long on inputs made for trying policies out, and
 // exceptions that have ended. They say what would be better, and are no reason to refuse the policies.
 func (s *Set) Warnings(now time.Time) config.Problems {
 	problems := slices.Clone(s.warnings)

@@ -36,7 +36,7 @@ var patterns = map[string]struct{ subject, text int }{
 	ast.StartsWith.Name: {0, 1}, ast.EndsWith.Name: {0, 1}, ast.Contains.Name: {0, 1},
 }
 
-// texts notes what a comparison, a membership or a pattern holds a field against.
+// texts notes what a comparison, a membership, a lookup or a pattern holds a field against.
 func (l *linter) texts(operator string, operands []*ast.Term) {
 	switch p, isPattern := patterns[operator]; {
 	case (operator == ast.Equality.Name || operator == ast.Equal.Name || operator == ast.NotEqual.Name) && len(operands) == 2:
@@ -62,6 +62,8 @@ func (l *linter) texts(operator string, operands []*ast.Term) {
 				l.text(c.Term, l.origins(element), match{operator: ast.Equal.Name})
 			}
 		}
+	case operator == ast.ObjectGet.Name && len(operands) == 3:
+		l.text(operands[1], keysOf(l.origins(operands[0])), match{operator: ast.Equal.Name})
 	case isPattern && len(operands) > max(p.subject, p.text):
 		m := match{operator: operator}
 		if operator == ast.GlobMatch.Name {
@@ -230,6 +232,9 @@ func newVocabulary(c *Config) vocabulary {
 		for _, o := range c.Accounts.Organisations {
 			add("input.principal.organisation", "organisation", accounts, o.ID)
 			add("input.principal.team", "team", accounts, slices.Collect(maps.Keys(o.Teams))...)
+		}
+		if team := v[inputField.find("input.principal.team")]; team != nil {
+			team.words = append(team.words, "") // of keys that belong to none
 		}
 	}
 	for _, g := range v {
