@@ -235,6 +235,14 @@ func (a *attempt) end(ev wire.Event) (wire.Kind, wire.Event, *Fault) {
 // relay hands the events on, those up to the commit point first. It returns nil at a good end, whose end mark it leaves to
 // the caller.
 func (a *attempt) relay(s *Stream) *Fault {
+	if a.rescue != nil {
+		// Not before it is certain that this attempt serves the client: its stream has one writer, which remembers what it wrote.
+		a.writer.Serve(a.label)
+		var f *Fault
+		if a.out, f = a.appendDeltas(s.buffer(), a.deltas); f != nil {
+			return f
+		}
+	}
 	if len(a.out) > 0 {
 		if !s.emit(a.out) { // it takes the place of a buffer
 			return a.abandoned()
@@ -356,6 +364,7 @@ func (a *attempt) appendEvent(dst []byte, ev wire.Event) ([]byte, *Fault) {
 func (a *attempt) appendDeltas(dst []byte, deltas []talk.Delta) ([]byte, *Fault) {
 	dst, unsaid := a.writer.Append(dst, deltas)
 	if unsaid != "" {
+		a.more = true // the client has not got what a.text may hold of this
 		return dst, a.untranslatable(unsaid)
 	}
 	return dst, nil

@@ -92,7 +92,7 @@ func (r *run) beyondRescue(dead *attempt) string {
 	return ""
 }
 
-// openContinuation reads up to the first content of the rest.
+// openContinuation reads up to the first content of the rest, and leaves it in a.deltas.
 func (a *attempt) openContinuation() *Fault {
 	if f := a.begin(); f != nil {
 		return f
@@ -102,25 +102,20 @@ func (a *attempt) openContinuation() *Fault {
 		switch {
 		case f != nil:
 			return f
-		case kind == wire.End && a.finished == 0:
-			return fault("empty_answer", a.status, "")
 		case kind == wire.End:
-			a.timer.Stop()
-			return nil
+			return fault("empty_answer", a.status, "")
 		case kind == wire.Comment:
 			continue
 		case a.chunk.Commits || a.chunk.FinishReason != "":
 			a.timer.Stop()
 			a.committed()
-			a.writer.Serve(a.label)
-			a.out, f = a.appendDeltas(a.out, a.deltas)
-			return f
+			return nil
 		}
 	}
 }
 
 // openSplice reads the whole answer once more, up to where it says more than the client has, and checks that it says the same
-// up to there.
+// up to there. What is more it leaves in a.deltas.
 func (a *attempt) openSplice() *Fault {
 	if f := a.begin(); f != nil {
 		return f
@@ -137,9 +132,7 @@ func (a *attempt) openSplice() *Fault {
 		case a.more && before == len(said) && len(a.text) == before:
 			// All that the client has was said alike, and this is the first that comes behind it.
 			a.timer.Stop()
-			a.writer.Serve(a.label)
-			a.out, f = a.appendDeltas(a.out, a.deltas)
-			return f
+			return nil
 		case kind == wire.End, a.more:
 			return fault("diverged", a.status, "")
 		case a.chunk.Commits && a.ttft == 0:
@@ -153,9 +146,8 @@ func (a *attempt) openSplice() *Fault {
 			return fault("diverged", a.status, "")
 		case len(a.text) > len(said), len(a.text) == len(said) && finished:
 			a.timer.Stop()
-			a.writer.Serve(a.label)
-			a.out, f = a.appendDeltas(a.out, a.beyond(len(said)))
-			return f
+			a.deltas = a.beyond(len(said))
+			return nil
 		case finished:
 			return fault("diverged", a.status, "")
 		}

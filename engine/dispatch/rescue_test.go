@@ -272,3 +272,14 @@ func TestAClientThatLeavesDuringARescueCancelsIt(t *testing.T) {
 		t.Fatal("the rescue runs on")
 	}
 }
+
+// The limit of an answer that is used up leaves nothing to be continued, but the whole of it can be said once more.
+func TestWhatCannotBeContinuedIsSpliced(t *testing.T) {
+	bad := always(sim.Fault{Kind: sim.Cut, AfterTokens: 22})
+	bad.OutputTokens.P50 = 23
+	f := (&fixture{endpoint: "continues = \"prefill\""}).open(t, quick, bad, sim.Profile{Continues: "prefill", OutputTokens: sim.Distribution{P50: 23}})
+	a := f.ask(t, true)
+	if !a.done || a.text != whole(t, f.sims[1]) || outcomes(a.record) != "p0:cut p1:ok" || a.record.Outcome.Rescued != "splice" {
+		t.Errorf("%s: got %q, want %q; %s, %+v", outcomes(a.record), a.text, whole(t, f.sims[1]), a.broken, a.record.Outcome)
+	}
+}

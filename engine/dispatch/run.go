@@ -364,7 +364,11 @@ func (r *run) launch(e *errand, c choice) bool {
 	if f != nil {
 		trial.Released()
 		r.faults = append(r.faults, failed{permit.Row(), f})
-		o.out = true
+		if e.rescue != nil {
+			e.spent[o.row().ID] = true // it cannot go on with an answer, but may be able to say it once more
+		} else {
+			o.out = true
+		}
 		return false
 	}
 	a.purpose = r.purposeOf(o, e)
