@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,78 +160,163 @@ func section(t *testing.T, from, to string) string {
 	return found
 }
 
-var mistake = regexp.MustCompile("(?m)^\\| `((?:default|deny|violation|allow|reject|require|prefer).*?)` \\| (.*) \\|$")
+// example is a row of a table: what somebody writes, what the table says that it leads to, and what it leads to.
+type example struct{ written, want, said string }
 
-// Every row of the tables of mistakes is refused, in the words that the table says.
-func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
-	rows := mistake.FindAllStringSubmatch(section(t, "### What is refused", "### What is warned of"), -1)
-	if len(rows) < 40 {
-		t.Fatalf("%d rows", len(rows))
+var tableRow = regexp.MustCompile("(?m)^\\| `([^|]*?(?:\\\\\\|[^|]*?)*)` \\| (.*) \\|$")
+
+// rows are those of the tables of a section that begin with code.
+func rows(t *testing.T, from, to string, least int) (all []example) {
+	t.Helper()
+	for _, row := range tableRow.FindAllStringSubmatch(section(t, from, to), -1) {
+		written := strings.NewReplacer(`\|`, "|", " ↵ ", "\n").Replace(row[1]) // a | in a table has a backslash
+		all = append(all, example{written: written, want: row[2]})
 	}
-	for _, row := range rows {
+	if len(all) < least {
+		t.Fatalf("%d rows between %q and %q", len(all), from, to)
+	}
+	return all
+}
+
+// put makes a file and the folders above it.
+func put(t *testing.T, text string, path ...string) {
+	t.Helper()
+	name := filepath.Join(path...)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var ownPackage = regexp.MustCompile(`(?m)^pac?kage `)
+
+// module is a file of package org.p with these rules, unless they name their package.
+func module(rules string) string {
+	if ownPackage.MatchString(rules) {
+		return rules + "\n"
+	}
+	return "package org.p\n\n" + rules + "\n"
+}
+
+// refused are the tables of what Rego is refused.
+func refused(t *testing.T) []example {
+	all := rows(t, "### What is refused", "### What is refused of a configuration", 40)
+	for i, e := range all {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		put(t, module(e.written), dir, "p.rego")
 		_, problems := load(filepath.Join(dir, "chaperone.toml"), ownPolicy)
-		for _, want := range strings.Split(row[2], " | ") {
-			if !strings.Contains(problems.Error(), want) {
-				t.Errorf("%s\nis not refused with %q:\n%v", row[1], want, problems)
+		all[i].said = problems.Error() + "\n" + policy.CheckDirectory(dir).Error()
+	}
+	return all
+}
+
+// putExamples makes a folder rego of the examples in Rego.
+func putExamples(t *testing.T, dir string) {
+	t.Helper()
+	for i, b := range block.FindAllStringSubmatch(section(t, "# Policies", "### What is refused"), -1) {
+		if b[1] == "rego" {
+			put(t, b[2], dir, "rego", fmt.Sprintf("own%d.rego", i))
+		}
+	}
+}
+
+// misconfigured is the tables of what TOML is refused, of chaperone.toml and then of a team's file.
+func misconfigured(t *testing.T) []example {
+	dir := t.TempDir()
+	putExamples(t, dir)
+	writeBundle(t, filepath.Join(dir, "rego"), filepath.Join(dir, "central.tar.gz"))
+	put(t, "", dir, "empty.pem")
+	put(t, "secret", dir, "key.pem")
+	put(t, "secret", dir, "token")
+	put(t, "", dir, "empty", "nothing.txt")
+	main := filepath.Join(dir, "chaperone.toml")
+	all := rows(t, "### What is refused of a configuration", "What a team's file may not say", 40)
+	for i, e := range all {
+		_, problems := load(main, e.written+"\n")
+		all[i].said = problems.Error()
+	}
+	ofTeams := rows(t, "What a team's file may not say", "### What is warned of", 6)
+	for i, e := range ofTeams {
+		_, problems := load(main, "[[policy.bindings]]\npackage = \"library.retention\"\nfor = \"everyone\"\nparams = { max_days = 30 }\n", e.written+"\n")
+		ofTeams[i].said = problems.Error()
+	}
+	return append(all, ofTeams...)
+}
+
+func TestEveryMistakeOfTheReadmeIsRefused(t *testing.T) {
+	for _, e := range append(refused(t), misconfigured(t)...) {
+		for _, want := range strings.Split(e.want, " | ") {
+			if !strings.Contains(e.said, want) {
+				t.Errorf("%s\nis not refused with %q:\n%v", e.written, want, e.said)
 			}
 		}
 	}
 }
 
-var warning = regexp.MustCompile("(?m)^\\| `((?:deny|params).*?)` \\| (.*) \\|$")
+// warned is the table of what loads and is warned of.
+func warned(t *testing.T) []example {
+	all := rows(t, "### What is warned of", "### What is denied", 7)
+	for i, e := range all {
+		dir, toml := t.TempDir(), "[[policy.bindings]]\npackage = \"library.providers\"\nfor = \"everyone\"\n"+e.written+"\n"
+		switch {
+		case strings.HasPrefix(e.written, "["):
+			toml = e.written + "\n"
+			putExamples(t, dir)
+		case !strings.HasPrefix(e.written, "params"):
+			toml = ownPolicy
+			put(t, module(e.written), dir, "p.rego")
+		}
+		set, problems := load(filepath.Join(dir, "chaperone.toml"), toml)
+		if len(problems) > 0 {
+			t.Errorf("%s\nis refused: %v", e.written, problems)
+		} else if found := set.Warnings(time.Now()); len(found) == 1 {
+			all[i].said = found[0].String()
+		}
+	}
+	return all
+}
 
-// Every row of the table of warnings loads, and is warned of in the words that the table says.
 func TestEveryWarningOfTheReadmeIsGiven(t *testing.T) {
-	rows := warning.FindAllStringSubmatch(section(t, "### What is warned of", "### What is denied"), -1)
-	if len(rows) < 7 {
-		t.Fatalf("%d rows", len(rows))
-	}
-	for _, row := range rows {
-		dir, text := t.TempDir(), "[[policy.bindings]]\npackage = \"library.providers\"\nfor = \"everyone\"\n"+row[1]+"\n"
-		if strings.HasPrefix(row[1], "deny") {
-			text = ownPolicy
-			if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		set, problems := load(filepath.Join(dir, "chaperone.toml"), text)
-		if len(problems) > 0 {
-			t.Errorf("%s\nis refused: %v", row[1], problems)
-		} else if found := set.Warnings(time.Now()); len(found) != 1 || !strings.Contains(found[0].String(), row[2]) {
-			t.Errorf("%s\nis not warned of with %q:\n%v", row[1], row[2], found)
+	for _, e := range warned(t) {
+		if !strings.Contains(e.said, e.want) {
+			t.Errorf("%s\nis not warned of, once, with %q: %s", e.written, e.want, e.said)
 		}
 	}
 }
 
-// Every row of the table of denials denies, in the words that the table says.
-func TestEveryDenialOfTheReadmeIsGiven(t *testing.T) {
-	rows := mistake.FindAllStringSubmatch(section(t, "### What is denied", "\nWhile a policy"), -1)
-	if len(rows) < 14 {
-		t.Fatalf("%d rows", len(rows))
-	}
-	for _, row := range rows {
-		row[1] = strings.ReplaceAll(row[1], `\|`, "|") // as a table must have it
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package org.p\n\n"+row[1]+"\n"), 0o644); err != nil {
-			t.Fatal(err)
+// denied is the table of what loads and denies.
+func denied(t *testing.T) []example {
+	all := rows(t, "### What is denied", "\nWhile a policy", 14)
+	for i, e := range all {
+		dir, toml := t.TempDir(), e.written+"\n"
+		if !strings.HasPrefix(e.written, "[") {
+			toml = "[policy]\nevaluation_timeout = \"1m\"\n" + ownPolicy
+			put(t, module(e.written), dir, "p.rego")
 		}
-		set, problems := load(filepath.Join(dir, "chaperone.toml"), "[policy]\nevaluation_timeout = \"1m\"\n"+ownPolicy)
+		set, problems := load(filepath.Join(dir, "chaperone.toml"), toml)
 		if len(problems) > 0 {
-			t.Errorf("%s\nis refused: %v", row[1], problems)
+			t.Errorf("%s\nis refused: %v", e.written, problems)
 			continue
 		}
 		acme := &account.Organisation{ID: "acme"}
-		v := set.Judge(context.Background(), &policy.Query{
+		j := set.Judge(context.Background(), &policy.Query{
 			Principal: &account.Principal{Organisation: acme, Key: &account.Key{ID: "key_0123456789ab"}, DataClass: "public"},
 			Request:   &wire.Request{Model: "acme/large", N: 1, ResponseFormat: "text"},
 			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid"}},
-		}).Verdicts[0]
-		if v.Permit.Row() != nil || len(v.Denials) != 1 || !strings.Contains(v.Denials[0].Message, row[2]) {
-			t.Errorf("%s\ngives %+v, not %q", row[1], v.Denials, row[2])
+		})
+		for _, reason := range slices.Concat(j.Rejections, j.Verdicts[0].Denials) { // none where it is permitted
+			all[i].said += reason.Message + "\n"
+		}
+	}
+	return all
+}
+
+func TestEveryDenialOfTheReadmeIsGiven(t *testing.T) {
+	for _, e := range denied(t) {
+		if !strings.Contains(e.said, e.want) {
+			t.Errorf("%s\ndoes not deny with %q: %s", e.written, e.want, e.said)
 		}
 	}
 }
@@ -264,21 +350,31 @@ func TestEveryModuleStatesWhatItIs(t *testing.T) {
 	}
 }
 
-func load(path, text string) (*policy.Set, config.Problems) {
-	doc, problems := config.Parse(path, []byte(text))
-	if len(problems) > 0 {
-		return nil, problems
+// load loads chaperone.toml, and the files of teams that it includes.
+func load(path, text string, teams ...string) (*policy.Set, config.Problems) {
+	var documents []*config.Document
+	for i, text := range append([]string{text}, teams...) {
+		name := path
+		if i > 0 {
+			name = filepath.Join(filepath.Dir(path), "team.toml")
+		}
+		doc, problems := config.Parse(name, []byte(text))
+		if len(problems) > 0 {
+			return nil, problems
+		}
+		documents = append(documents, doc)
 	}
+	alpha, large := &catalog.Provider{ID: "alpha"}, &catalog.Model{ID: "acme/large"}
 	return policy.Load(context.Background(), policy.Config{
-		Documents: []*config.Document{doc},
+		Documents: documents,
 		Accounts: &account.Accounts{Organisations: map[string]*account.Organisation{
 			"acme": {ID: "acme", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
 		}},
 		Catalog: &catalog.Catalog{
-			Providers: map[string]*catalog.Provider{"openai": {ID: "openai", Certifications: []string{"soc2"}}},
-			Models:    map[string]*catalog.Model{"openai/gpt-4o-mini": {ID: "openai/gpt-4o-mini"}},
+			Providers: map[string]*catalog.Provider{"openai": {ID: "openai", Certifications: []string{"soc2"}}, alpha.ID: alpha},
+			Models:    map[string]*catalog.Model{"openai/gpt-4o-mini": {ID: "openai/gpt-4o-mini"}, large.ID: large},
 			Aliases:   map[string]string{"gpt-4o-mini": "openai/gpt-4o-mini"},
-			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid"}},
+			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid", Model: large, Provider: alpha, Tag: "alpha"}},
 		},
 	})
 }
