@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"chaperone/engine"
+	"chaperone/engine/journal"
 	"chaperone/engine/sim"
 	"chaperone/engine/wire"
 )
@@ -108,7 +110,7 @@ func drawWorld(t *testing.T, r *rand.Rand, sims []*sim.Provider) *world {
 		for _, name := range [][]string{{"paid"}, {"free", "paid"}}[r.IntN(2)] {
 			s.groups = append(s.groups, group{name, fmt.Sprintf("SK_%s_%s", s.id, name), terms{pick(r, "no", "no", "yes", "unknown"), pick(r, "no", "yes")}})
 		}
-		profile := sim.Profile{Name: s.id, Seed: r.Uint64(), LogSize: 200_000}
+		profile := sim.Profile{Name: s.id, Seed: r.Uint64(), LogSize: 200_000, KeepRequests: true}
 		for _, g := range s.groups {
 			profile.Credentials = append(profile.Credentials, sim.Credential{Name: g.name, Key: g.key})
 		}
@@ -130,6 +132,11 @@ func drawWorld(t *testing.T, r *rand.Rand, sims []*sim.Provider) *world {
 	return w
 }
 
+// tighten draws the policies anew, which may deny what they permitted and permit what they denied.
+func (w *world) tighten(t *testing.T, r *rand.Rand) {
+	w.write(t, r, []rule{rules[r.IntN(len(rules))](r)})
+}
+
 func (w *world) write(t *testing.T, r *rand.Rand, everyone []rule) {
 	var conf, cat strings.Builder
 	file := func(name, text string) {
@@ -141,7 +148,9 @@ func (w *world) write(t *testing.T, r *rand.Rand, everyone []rule) {
 			t.Fatal(err)
 		}
 	}
-	fmt.Fprintln(&conf, "catalog = [\"catalog.toml\"]\n[timeouts]\nfirst_byte = \"400ms\"\nanswer = \"400ms\"\ntotal = \"5s\"\n[dispatch]\nbackoff = \"10ms\"\n[routing]\nattempts = 40\n[[policy.sources]]\nname = \"own\"\npath = \"rego\"")
+	fmt.Fprintln(&conf, "catalog = [\"catalog.toml\"]\n[timeouts]\nfirst_byte = \"400ms\"\nanswer = \"400ms\"\ntotal = \"5s\"\n[dispatch]\nbackoff = \"10ms\"\n[routing]\nattempts = 40\n"+
+		"[presets.cheap]\nmodel = \"m/one\"\nprovider = { sort = \"price\" }\n[presets.first]\nmodels = [\"m/one\"]\nprovider = { order = [\"p3\", \"p1\"] }\n"+
+		"[[policy.sources]]\nname = \"own\"\npath = \"rego\"")
 	bind := func(scope, pkg string, rs []rule) {
 		if len(rs) == 0 {
 			return
@@ -164,15 +173,19 @@ func (w *world) write(t *testing.T, r *rand.Rand, everyone []rule) {
 		bind("org:"+org, "org_"+org, own)
 		w.orgs[org] = append(slices.Clone(everyone), own...)
 	}
-	fmt.Fprintln(&cat, "[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000")
+	for name, output := range map[string]string{"one": "text", "embed": "embeddings", "rank": "rerank"} {
+		fmt.Fprintf(&cat, "[models.\"m/%s\"]\nname = %q\ncontext_length = 32000\noutput_modalities = [%q]\n", name, name, output)
+	}
 	for _, s := range w.suppliers {
 		fmt.Fprintf(&cat, "[providers.%s]\nname = %q\ndialect = %q\nbase_url = %q\n", s.id, strings.ToUpper(s.id), s.dialect, s.sim.URL())
 		for _, g := range s.groups {
 			fmt.Fprintf(&cat, "[providers.%s.credentials.%s]\nkey_env = %q\n[providers.%s.credentials.%s.data_policy]\ntraining = %q\nretains_prompts = %q\n",
 				s.id, g.name, g.key, s.id, g.name, g.training, g.retains)
 		}
-		fmt.Fprintf(&cat, "[[endpoints]]\nmodel = \"m/one\"\nprovider = %q\nupstream_model = \"one\"\nquantization = %q\nprocessing_regions = [%q]\nprice = { prompt = %g, completion = 4 }\n",
-			s.id, s.quant, s.region, s.price)
+		for _, model := range []string{"one", "embed", "rank"} {
+			fmt.Fprintf(&cat, "[[endpoints]]\nmodel = \"m/%s\"\nprovider = %q\nupstream_model = %q\nquantization = %q\nprocessing_regions = [%q]\nprice = { prompt = %g, completion = 4 }\n",
+				model, s.id, model, s.quant, s.region, s.price)
+		}
 	}
 	file("chaperone.toml", conf.String())
 	file("catalog.toml", cat.String())
@@ -195,10 +208,29 @@ func (w *world) permitted(org string, s *supplier, g *group, stream bool) bool {
 	return allowed
 }
 
+// fronts are every way to ask; a body has the fields that all have behind "{".
+var fronts = []struct {
+	shape   wire.Shape
+	body    string // with the text
+	talks   bool   // it can be streamed, and every dialect can say it
+	listing bool   // only OpenAI's dialect can say it
+}{
+	{wire.Chat, `"max_tokens":8,"messages":[{"role":"user","content":%q}]}`, true, false},
+	{wire.Messages, `"max_tokens":8,"messages":[{"role":"user","content":%q}]}`, true, false},
+	{wire.Responses, `"max_output_tokens":8,"input":%q}`, true, false},
+	{wire.Completions, `"max_tokens":8,"prompt":%q}`, true, false},
+	{wire.CountTokens, `"messages":[{"role":"user","content":%q}]}`, false, false},
+	{wire.Embeddings, `"input":%q}`, false, true},
+	{wire.Rerank, `"query":"x","documents":[%q,"y"]}`, false, true},
+}
+
+// mark is in the text of every request: whose it is.
+var mark = regexp.MustCompile(`of:(\w+):`)
+
 func TestNothingReachesADeniedRow(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	worlds, requests := 100, 100
+	worlds, requests := 50, 100
 	if testing.Short() {
 		worlds = 10
 	}
@@ -212,14 +244,9 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 		defer p.Close()
 		sims[i] = p
 	}
-	cases, served, refused, fallbacks := 0, 0, 0, 0
-	var mu sync.Mutex
+	counted := governed{reached: map[wire.Shape]int{}}
 	for range worlds {
 		w := drawWorld(t, r, sims)
-		seen := make([]int, len(sims))
-		for i, p := range sims {
-			seen[i] = len(p.Log())
-		}
 		e, err := engine.Open(t.Context(), engine.Options{
 			ConfigPath: filepath.Join(w.dir, "chaperone.toml"),
 			Env:        func(name string) (string, bool) { return name, strings.HasPrefix(name, "SK_") },
@@ -228,95 +255,179 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var wg sync.WaitGroup
-		slots := make(chan struct{}, 32)
-		for n := range requests {
-			org := pick(r, "open", "mild", "strict")
-			stream := r.IntN(2) == 0
-			prefs := pick(r, `{}`, `{}`, `{"sort":"price"}`, `{"order":["p3","p1"]}`, `{"order":["p0"],"allow_fallbacks":true}`)
-			front := pick(r, wire.Chat, wire.Messages)
-			body := fmt.Sprintf(`{"model":"m/one",%s,"stream":%t,"max_tokens":8,"provider":%s,"messages":[{"role":"user","content":"hello %d"}]}`,
-				fmt.Sprintf(map[wire.Shape]string{wire.Chat: `"user":"%s/%d"`, wire.Messages: `"metadata":{"user_id":"%s/%d"}`}[front], org, n), stream, prefs, n)
-			wg.Add(1)
-			slots <- struct{}{}
-			go func() {
-				defer func() { <-slots; wg.Done() }()
-				possible := false
-				for _, s := range w.suppliers {
-					for i := range s.groups {
-						possible = possible || s.healthy && w.permitted(org, s, &s.groups[i], stream)
-					}
-				}
-				attempts, err := askIn(e, "sk-"+org, front, body)
-				mu.Lock()
-				defer mu.Unlock()
-				cases++
-				if err == nil {
-					served++
-					if attempts > 1 {
-						fallbacks++
-					}
-				} else {
-					refused++
-					if possible {
-						t.Errorf("seed %d: %s failed although a permitted row was healthy: %v", seed, body, err)
-					}
-				}
-			}()
+		counted.ask(t, e, w, r, seed, requests)
+		// What is kept of answers and conversations was kept under other policies.
+		w.tighten(t, r)
+		if err := e.Reload(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-		wg.Wait()
+		counted.ask(t, e, w, r, seed, requests)
 		if err := e.Close(context.Background()); err != nil {
 			t.Error(err)
-		}
-		for i, s := range w.suppliers {
-			if err := s.sim.Settle(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			for _, rec := range s.sim.Log()[seen[i]:] {
-				org, _, _ := strings.Cut(rec.User, "/")
-				g := slices.IndexFunc(s.groups, func(g group) bool { return g.name == rec.Credential })
-				if g < 0 {
-					t.Errorf("seed %d: %s got a credential that is not its own", seed, s.id)
-				} else if !w.permitted(org, s, &s.groups[g], rec.Stream) {
-					t.Errorf("seed %d: a request of %s reached %s under its %s terms, which policy denies", seed, org, s.id, rec.Credential)
-				}
-			}
 		}
 		if t.Failed() {
 			t.Logf("the world of the failure is in %s", w.dir)
 			break
 		}
 	}
-	t.Logf("%d cases: %d served (%d after a fallback), %d rightly refused", cases, served, fallbacks, refused)
-	if !t.Failed() && (served == 0 || refused == 0 || fallbacks == 0) {
-		t.Error("the worlds are too tame: nothing was served, refused or fell back")
+	t.Logf("%+v", &counted)
+	if t.Failed() {
+		return
 	}
+	for what, n := range map[string]int{"served": counted.served, "refused": counted.refused, "fell back": counted.fallbacks, "was remembered": counted.hits, "was sticky": counted.sticky} {
+		if n == 0 {
+			t.Errorf("the worlds are too tame: nothing %s", what)
+		}
+	}
+	for _, f := range fronts {
+		if counted.reached[f.shape] == 0 {
+			t.Errorf("no request to %s reached a provider", f.shape)
+		}
+	}
+}
+
+// governed counts what came of requests.
+type governed struct {
+	served, refused, fallbacks, hits, sticky int
+	reached                                  map[wire.Shape]int
+}
+
+// ask sends requests of every kind to a world and checks what has reached its providers.
+func (c *governed) ask(t *testing.T, e *engine.Engine, w *world, r *rand.Rand, seed uint64, requests int) {
+	t.Helper()
+	seen := make([]int, len(w.suppliers))
+	for i, s := range w.suppliers {
+		seen[i] = len(s.sim.Log())
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	slots := make(chan struct{}, 32)
+	for range requests {
+		front := fronts[r.IntN(len(fronts))]
+		org := pick(r, "open", "mild", "strict")
+		stream := front.talks && r.IntN(2) == 0
+		remembered := r.IntN(4) == 0 // then it is one of a few, which have been asked before
+		model := map[wire.Shape]string{wire.Embeddings: `"model":"m/embed"`, wire.Rerank: `"model":"m/rank"`}[front.shape]
+		if model == "" {
+			model = pick(r, `"model":"m/one"`, `"model":"m/one"`, `"preset":"cheap"`, `"model":"m/one@preset/first"`, `"preset":"first"`)
+		}
+		prefs := pick(r, ``, ``, `,"provider":{"sort":"price"}`, `,"provider":{"order":["p3","p1"]}`, `,"provider":{"order":["p0"],"allow_fallbacks":true}`)
+		session := pick(r, ``, `,"session_id":"a"`, `,"session_id":"b"`)
+		if remembered && !front.listing {
+			model, prefs, session = `"model":"m/one"`, ``, ``
+		}
+		body := fmt.Sprintf(`{%s,"stream":%t%s%s,`, model, stream, prefs, session) + fmt.Sprintf(front.body, fmt.Sprintf("hello of:%s: %t", org, remembered))
+		call := engine.Call{Key: "sk-" + org, Shape: front.shape, Body: []byte(body), Cache: engine.CacheWish{Asked: true, Enabled: remembered}}
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots; wg.Done() }()
+			possible := false
+			for _, s := range w.suppliers {
+				for i := range s.groups {
+					possible = possible || s.healthy && w.permitted(org, s, &s.groups[i], stream) && (!front.listing || s.dialect == "openai")
+				}
+			}
+			rec, err := send(e, call)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil && possible:
+				t.Errorf("seed %d: %s to %s failed although a permitted row was healthy: %v", seed, body, front.shape, err)
+			case err != nil:
+				c.refused++
+			default:
+				c.served++
+			}
+			if rec == nil || err != nil {
+				return
+			}
+			if o := rec.Outcome; o.CachedFrom != "" {
+				c.hits++
+				// Nothing was sent; what is told again must come from a row that may serve now.
+				if !w.permittedRow(t, org, o.Row, stream) {
+					t.Errorf("seed %d: %s was told again what %s had said, which policy denies", seed, org, o.Row)
+				}
+			}
+			if len(rec.Attempts) > 0 {
+				c.reached[front.shape]++
+			}
+			if len(rec.Attempts) > 1 {
+				c.fallbacks++
+			}
+			if len(rec.Sticky) > 0 {
+				c.sticky++
+			}
+		}()
+	}
+	wg.Wait()
+	for i, s := range w.suppliers {
+		if err := s.sim.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range s.sim.Log()[seen[i]:] {
+			found := mark.FindSubmatch(rec.Body)
+			if found == nil || w.orgs[string(found[1])] == nil && string(found[1]) != "open" {
+				t.Fatalf("seed %d: nobody knows whose request reached %s: %s", seed, s.id, rec.Body)
+			}
+			org := string(found[1])
+			g := slices.IndexFunc(s.groups, func(g group) bool { return g.name == rec.Credential })
+			if g < 0 {
+				t.Errorf("seed %d: %s got a credential that is not its own", seed, s.id)
+			} else if !w.permitted(org, s, &s.groups[g], rec.Stream) {
+				t.Errorf("seed %d: a request of %s reached %s under its %s terms, which policy denies: %s", seed, org, s.id, rec.Credential, rec.Body)
+			}
+		}
+	}
+}
+
+// permittedRow is permitted for a row by its id.
+func (w *world) permittedRow(t *testing.T, org, row string, stream bool) bool {
+	for _, s := range w.suppliers {
+		for i := range s.groups {
+			if strings.HasSuffix(row, "@"+s.id+"#"+s.groups[i].name) {
+				return w.permitted(org, s, &s.groups[i], stream)
+			}
+		}
+	}
+	t.Errorf("there is no row %q", row)
+	return false
+}
+
+// ends are what a whole stream of each API ends with.
+var ends = map[wire.Shape]string{
+	wire.Chat: "data: [DONE]\n\n", wire.Completions: "data: [DONE]\n\n", wire.Messages: "data: {\"type\":\"message_stop\"}\n\n",
 }
 
 // ask sends a chat completion.
 func ask(e *engine.Engine, key, body string) (attempts int, err error) {
-	return askIn(e, key, wire.Chat, body)
+	rec, err := send(e, engine.Call{Key: key, Shape: wire.Chat, Body: []byte(body)})
+	if rec != nil {
+		attempts = len(rec.Attempts)
+	}
+	return attempts, err
 }
 
-// askIn sends one request and reads the whole answer. attempts is how many it took, where its record is kept.
-func askIn(e *engine.Engine, key string, front wire.Shape, body string) (attempts int, err error) {
-	resp, err := e.Do(context.Background(), engine.Call{Key: key, Shape: front, Body: []byte(body)})
+// send sends one request and reads the whole answer. The record is nil where it is not kept.
+func send(e *engine.Engine, call engine.Call) (*journal.Record, error) {
+	resp, err := e.Do(context.Background(), call)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if resp.Stream != nil {
 		defer resp.Stream.Close()
 		text, err := io.ReadAll(resp.Stream)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		mark := map[wire.Shape]string{wire.Chat: "data: [DONE]\n\n", wire.Messages: "data: {\"type\":\"message_stop\"}\n\n"}[front]
-		if !strings.HasSuffix(string(text), mark) {
-			return 0, &wire.Error{Message: "the stream has no end mark: " + string(text)}
+		whole := strings.HasSuffix(string(text), ends[call.Shape])
+		if call.Shape == wire.Responses {
+			last := string(text[max(0, strings.LastIndex(string(text), "event: ")):])
+			whole = strings.HasPrefix(last, "event: response.completed\n") || strings.HasPrefix(last, "event: response.incomplete\n")
+		}
+		if !whole {
+			return nil, &wire.Error{Message: "the stream has no end mark: " + string(text)}
 		}
 	}
-	if rec := e.Record(resp.Plan.ID); rec != nil {
-		attempts = len(rec.Attempts)
-	}
-	return attempts, nil
+	return e.Record(resp.Plan.ID), nil
 }
