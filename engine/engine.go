@@ -78,6 +78,7 @@ type Engine struct {
 	journal   *journal.Journal
 	ledger    *ledger.Ledger // nil where the journal is in memory
 	sticky    *sticky
+	seals     *seals
 	answers   *answers
 	contents  *journal.Contents // nil: no content is kept of anybody
 	archive   archive           // nil: files are read from the disk
@@ -122,6 +123,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		return nil, errors.Join(err, e.journal.Close(), e.abandon(ctx, s))
 	}
 	e.sticky = newSticky(s.settings.Routing.StickyConversations)
+	e.seals = newSeals()
 	e.answers = newAnswers(s.settings.ResponseCache.MaxBytes)
 	e.limit(s)
 	e.current.Store(s)
@@ -184,6 +186,7 @@ func (e *Engine) plan(ctx context.Context, c Call) (decided, *wire.Error) {
 		return decided{}, refused
 	}
 	m.Holds = e.holds(who, req, m.Now)
+	m.Made = e.seals.makers(who.Organisation.ID, req.Seals())
 	p := s.router.Plan(ctx, who, req, m)
 	e.countPlan(s, p)
 	return decided{p, s.settings, e.seen(s, p), preset}, nil
@@ -269,9 +272,12 @@ func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Pla
 		Health:     e.health,
 		HedgeAfter: e.usualTTFT,
 		Observe:    e.observe,
-		Waited:     func(took time.Duration, err error) { e.waited(p.Principal.Organisation.ID, "endpoint", took, err) },
-		Answered:   content.answered(),
-		Panicked:   func(panicked any) { e.panicked(p.ID, panicked) },
+		Made: func(row *catalog.Row, seals []wire.Seal) {
+			e.seals.hold(p.Principal.Organisation.ID, row.Account(), seals)
+		},
+		Waited:   func(took time.Duration, err error) { e.waited(p.Principal.Organisation.ID, "endpoint", took, err) },
+		Answered: content.answered(),
+		Panicked: func(panicked any) { e.panicked(p.ID, panicked) },
 	}
 	var record *journal.Record
 	job.Finish = func(rec *journal.Record) {

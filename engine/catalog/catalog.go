@@ -164,3 +164,6 @@ type Row struct {
 	CacheTTL          time.Duration // how long the provider keeps a prompt for the cache, from its last use; 0: not stated
 	Continues         string        // how it is asked to continue a given beginning of its answer, Prefill, Prefix or ContinueFinalMessage; "": it cannot be
 }
+
+// Account is where a row's requests are charged: "provider#group".
+func (r *Row) Account() string { return r.Provider.ID + "#" + r.Group.Name }

@@ -75,6 +75,8 @@ type Job struct {
 	Observe func(*catalog.Row, telemetry.Outcome)
 	// Panicked gets what an attempt has panicked with, on the goroutine that has.
 	Panicked func(any)
+	// Made, where it is not nil, gets the seals of reasoning as a row's answer comes.
+	Made func(*catalog.Row, []wire.Seal)
 	// Finish gets the record when the outcome is known, before the last byte is handed to the client.
 	Finish func(*journal.Record)
 	// Answered, where it is not nil, gets all that the client was handed, after Finish and before the client sees the end of it.

@@ -38,6 +38,7 @@ func (a *attempt) openWhole() *Fault {
 		return a.scrubbed(inBand(a.chunk.Err, time.Now()))
 	}
 	a.note() // whatever it is worth, the provider may charge for it
+	a.seal(body)
 	switch {
 	case a.finishReason == "error":
 		return fault("server_error", a.status, "")
@@ -182,11 +183,21 @@ func (a *attempt) step() (wire.Kind, wire.Event, *Fault) {
 			return 0, ev, a.scrubbed(inBand(a.chunk.Err, time.Now()))
 		case kind == wire.Data:
 			a.note()
+			a.seal(ev.Data)
 			if f := a.follow(ev); f != nil {
 				return 0, ev, f
 			}
 		}
 		return kind, ev, nil
+	}
+}
+
+// seal tells of reasoning that only who made it can read.
+func (a *attempt) seal(data []byte) {
+	if made := a.run.j.Made; made != nil {
+		if seals := wire.AppendSeals(nil, data); len(seals) > 0 {
+			made(a.row, seals)
+		}
 	}
 }
 

@@ -52,6 +52,7 @@ func (r *Record) append(dst []byte, candidates bool) []byte {
 	o.unsigned("statistics_tick", r.Tick)
 	o.list("sticky", r.Sticky)
 	o.list("holds", r.Holds)
+	o.list("made_by", r.Made)
 	if r.ValueOfTime != nil {
 		o.number("value_of_time", *r.ValueOfTime)
 	}

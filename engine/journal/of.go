@@ -13,7 +13,7 @@ func Of(p *route.Plan) *Record {
 		ID: p.ID, At: p.At, Generation: p.Snapshot, Seed: p.Seed,
 		Organisation: p.Principal.Organisation.ID, Key: p.Principal.Key.ID, DataClass: p.Principal.DataClass,
 		Labels: p.Principal.Labels, Claims: claimsOf(p.Request), ValueOfTime: p.Principal.Organisation.ValueOfTime,
-		Policy: p.PolicyDigest, Catalog: p.CatalogDigest, Weights: p.Weights, Holds: p.Holds,
+		Policy: p.PolicyDigest, Catalog: p.CatalogDigest, Weights: p.Weights, Holds: p.Holds, Made: p.Made,
 		PlanMicros: p.Took.Microseconds(), Scorers: p.Scorers, Shadows: p.Shadows, Rejections: p.Rejections, Warnings: p.Warnings,
 	}
 	if p.Stats != nil {

@@ -33,6 +33,7 @@ type Record struct {
 	Tick          uint64             `json:"statistics_tick"`
 	Sticky        []string           `json:"sticky,omitempty"`        // rows that were ahead because they hold the conversation's prompt
 	Holds         []string           `json:"holds,omitempty"`         // rows whose providers hold it, those that were not ahead too
+	Made          []string           `json:"made_by,omitempty"`       // accounts whose sealed reasoning the request sends back: it can go to them alone
 	ValueOfTime   *float64           `json:"value_of_time,omitempty"` // USD an hour, where the organisation has its own
 	PlanMicros    int64              `json:"plan_us"`
 	Scorers       []string           `json:"scorers,omitempty"`

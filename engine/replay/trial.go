@@ -80,7 +80,7 @@ func (c *court) again(ctx context.Context, e *journal.Entry) error {
 		return nil // nothing that is decided here has a say
 	}
 	v := w.at(e)
-	p := w.Router.Plan(ctx, who, rec.Asked(), route.Moment{ID: rec.ID, Now: rec.At, Seed: rec.Seed, Holds: t.holds, Past: &route.Past{
+	p := w.Router.Plan(ctx, who, rec.Asked(), route.Moment{ID: rec.ID, Now: rec.At, Seed: rec.Seed, Holds: t.holds, Made: rec.Made, Past: &route.Past{
 		Stats: v.stats, Rest: t.rest, Usable: t.usable, Cannot: t.cannot,
 	}})
 	if why := t.undecidable(p, v, policies.ReadsStatistics(who)); why != "" {

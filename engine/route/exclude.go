@@ -22,6 +22,7 @@ type Change struct {
 type sieve struct {
 	router *Router
 	past   *Past
+	made   []string
 	req    *wire.Request
 	prefs  *wire.Preferences
 	ask    *ask
@@ -53,7 +54,7 @@ func (s *sieve) exclude() *Exclusion {
 func (r *Router) Suits(p *Plan, row *catalog.Row, now time.Time) bool {
 	for i := range p.asked {
 		if p.asked[i].model.ID == row.Model.ID {
-			s := sieve{router: r, req: p.Request, prefs: &p.Request.Preferences, ask: &p.asked[i], row: row, now: now}
+			s := sieve{router: r, made: p.Made, req: p.Request, prefs: &p.Request.Preferences, ask: &p.asked[i], row: row, now: now}
 			return s.exclude() == nil
 		}
 	}
@@ -100,6 +101,12 @@ func (s *sieve) capable() bool {
 			change = Change{s.outputField(), fmt.Sprintf("at most %d", left)}
 		}
 		if !s.out(stage, "context_length", change, "has a context of %d tokens, the request needs about %d", row.ContextLength, need) {
+			return false
+		}
+	}
+	for _, account := range s.made {
+		if account != row.Account() && !s.out(stage, "reasoning", Change{"messages", "without signed or encrypted reasoning"},
+			"cannot read reasoning that the account %s has signed or encrypted", account) {
 			return false
 		}
 	}

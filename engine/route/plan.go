@@ -86,6 +86,8 @@ type Plan struct {
 
 	// Holds are the rows, of the models that are asked for, whose providers hold the conversation's prompt in their cache.
 	Holds []string
+	// Made are the accounts that made reasoning which the request sends back sealed, as far as that is known.
+	Made []string
 
 	past  *Past
 	asked []ask // the models, in the order in which they are to be tried

@@ -28,7 +28,7 @@ func (r *Router) smallestChange(ctx context.Context, p *Plan) *remedy {
 	j := r.Policies.Judge(ctx, &policy.Query{Principal: p.Principal, Request: p.Request, Rows: rows, Stats: p.Stats, Now: p.At})
 	var best *remedy
 	for i, row := range rows {
-		s := sieve{router: r, req: p.Request, prefs: &p.Request.Preferences, ask: &p.asked[p.Candidates[i].model], row: row, now: p.At, all: true}
+		s := sieve{router: r, made: p.Made, req: p.Request, prefs: &p.Request.Preferences, ask: &p.asked[p.Candidates[i].model], row: row, now: p.At, all: true}
 		if s.capable() {
 			s.wanted()
 		}

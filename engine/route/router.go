@@ -44,7 +44,10 @@ type Moment struct {
 	// Holds is the row, by its id, whose provider holds the conversation's prompt with that model in its cache; "": none. nil: no
 	// conversation is known.
 	Holds func(model string) string
-	Past  *Past // nil: it is now
+	// Made are the accounts (catalog.Row.Account) that made signed or encrypted reasoning which the request sends back, as far as
+	// that is known.
+	Made []string
+	Past *Past // nil: it is now
 }
 
 // Past stands in for what is live, where a decision is made again from its record.
@@ -67,7 +70,7 @@ func (r *Router) Plan(ctx context.Context, who *account.Principal, req *wire.Req
 	began := time.Now()
 	p := &Plan{
 		ID: m.ID, At: m.Now, Seed: m.Seed, Principal: who, Request: req, Snapshot: r.Generation,
-		PolicyDigest: r.Policies.Digest(), CatalogDigest: r.Catalog.Digest, past: m.Past,
+		PolicyDigest: r.Policies.Digest(), CatalogDigest: r.Catalog.Digest, Made: m.Made, past: m.Past,
 	}
 	r.fill(ctx, p, m.Holds)
 	p.Took = time.Since(began)
@@ -97,7 +100,7 @@ func (r *Router) fill(ctx context.Context, p *Plan, holds func(string) string) {
 	prefs := &p.Request.Preferences
 	for i := range p.asked {
 		for _, row := range p.asked[i].model.Rows {
-			s := sieve{router: r, past: p.past, req: p.Request, prefs: prefs, ask: &p.asked[i], row: row, now: p.At}
+			s := sieve{router: r, made: p.Made, past: p.past, req: p.Request, prefs: prefs, ask: &p.asked[i], row: row, now: p.At}
 			p.Candidates = append(p.Candidates, Candidate{Row: row, model: i, Excluded: s.exclude()})
 		}
 	}

@@ -94,7 +94,7 @@ func (s *skim) reasoningDetails() bool {
 			}
 			continue
 		}
-		format, sealed := "unknown", false
+		format, sealed := "unknown", ""
 		o := s.object()
 		for s.member(&o) {
 			key := string(o.key)
@@ -107,14 +107,14 @@ func (s *skim) reasoningDetails() bool {
 				case key == "format":
 					format = string(t.decoded())
 				default:
-					sealed = true
+					sealed = string(t.decoded())
 				}
 			} else if !s.skip() {
 				return false
 			}
 		}
-		if sealed {
-			s.r.sealed = insert(s.r.sealed, format)
+		if sealed != "" {
+			s.r.noteSeal(format, sealed)
 		}
 	}
 	return s.ok()

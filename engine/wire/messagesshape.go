@@ -264,7 +264,7 @@ func (s *skim) seal() bool {
 	sealed := string(t.decoded())
 	s.r.foreign = s.r.foreign || talk.Foreign(sealed)
 	if format := talk.SealedFormat(sealed); format != "" {
-		s.r.sealed = insert(s.r.sealed, format)
+		s.r.noteSeal(format, talk.SealedText(sealed))
 	}
 	return true
 }

@@ -45,6 +45,7 @@ type Request struct {
 
 	fields   fieldIndex
 	sealed   []string
+	seals    []Seal
 	foreign  bool
 	versions *versions // shared by copies: they have the same body
 	opening  [2]span   // of the first message with instructions, and of the first other one

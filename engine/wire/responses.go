@@ -61,7 +61,7 @@ func (s *skim) input() bool {
 
 var itemFields = map[string]bool{
 	"type": true, "role": true, "content": true, "output": true, "arguments": true, "encrypted_content": true, "summary": true,
-	"file_id": true,
+	"file_id": true, "signature": true, "format": true,
 }
 
 // item reads one element of the input: a message, a call, what a tool answered, a thought.
@@ -69,6 +69,7 @@ func (s *skim) item() bool {
 	if s.peek() != '{' {
 		return s.wrong("an item object")
 	}
+	kind, format, sealed := "", talk.ResponsesFormat, ""
 	o := s.object()
 	for s.member(&o) {
 		if !unlike(&s.scanner, &o, itemFields) {
@@ -80,19 +81,36 @@ func (s *skim) item() bool {
 		ok := false
 		switch string(o.key) {
 		case "type":
-			var kind string
 			ok = s.name(&kind)
 			s.r.PreviousResponse = s.r.PreviousResponse || kind == "item_reference"
 		case "content", "output":
 			ok = s.content()
-		case "arguments", "encrypted_content", "summary":
+		case "arguments", "summary":
 			ok = s.counted(&s.textBytes)
+		case "encrypted_content", "signature", "format":
+			if s.peek() != '"' {
+				ok = s.skip()
+				break
+			}
+			var t text
+			t, ok = s.text()
+			switch {
+			case !ok || t.size == 0:
+			case string(o.key) == "format":
+				format = string(t.decoded())
+			default:
+				sealed = string(t.decoded())
+				s.textBytes += t.size
+			}
 		default:
 			ok = s.watch(holds(o.key))
 		}
 		if !ok {
 			return false
 		}
+	}
+	if sealed != "" && kind == "reasoning" {
+		s.r.noteSeal(format, sealed)
 	}
 	return s.ok()
 }

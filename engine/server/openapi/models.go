@@ -75,6 +75,7 @@ func init() {
 	}, "name", "slug", "privacy_policy_url", "data_policies"))}, "data"))
 	define("Decision", object(fields{
 		"id": text, "at": text, "organisation": text, "key": text, "policy_digest": text, "catalog_digest": text, "dispatched": truth,
+		"made_by":    about(list(text), "accounts that made signed or encrypted reasoning which the request sends back: it goes to no other"),
 		"candidates": nullable(list(object(fields{"row": text, "model": text, "provider": text, "tag": text, "place": whole}, "row", "model", "provider"))),
 		"attempts":   list(object(fields{"row": text, "provider": text, "outcome": text, "body_sent": oneOf("none", "part", "all")})),
 		"outcome":    object(fields{"status": whole, "error": text}),

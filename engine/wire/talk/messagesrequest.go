@@ -299,6 +299,14 @@ func SealedFormat(sealed string) string {
 	return claude
 }
 
+// SealedText is what a signature or encrypted data of an Anthropic block was when its maker gave it.
+func SealedText(sealed string) string {
+	if m, ok := readMark(sealed); ok {
+		return m.Signature + m.Data
+	}
+	return sealed
+}
+
 // own says whether Anthropic's models made it.
 func (t *Think) own() bool { return t.Sealed() && (t.Format == claude || t.Format == "") }
 
