@@ -177,7 +177,7 @@ func TestCheckTellsAGoodConfigurationFromABadOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, append(src, "\n[routing]\nattempts = 0\ntemprature = 1\n"...), 0o600); err != nil {
+	if err := os.WriteFile(path, bytes.Replace(src, []byte("\n[routing]\n"), []byte("\n[routing]\nattempts = 0\ntemprature = 1\n"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := chaperone(t, "check", "--config", path)

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,9 +138,11 @@ func reasonText(r *policy.Reason) string {
 }
 
 func reasonTexts(reasons []policy.Reason) string {
-	texts := make([]string, len(reasons))
+	var texts []string
 	for i := range reasons {
-		texts[i] = reasonText(&reasons[i])
+		if text := reasonText(&reasons[i]); !slices.Contains(texts, text) { // two bindings of one package say the same
+			texts = append(texts, text)
+		}
 	}
 	return strings.Join(texts, "; ")
 }

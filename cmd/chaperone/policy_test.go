@@ -203,6 +203,8 @@ func TestPolicyTryShowsWhatAPolicyWouldLeave(t *testing.T) {
 	says(t, 2, "policy try rego/absent.rego --org acme --model acme/large", "no such file")
 	says(t, 2, "policy try rego/seat.rego --model acme/large", "at least one of the flags in the group [org key]")
 	says(t, 2, "policy try rego/seat.rego --org acme --model acme/large --at noon", `--at: found "noon"`)
+	put(t, "rego/seat.rego", "package acme.seat\n\ndeny contains \"x\" if input.endpoint.provider == \"bta\"\n")
+	says(t, 0, "policy try rego/seat.rego --org acme --model acme/large", `warning: rego/seat.rego:3: there is no provider "bta" in the catalog, so this never matches; did you mean "beta"?`)
 	put(t, "rego/seat.rego", "package acme.seat\n\ndeny contains \"x\" if input.endpoint.provder == \"x\"\n")
 	says(t, 2, "policy try rego/seat.rego --org acme --model acme/large", "rego/seat.rego:3: ")
 }

@@ -97,15 +97,22 @@ func (t *trying) draw() error {
 	}
 	t.last = now
 	v := struct {
-		Package string     `json:"package"`
-		Model   string     `json:"model"`
-		Rows    []triedRow `json:"rows"`
-	}{trial.Package, q.model.ID, rows}
+		Package  string          `json:"package"`
+		Model    string          `json:"model"`
+		Rows     []triedRow      `json:"rows"`
+		Warnings config.Problems `json:"warnings"` // what of the policy would be better
+	}{trial.Package, q.model.ID, rows, append(config.Problems{}, trial.Warnings(q.at)...)}
 	return t.out.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "%s leaves %d of %d rows of %s\n\n", trial.Package, left, len(rows), q.model.ID)
 		row(w, " ", "ROW", "VERDICT", "WHY")
 		for i := range rows {
 			writeTried(w, &rows[i])
+		}
+		for i, warning := range v.Warnings {
+			if i == 0 {
+				fmt.Fprintln(w)
+			}
+			fmt.Fprintln(w, "warning: "+warning.String())
 		}
 	})
 }

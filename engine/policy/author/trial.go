@@ -69,6 +69,9 @@ type Tried struct {
 // Permitted says whether the row could serve if the trial's policy were bound.
 func (t *Tried) Permitted() bool { return t.Bound.Permitted && t.Trial.Permitted }
 
+// Warnings say what of the tried policy would be better, as policy.Set.Warnings has it.
+func (t *Trial) Warnings(at time.Time) config.Problems { return t.set.Warnings(at) }
+
 // Judge asks both about rows. Policies only ever take rows away, so that what neither denies is permitted by both together.
 func (t *Trial) Judge(ctx context.Context, who *account.Principal, req *wire.Request, rows []*catalog.Row, at time.Time) []Tried {
 	bound := t.World.Judge(ctx, who, req, rows, at)
