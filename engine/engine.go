@@ -77,6 +77,7 @@ type Engine struct {
 	dispatch  *dispatch.Dispatcher
 	journal   *journal.Journal
 	ledger    *ledger.Ledger // nil where the journal is in memory
+	prober    prober
 	sticky    *sticky
 	seals     *seals
 	answers   *answers
@@ -128,6 +129,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.limit(s)
 	e.current.Store(s)
 	e.metrics.Reload(true, o.Now())
+	if !o.DecideOnly {
+		e.startProbing()
+	}
 	return e, nil
 }
 
@@ -400,6 +404,7 @@ func (e *Engine) Generation() uint64 { return e.current.Load().generation }
 
 // Close ends the engine; requests in flight should have ended.
 func (e *Engine) Close(ctx context.Context) error {
+	e.prober.end()
 	err := e.journal.Close()
 	if e.ledger != nil {
 		err = errors.Join(err, e.ledger.Close())

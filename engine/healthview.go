@@ -19,9 +19,15 @@ type healthView struct {
 	Until      *time.Time      `json:"until,omitempty"`      // as far as that is known
 	LastFault  string          `json:"last_fault,omitempty"` // the kind, as decisions have it
 	FaultAt    *time.Time      `json:"last_fault_at,omitempty"`
+	Probes     *probesView     `json:"probes,omitempty"` // of the router's own
 	InFlight   *int            `json:"in_flight,omitempty"`
 	Limit      *int            `json:"in_flight_limit,omitempty"` // 0: none
 	Queued     *int            `json:"queued,omitempty"`
+}
+
+type probesView struct {
+	Passed int64 `json:"passed"`
+	Failed int64 `json:"failed"`
 }
 
 // told is a time as it is told; nil where it is not known.
@@ -39,6 +45,9 @@ func (e *Engine) Health() ([]byte, error) {
 	for _, r := range e.health.Reports(e.options.Now()) {
 		v := healthView{Endpoint: r.Endpoint, Credential: r.Credential, Breaker: r.State, Openings: r.Openings, Resting: r.Rest.Why, LastFault: r.Fault}
 		v.Until, v.FaultAt = told(r.Rest.Until), told(r.FaultAt)
+		if r.Probes != (telemetry.Probes{}) {
+			v.Probes = &probesView{r.Probes.Passed, r.Probes.Failed}
+		}
 		if r.OfEndpoint {
 			v.InFlight, v.Limit, v.Queued = &r.Load.InFlight, &r.Limit, &r.Load.Waiting
 			endpoints = append(endpoints, v)

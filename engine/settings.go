@@ -100,6 +100,7 @@ type Breaker struct {
 	Attempts int           `toml:"attempts" check:"min=1"`
 	Window   time.Duration `toml:"window" check:"min=10ms"`
 	CoolDown time.Duration `toml:"cool_down" check:"min=1ms"`
+	Probe    bool          `toml:"probe"`
 }
 
 // Load is [load]: how many requests may be in flight, and how those over it wait. 0: any number.
@@ -284,7 +285,7 @@ func (r *Routing) spread() scorer.Spread {
 func (s *Settings) health() telemetry.HealthSettings {
 	b := s.Dispatch.Breaker
 	return telemetry.HealthSettings{
-		Breaker:  telemetry.Breaker{Consecutive: b.Failures, Rate: b.Rate, Least: b.Attempts, Window: b.Window, CoolDown: b.CoolDown},
+		Breaker:  telemetry.Breaker{Consecutive: b.Failures, Rate: b.Rate, Least: b.Attempts, Window: b.Window, CoolDown: b.CoolDown, Active: b.Probe},
 		Endpoint: admission.Limits{InFlight: s.Load.InFlightEndpoint, Waiting: s.Load.Queue},
 	}
 }

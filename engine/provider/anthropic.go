@@ -124,6 +124,19 @@ func (d anthropic) request(ctx context.Context, p policy.Permit, who *account.Pr
 	return h, nil
 }
 
+// Probe is https://platform.claude.com/docs/en/api/models/list.
+func (anthropic) Probe(ctx context.Context, row *catalog.Row, cred catalog.Credential) (*http.Request, error) {
+	h, err := list(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	h.Header.Set("Anthropic-Version", apiVersion)
+	if !row.Group.NoAuth {
+		h.Header.Set("X-Api-Key", cred.Secret.Reveal())
+	}
+	return h, nil
+}
+
 // userOnly leaves of the metadata what Anthropic's API takes, an id of the user: the one under which the router has settled to
 // tell providers of that user, wherever the client has said who it is.
 func userOnly(req *wire.Request) []wire.Edit {

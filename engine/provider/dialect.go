@@ -24,8 +24,10 @@ type Dialect interface {
 	// Cannot says what of the request this dialect has no words for at that row; "" where it can say all.
 	Cannot(row *catalog.Row, req *wire.Request) string
 	// Request writes req for the row that p permits. It returns policy.ErrNoPermit unless p is for this principal and
-	// request; no request to a provider is made in any other way.
+	// request; no request that holds anything of a client's is made in any other way.
 	Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error)
+	// Probe asks what models there are: a request that says nothing of any client, to see whether anybody answers.
+	Probe(ctx context.Context, row *catalog.Row, cred catalog.Credential) (*http.Request, error)
 	// Continue writes req like Request, with the beginning of the answer, which the model has to go on from. used is about how
 	// many tokens that has; the limit of the answer is less by so many. It returns ErrCannotContinue where row.Continues is ""
 	// or the limit is reached.

@@ -74,8 +74,23 @@ func (d openAI) request(ctx context.Context, p policy.Permit, who *account.Princ
 		return nil, err
 	}
 	h, err := post(ctx, row, paths[shape], req, said.AppendEdited(make([]byte, 0, len(said.Body)+256), append(edits, more...)...))
-	if err == nil && !row.Group.NoAuth {
+	if err == nil {
+		bear(h, row, cred)
+	}
+	return h, err
+}
+
+func bear(h *http.Request, row *catalog.Row, cred catalog.Credential) {
+	if !row.Group.NoAuth {
 		h.Header.Set("Authorization", "Bearer "+cred.Secret.Reveal())
+	}
+}
+
+// Probe is https://platform.openai.com/docs/api-reference/models/list.
+func (openAI) Probe(ctx context.Context, row *catalog.Row, cred catalog.Credential) (*http.Request, error) {
+	h, err := list(ctx, row)
+	if err == nil {
+		bear(h, row, cred)
 	}
 	return h, err
 }

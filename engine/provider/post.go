@@ -29,6 +29,18 @@ func post(ctx context.Context, row *catalog.Row, path string, req *wire.Request,
 	return h, nil
 }
 
+// list makes the request for the models of an endpoint, without the credential.
+func list(ctx context.Context, row *catalog.Row) (*http.Request, error) {
+	h, err := http.NewRequestWithContext(ctx, http.MethodGet, row.BaseURL+"/models", nil)
+	if err != nil {
+		return nil, err
+	}
+	h.Header.Set("Accept", "application/json")
+	h.Header.Set("Accept-Encoding", "identity")
+	h.Header.Set("User-Agent", "chaperone")
+	return h, nil
+}
+
 // model is the edit that names the model as the endpoint does.
 func model(row *catalog.Row) wire.Edit {
 	name, err := json.Marshal(row.UpstreamModel)

@@ -20,7 +20,7 @@ import (
 const maxBody = 64 << 20
 
 func bearerOf(r *http.Request) string {
-	if key := r.Header.Get("X-Api-Key"); key != "" && strings.HasPrefix(r.URL.Path, "/v1/messages") {
+	if key := r.Header.Get("X-Api-Key"); key != "" && (strings.HasPrefix(r.URL.Path, "/v1/messages") || r.URL.Path == "/v1/models") {
 		return key
 	}
 	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -49,6 +49,7 @@ type Counts struct {
 	Open         int64            `json:"open"` // not ended yet
 	Cancelled    int64            `json:"cancelled"`
 	Denied       int64            `json:"denied"`
+	Listed       int64            `json:"listed"`        // times that the models were asked for, which is no request
 	ByFate       map[Kind]int64   `json:"by_fate"`       // of requests that have ended
 	ByCredential map[string]int64 `json:"by_credential"` // by name; "" where none was accepted
 }
@@ -85,6 +86,12 @@ func (l *records) begin(r *Record) {
 	if len(l.list) >= 2*l.size {
 		l.list = slices.Delete(l.list, 0, len(l.list)-l.size)
 	}
+}
+
+func (l *records) listed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts.Listed++
 }
 
 // update changes a record that others may be reading and returns a copy of it.

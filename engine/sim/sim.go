@@ -215,6 +215,7 @@ func call(hook *atomic.Pointer[func(Record)], r Record) {
 // models answers GET /v1/models.
 func (p *Provider) models(w http.ResponseWriter, r *http.Request) {
 	profile := p.profile.Load()
+	p.log.listed()
 	bearer := bearerOf(r)
 	if _, ok := profile.credential(bearer); !ok {
 		writeError(w, http.StatusUnauthorized, unauthorised(bearer))

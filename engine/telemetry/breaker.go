@@ -19,6 +19,7 @@ type Breaker struct {
 	Least       int           // … of at least so many attempts
 	Window      time.Duration // for Rate
 	CoolDown    time.Duration // from the latest failure to the next probe
+	Active      bool          // the first probe is one of the router's own: no request is let through before it has passed
 }
 
 // breakerSlots is how many parts the window of a breaker has.
@@ -26,12 +27,13 @@ const breakerSlots = 10
 
 // breaker is that of one endpoint or credential; its owner locks.
 type breaker struct {
-	open    bool
-	until   time.Time // no probe before; a later failure extends it, and nothing shortens it
-	probing bool
-	streak  int // failures since the last success
-	head    int64
-	slots   [breakerSlots]struct{ ok, failed int }
+	open     bool
+	until    time.Time // no probe before; a later failure extends it, and nothing shortens it
+	probing  bool
+	unproven bool // half open, it lets nothing through but a probe of the router's own
+	streak   int  // failures since the last success
+	head     int64
+	slots    [breakerSlots]struct{ ok, failed int }
 }
 
 func (b *breaker) state(now time.Time) State {
@@ -55,6 +57,7 @@ func (b *breaker) failed(c *Breaker, now time.Time) (opened bool) {
 		b.open = b.streak >= c.Consecutive || ok+failed >= c.Least && float64(failed) >= c.Rate*float64(ok+failed)
 	}
 	if b.open {
+		b.unproven = c.Active
 		if until := now.Add(c.CoolDown); until.After(b.until) {
 			b.until = until
 		}

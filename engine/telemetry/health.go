@@ -79,7 +79,11 @@ type condition struct {
 	doubts    map[string]int64 // how often, by what
 	fault     string           // the kind of the last that counted
 	faultAt   time.Time
+	probes    Probes
 }
+
+// Probes counts the router's own.
+type Probes struct{ Passed, Failed int64 }
 
 // NewHealth knows nothing yet.
 func NewHealth(b Breaker) *Health {
@@ -102,6 +106,14 @@ func (h *Health) Configure(s HealthSettings, cat *catalog.Catalog) {
 	h.settings.Store(&s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !s.Breaker.Active {
+		for _, c := range h.endpoints {
+			c.proven()
+		}
+		for _, c := range h.credentials {
+			c.proven()
+		}
+	}
 	for e := range h.endpoints {
 		if !endpoints[e] {
 			delete(h.endpoints, e)
@@ -180,7 +192,7 @@ func (c *condition) resting(tokens int64, now time.Time) Rest {
 		return Rest{RestAnnounced, c.announced}
 	case state == Open:
 		return Rest{RestBreaker, c.breaker.until}
-	case state == HalfOpen && c.breaker.probing:
+	case state == HalfOpen && (c.breaker.probing || c.breaker.unproven):
 		return Rest{Why: RestProbing}
 	case c.headroom.Requests.lacks(1, now):
 		return Rest{RestHeadroom, c.headroom.Requests.Reset}
@@ -381,6 +393,7 @@ type Report struct {
 	Doubts     map[string]int64 // of the catalog's entry, by what was not known
 	Fault      string           // the kind of the last that spoke against it; "": none yet
 	FaultAt    time.Time
+	Probes     Probes
 }
 
 // Reports are the conditions of all that has been tried, in no order.
@@ -392,7 +405,7 @@ func (h *Health) Reports(now time.Time) []Report {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		r.State, r.Rest, r.Openings = c.breaker.state(now), c.resting(0, now), c.openings
-		r.Doubts, r.Fault, r.FaultAt = maps.Clone(c.doubts), c.fault, c.faultAt
+		r.Doubts, r.Fault, r.FaultAt, r.Probes = maps.Clone(c.doubts), c.fault, c.faultAt, c.probes
 		all = append(all, r)
 	}
 	for e, c := range h.endpoints {

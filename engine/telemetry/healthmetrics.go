@@ -15,6 +15,8 @@ var (
 		"Times that a breaker has opened.", []string{"endpoint", "credential"}, nil)
 	resting = prometheus.NewDesc("chaperone_resting",
 		"1 for what is not to be tried now, with the reason.", []string{"endpoint", "credential", "reason"}, nil)
+	ownProbes = prometheus.NewDesc("chaperone_active_probes_total",
+		"Probes of the router's own, passed or failed.", []string{"endpoint", "credential", "result"}, nil)
 	doubts = prometheus.NewDesc("chaperone_catalog_doubts_total",
 		"Times that an endpoint did not know the model or a parameter that the catalog says it does.", []string{"endpoint", "what"}, nil)
 	endpointInFlight = prometheus.NewDesc("chaperone_endpoint_in_flight", "Attempts that run at an endpoint.", []string{"endpoint"}, nil)
@@ -34,6 +36,7 @@ func (healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- breakerState
 	ch <- breakerOpenings
 	ch <- resting
+	ch <- ownProbes
 	ch <- doubts
 	ch <- endpointInFlight
 	ch <- endpointQueued
@@ -50,6 +53,11 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		if r.Rest.Why != "" {
 			ch <- prometheus.MustNewConstMetric(resting, prometheus.GaugeValue, 1, r.Endpoint, r.Credential, r.Rest.Why)
+		}
+		for result, n := range map[string]int64{"passed": r.Probes.Passed, "failed": r.Probes.Failed} {
+			if r.Probes != (Probes{}) {
+				ch <- prometheus.MustNewConstMetric(ownProbes, prometheus.CounterValue, float64(n), r.Endpoint, r.Credential, result)
+			}
 		}
 		for what, n := range r.Doubts {
 			ch <- prometheus.MustNewConstMetric(doubts, prometheus.CounterValue, float64(n), r.Endpoint, what)
