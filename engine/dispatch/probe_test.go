@@ -151,7 +151,9 @@ func TestWhatAProbeSays(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				var health struct{ Endpoints []struct{ Breaker, Resting string } }
+				var health struct {
+					Endpoints []struct{ Breaker, Resting string }
+				}
 				if err := json.Unmarshal(text, &health); err != nil || len(health.Endpoints) == 0 {
 					return ""
 				}
@@ -175,7 +177,7 @@ func TestWhatAProbeSays(t *testing.T) {
 			// Of a row that is disabled, and after a reload without probes, there are none, and what waited for one is let go.
 			write(dialect, true, true, 20*time.Millisecond)
 			reload()
-			before = probes() + 1 // one may be under way
+			before = probes() + 1              // one may be under way
 			time.Sleep(100 * time.Millisecond) // nothing is to happen
 			if n := probes(); n > before {
 				t.Errorf("a disabled row was probed %d times", n-before)
