@@ -121,6 +121,8 @@ type linter struct {
 	graph *graph
 	node  *ruleNode
 	loc   *ast.Location // of the innermost node that has one
+	// negated says that the innermost expression is under not.
+	negated bool
 	// locals is what each variable of the rule is assigned; nil where that varies.
 	locals map[ast.Var]*ast.Term
 	// walked is whose elements a variable stands for, one after the other: more than one where scopes use the same name.
@@ -143,7 +145,7 @@ func (l *linter) visit(x any) bool {
 			l.walk(part)
 		}
 	case *ast.Expr:
-		l.loc = x.Location
+		l.loc, l.negated = x.Location, x.Negated
 		if len(x.With) > 0 {
 			l.problem("with replaces what a rule is given, here %s; policies judge the input as it is (tests, in files named _test.rego, may use with)", x.With[0].Target)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
+	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 )
 
@@ -26,6 +27,7 @@ type match struct {
 	with     *ast.Term           // of glob.match the delimiters
 	text     string
 	param    string // whose value, or whose elements, are the text; "": text is it
+	negated  bool   // what is held against it denies by not being found
 	one      bool   // of several values that the other side may have: one may well stand for none
 }
 
@@ -38,19 +40,20 @@ var patterns = map[string]struct{ subject, text int }{
 
 // texts notes what a comparison, a membership, a lookup or a pattern holds a field against.
 func (l *linter) texts(operator string, operands []*ast.Term) {
+	negated := l.negated != (operator == ast.NotEqual.Name)
 	switch p, isPattern := patterns[operator]; {
 	case (operator == ast.Equality.Name || operator == ast.Equal.Name || operator == ast.NotEqual.Name) && len(operands) == 2:
 		for i, subject := range operands {
 			values := l.origins(operands[1-i])
-			l.text(subject, values, match{operator: ast.Equal.Name, one: len(values) > 1})
+			l.text(subject, values, match{operator: ast.Equal.Name, one: len(values) > 1, negated: negated})
 		}
 	case operator == ast.Member.Name && len(operands) == 2:
 		element, collection := operands[0], operands[1]
 		if f := l.leaf(collection); f != nil && f.kind == kindStrings {
-			l.against(l.origins(element), match{field: f, operator: ast.Equal.Name}, collection)
+			l.against(l.origins(element), match{field: f, operator: ast.Equal.Name, negated: negated}, collection)
 			return
 		}
-		l.text(element, elementsOf(l.origins(collection)), match{operator: ast.Equal.Name})
+		l.text(element, elementsOf(l.origins(collection)), match{operator: ast.Equal.Name, negated: negated})
 		for _, from := range l.origins(collection) { // "US" in {lower(x) | some x in …}
 			if from.term == nil {
 				continue
@@ -65,7 +68,7 @@ func (l *linter) texts(operator string, operands []*ast.Term) {
 	case operator == ast.ObjectGet.Name && len(operands) == 3:
 		l.text(operands[1], keysOf(l.origins(operands[0])), match{operator: ast.Equal.Name})
 	case isPattern && len(operands) > max(p.subject, p.text):
-		m := match{operator: operator}
+		m := match{operator: operator, negated: negated}
 		if operator == ast.GlobMatch.Name {
 			m.with = l.constant(operands[1])
 			if !m.with.IsGround() {
@@ -283,6 +286,45 @@ func (c *compiled) unmatched(v vocabulary, b *scopedBinding, pkg string) config.
 		}
 	}
 	return found
+}
+
+// renamed are the places where a rule of pkg denies, or demands something of, a model by the name that a caller sends: others that mean
+// the same model pass by.
+func (c *compiled) renamed(cat *catalog.Catalog, pkg string) config.Problems {
+	var found config.Problems
+	for _, n := range c.graph.packages[pkg] {
+		if name := n.name(); cat == nil || name != ruleDeny && name != ruleRequire && name != ruleReject {
+			continue
+		}
+		for _, m := range n.matches {
+			if field := m.what.field.name; field != "input.request.model" && field != "input.request.models" || m.what.negated || m.what.operator != ast.Equal.Name {
+				continue
+			}
+			if other := otherName(cat, m.what.text); other != "" {
+				found = append(found, problemAt(m.loc, "%s is what the caller sends: %q means the same model as %q, and passes by; compare input.endpoint.model, in deny or require", m.what.field.name, other, m.what.text))
+			}
+		}
+	}
+	return found
+}
+
+// otherName is another name that callers may send for the model that name means; "" where there is none.
+func otherName(cat *catalog.Catalog, name string) string {
+	m := cat.Named(name)
+	if m == nil {
+		return ""
+	}
+	_, slug, _ := strings.Cut(m.ID, "/")
+	names := []string{m.ID, slug}
+	for _, alias := range slices.Sorted(maps.Keys(cat.Aliases)) {
+		names = append(names, alias)
+	}
+	for _, other := range names {
+		if other != name && cat.Named(other) == m {
+			return other
+		}
+	}
+	return ""
 }
 
 // checkWords refuses parameters that are held against a field with a closed list of words, and are none of them.

@@ -166,6 +166,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 		if bound := build.bind(ctx, b, src); bound != nil {
 			s.add(bound)
 			s.warnings = append(s.warnings, build.sources[src].unmatched(words, b, "data."+b.Package)...)
+			s.warnings = append(s.warnings, build.sources[src].renamed(c.Catalog, "data."+b.Package)...)
 			writeDigest(digest, b, src)
 		}
 	}
