@@ -76,6 +76,7 @@ const (
 	mostAnalyticsDimensions = 2
 	mostAnalyticsFilters    = 20
 	mostAnalyticsRows       = 10_000
+	mostAnalyticsGroups     = 100_000 // before the rows are ordered and limited
 	usualAnalyticsRows      = 1000
 	usualAnalyticsSpan      = 7 * 24 * time.Hour
 )
@@ -276,7 +277,11 @@ func (e *Engine) Analytics(ctx context.Context, key string, body []byte) ([]byte
 	if refused != nil {
 		return nil, refused
 	}
+	q.Most = mostAnalyticsGroups
 	u, err := e.ledger.Usage(ctx, q)
+	if errors.Is(err, ledger.ErrTooMany) {
+		return nil, badQuery("dimensions", "more than %d groups in this time; ask for a shorter time_range, a coarser granularity or fewer dimensions", mostAnalyticsGroups)
+	}
 	if err != nil {
 		return nil, e.noLedger(err)
 	}

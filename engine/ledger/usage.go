@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -81,7 +82,11 @@ type Query struct {
 	Where        map[Dimension][]string // one of these values each; no Minute … Month
 	Except       map[Dimension][]string // none of these values
 	Since, Until time.Time              // from the one and before the other; zero: without bound
+	Most         int                    // groups, which are all in memory at a time; more are ErrTooMany. 0: any number
 }
+
+// ErrTooMany says that there are more groups than Query.Most.
+var ErrTooMany = errors.New("there are more groups than may be asked for at a time")
 
 // Usage is what was used. A request counts where it was answered (or, if nobody did, for itself); tokens and cost count where they
 // were billed, attempts that failed included. So any grouping adds up to the same, but for Tag.
@@ -293,7 +298,11 @@ func (l *Ledger) sum(ctx context.Context, q Query, visit func([]string, *Sums)) 
 	} else {
 		s.WriteString(" HAVING COUNT(*) > 0") // nothing sums to NULL
 	}
+	groups := 0
 	return each(ctx, l.db, s.String(), s.args, func(scan func(...any) error) error {
+		if groups++; q.Most > 0 && groups > q.Most {
+			return ErrTooMany
+		}
 		var sums Sums
 		texts, times := make([]string, len(q.By)), make([]int64, len(q.By))
 		fields := make([]any, len(q.By))

@@ -430,6 +430,26 @@ func TestNothingIsEnteredTwice(t *testing.T) {
 	})
 }
 
+func TestNoAnswerHasMoreGroupsThanWereAllowed(t *testing.T) {
+	d, dir := newDice(t), t.TempDir()
+	fill(t, d, openJournal(t, dir), 100)
+	l := open(t, ledger.Options{Database: t.TempDir() + "/ledger.sqlite", Journal: dir})
+	catchUp(t, l)
+	q := ledger.Query{By: []ledger.Dimension{ledger.Model, ledger.Minute}}
+	all, err := l.Usage(t.Context(), q)
+	if err != nil || len(all.Rows) < 2 {
+		t.Fatal(len(all.Rows), err)
+	}
+	q.Most = len(all.Rows)
+	if u, err := l.Usage(t.Context(), q); err != nil || len(u.Rows) != q.Most {
+		t.Errorf("just as many: %v", err)
+	}
+	q.Most--
+	if _, err := l.Usage(t.Context(), q); !errors.Is(err, ledger.ErrTooMany) {
+		t.Errorf("one too many: %v", err)
+	}
+}
+
 func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 	l := open(t, ledger.Options{Database: t.TempDir() + "/ledger.sqlite"})
 	for _, c := range []struct {

@@ -242,7 +242,7 @@ func FuzzTranslateChat(f *testing.F) {
 	})
 }
 
-// Whatever a provider sends: reading it does not panic, and what is made of it is valid in both APIs.
+// Whatever a provider sends: reading it does not panic, and what is made of it is valid in every API.
 func FuzzEvents(f *testing.F) {
 	f.Add([]byte(`{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"f","input":{"x":1}}}`), []byte(`{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{"}}`))
 	f.Add([]byte(`{"choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.encrypted","data":"x","format":"openai-responses-v1"}]}}]}`), []byte(`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}`))
@@ -259,7 +259,7 @@ func FuzzEvents(f *testing.F) {
 					deltas = out
 				}
 			}
-			for _, to := range []wire.Shape{wire.Chat, wire.Messages} {
+			for _, to := range []wire.Shape{wire.Chat, wire.Messages, wire.Responses, wire.Completions} {
 				w := to.NewWriter()
 				stream, _ := w.Append(nil, deltas)
 				stream = w.End(stream, &talk.Bill{})
@@ -285,7 +285,7 @@ func FuzzAnswers(f *testing.F) {
 				continue
 			}
 			a, _ := from.ReadAnswer(body)
-			for _, to := range []wire.Shape{wire.Chat, wire.Messages} {
+			for _, to := range []wire.Shape{wire.Chat, wire.Messages, wire.Responses, wire.Completions} {
 				if out := to.WriteAnswer(a, talk.Label{ID: "gen-1"}, talk.Bill{}); !json.Valid(out) {
 					t.Fatalf("%q becomes %q", body, out)
 				}
