@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"chaperone/engine"
+	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/sim"
 	"chaperone/engine/wire"
@@ -177,6 +180,7 @@ labels = { known = "yes" }
 			"provider":{"order":["full"],"only":["full"],"ignore":["bare"],"allow_fallbacks":false,"require_parameters":false,"quantizations":["fp8"],"sort":"price","zdr":true,"data_collection":"deny","enforce_distillable_text":true}}`},
 		{wire.Chat, `{"model":"m/two","modalities":["image","text"],"reasoning":{"max_tokens":50},"messages":[{"role":"user","content":"hi"}],"provider":{"require_parameters":true}}`},
 		{wire.Chat, `{"model":"m/two","messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"}},{"type":"text","text":"hi"}]}]}`},
+		{wire.Messages, `{"model":"m/two","max_tokens":20,"messages":[{"role":"user","content":"hi"}]}`},
 		{wire.Chat, `{"model":"m/two","background":true,"previous_response_id":"r","web_search_options":{},"messages":[{"role":"user","content":"hi"}]}`},
 	} {
 		full = append(full, read("sk-other", c.shape, c.body))
@@ -194,6 +198,38 @@ labels = { known = "yes" }
 		}
 		if !filled {
 			t.Errorf("%s is %q whatever is stated", field, before)
+		}
+	}
+}
+
+// A policy can tell the APIs apart, and the record says which it was.
+func TestAPolicyReadsTheAPI(t *testing.T) {
+	bodies := map[string]string{
+		"chat":         `{"model":"m/one","messages":[{"role":"user","content":"x"}]}`,
+		"messages":     `{"model":"m/one","max_tokens":20,"messages":[{"role":"user","content":"x"}]}`,
+		"count_tokens": `{"model":"m/one","messages":[{"role":"user","content":"x"}]}`,
+		"responses":    `{"model":"m/one","input":"x"}`,
+		"completions":  `{"model":"m/one","prompt":"x"}`,
+		"embeddings":   `{"model":"m/one","input":"x"}`,
+		"rerank":       `{"model":"m/one","query":"x","documents":["y"]}`,
+	}
+	if got := slices.Sorted(maps.Keys(bodies)); !slices.Equal(got, wire.Shapes()) {
+		t.Fatalf("there are %v", wire.Shapes())
+	}
+	w := openSmall(t, "reject contains sprintf(\"no %s\", [input.request.api]) if input.request.api != \"chat\"", "", slog.DiscardHandler, sim.Profile{})
+	for api, body := range bodies {
+		p, err := w.engine.Decide(t.Context(), engine.Call{Key: "sk-acme", Shape: wire.Shape(api), Body: []byte(body)})
+		if err != nil {
+			t.Fatal(api, err)
+		}
+		switch {
+		case api == "chat" && len(p.Permits) != 1:
+			t.Errorf("chat: %v", p.Refusal)
+		case api != "chat" && (len(p.Rejections) != 1 || p.Rejections[0].Message != "no "+api):
+			t.Errorf("%s: %+v", api, p.Rejections)
+		}
+		if rec := journal.Of(p); rec.Request.API != api || rec.Asked().Shape != wire.Shape(api) {
+			t.Errorf("%s is recorded as %q", api, rec.Request.API)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (r *Record) Asked() *wire.Request {
 	q := &r.Request
 	p := &q.Preferences
 	req := &wire.Request{
-		Model: q.Model, Models: q.Models, Stream: q.Stream, MaxOutputTokens: q.MaxOutputTokens, N: q.N,
+		Shape: wire.Shape(q.API), Model: q.Model, Models: q.Models, Stream: q.Stream, MaxOutputTokens: q.MaxOutputTokens, N: q.N,
 		ToolKinds: q.ToolKinds, ToolCount: q.ToolCount, EgressHosts: q.EgressHosts, InputModalities: q.InputModalities, Images: q.Images,
 		OutputModalities: q.OutputModalities, ResponseFormat: q.ResponseFormat, Store: q.Store, Background: q.Background,
 		PreviousResponse: q.PreviousResponse, FileReferences: q.FileReferences, ReasoningEffort: q.ReasoningEffort,

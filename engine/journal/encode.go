@@ -117,6 +117,7 @@ func (s *Sealed) appendJSON(dst []byte) []byte {
 
 func (q *Request) appendJSON(dst []byte) []byte {
 	o := object(dst)
+	o.text("api", q.API)
 	o.text("model", q.Model)
 	o.list("models", q.Models)
 	o.boolean("stream", q.Stream)

@@ -24,7 +24,7 @@ func Of(p *route.Plan) *Record {
 	}
 	q := p.Request
 	r.Request = Request{
-		Model: q.Model, Models: q.Models, Stream: q.Stream, MaxOutputTokens: q.MaxOutputTokens, N: q.N,
+		API: q.Shape.String(), Model: q.Model, Models: q.Models, Stream: q.Stream, MaxOutputTokens: q.MaxOutputTokens, N: q.N,
 		ToolKinds: q.ToolKinds, ToolCount: q.ToolCount, InputModalities: q.InputModalities, Images: q.Images,
 		OutputModalities: q.OutputModalities, ResponseFormat: q.ResponseFormat, PromptTokens: q.PromptTokens,
 		Parameters: q.Parameters, BodyBytes: len(q.Body), EgressHosts: q.EgressHosts, Store: q.Store, Background: q.Background,

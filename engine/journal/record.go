@@ -72,6 +72,7 @@ type App struct {
 
 // Request is what routing and policy could read of the request; no content.
 type Request struct {
+	API              string      `json:"api"` // that it came in, as wire.Shape names it; "" in records of before there was another than chat
 	Model            string      `json:"model"`
 	Models           []string    `json:"models,omitempty"`
 	Stream           bool        `json:"stream"`

@@ -39,6 +39,7 @@ type ClaimsInput struct {
 
 // RequestInput is input.request.
 type RequestInput struct {
+	API                string           `json:"api" enum:"chat,completions,count_tokens,embeddings,messages,rerank,responses" doc:"that it came in"`
 	Model              string           `json:"model" doc:"as sent"`
 	Models             []string         `json:"models" doc:"the fallbacks after model, as sent"`
 	Stream             bool             `json:"stream"`
@@ -200,6 +201,7 @@ func (in *Input) fillRequest(q *Query) {
 	}
 	p := &req.Preferences
 	in.Request = RequestInput{
+		API:                req.Shape.String(),
 		Model:              req.Model,
 		Models:             req.Models,
 		Stream:             req.Stream,

@@ -53,10 +53,16 @@ func TestTheInputIsTotal(t *testing.T) {
 	}
 }
 
+func TestEveryAPIIsInTheSchema(t *testing.T) {
+	if enum := inputField.find("input.request.api").enum; !slices.Equal(enum, wire.Shapes()) {
+		t.Errorf("input.request.api is one of %v, should be of %v", enum, wire.Shapes())
+	}
+}
+
 // alwaysKnown are the fields of which nothing can be unknown: the request says them, the clock does, or the catalog must.
 var alwaysKnown = []string{
 	"input.time", "input.claims", "input.principal.organisation", "input.principal.team", "input.principal.key", "input.principal.labels",
-	"input.request.model", "input.request.models", "input.request.stream", "input.request.n", "input.request.tool_kinds", "input.request.tool_count",
+	"input.request.api", "input.request.model", "input.request.models", "input.request.stream", "input.request.n", "input.request.tool_kinds", "input.request.tool_count",
 	"input.request.egress_hosts", "input.request.input_modalities", "input.request.output_modalities", "input.request.response_format",
 	"input.request.store", "input.request.background", "input.request.previous_response", "input.request.file_references", "input.request.reasoning",
 	"input.request.preferences", "input.request.parameters", "input.request.prompt_tokens", "input.request.provider_tools", "input.request.provider_state",

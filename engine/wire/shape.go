@@ -53,6 +53,14 @@ type api struct {
 // apis is filled by the files of the shapes.
 var apis = map[Shape]*api{}
 
+// String is the shape's name.
+func (s Shape) String() string {
+	if s == "" {
+		s = Chat
+	}
+	return string(s)
+}
+
 // Shapes are the names of all shapes, sorted.
 func Shapes() []string {
 	var names []string
