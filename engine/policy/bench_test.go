@@ -88,6 +88,8 @@ func BenchmarkDecideHitParallel(b *testing.B) {
 		b.Run(fmt.Sprintf("endpoints=%d", n), func(b *testing.B) {
 			set, q := deciding(b, n)
 			set.Judge(context.Background(), q)
+			b.ReportAllocs()
+			b.ResetTimer() // unlike Loop, RunParallel counts what comes before it
 			b.RunParallel(func(pb *testing.PB) {
 				j := &Judgement{}
 				for pb.Next() {
