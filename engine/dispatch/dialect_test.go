@@ -581,7 +581,8 @@ func TestRescueAcrossDialects(t *testing.T) {
 					for _, c := range dying {
 						t.Run(fmt.Sprintf("%s/%s to %s/%s/%s", front, from, to, method, c.fault.Kind), func(t *testing.T) {
 							t.Parallel()
-							settings := quick + "rescue = [\"" + method + "\"]\n"
+							// Many are rescued at once: on a busy machine the first must not be given up before it has begun.
+							settings := "[timeouts]\nfirst_byte = \"20s\"\nttft = \"20s\"\nidle = \"1s\"\n[dispatch]\nrescue = [\"" + method + "\"]\n"
 							second := sim.Profile{OutputTokens: sim.Distribution{P50: 20}, Continues: "prefill"}
 							w := openWorld(t, settings, back{from, always(c.fault)}, back{to, second})
 							got, refused := w.ask(t, front, true, brief[front])

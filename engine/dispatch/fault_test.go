@@ -107,6 +107,14 @@ price = %s
 	return f
 }
 
+// close ends what a test that opens many would otherwise keep until its end.
+func (f *fixture) close() {
+	f.engine.Close(context.Background())
+	for _, p := range f.sims {
+		p.Close()
+	}
+}
+
 // answer is what the client got.
 type answer struct {
 	id     string

@@ -477,7 +477,7 @@ const (
 func messagesLabels(c *Chunk, l *Labels) []Edit {
 	switch c.form {
 	case startOfMessage:
-		return l.inner
+		return l.in("message")
 	case wholeMessage:
 		return l.top
 	}

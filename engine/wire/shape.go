@@ -103,15 +103,20 @@ func (s Shape) Answer(body []byte, c *Chunk) error { return s.api().answer(body,
 func (s Shape) AppendText(dst, data []byte) (text []byte, whole bool) { return s.api().text(dst, data) }
 
 // Labels are the edits that say who really served, made once for all events of a stream.
-type Labels struct{ top, inner []Edit }
+type Labels struct{ top []Edit }
 
 // NewLabels makes them.
 func NewLabels(l *talk.Label) *Labels {
-	id, model, provider := appendString(nil, l.ID), appendString(nil, l.Model), appendString(nil, l.Provider)
-	return &Labels{
-		top:   []Edit{{"id", id}, {"model", model}, {"provider", provider}},
-		inner: []Edit{{"message.id", id}, {"message.model", model}, {"message.provider", provider}},
+	return &Labels{[]Edit{{"id", appendString(nil, l.ID)}, {"model", appendString(nil, l.Model)}, {"provider", appendString(nil, l.Provider)}}}
+}
+
+// in are those for an event that says it one level below. Only the first of a stream does, so they are not kept.
+func (l *Labels) in(field string) []Edit {
+	below := slices.Clone(l.top)
+	for i := range below {
+		below[i].Field = field + "." + below[i].Field
 	}
+	return below
 }
 
 // Labels are those of l that belong into an event, or a whole answer, that c was scanned from. They must not be changed.

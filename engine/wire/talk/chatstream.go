@@ -222,12 +222,13 @@ func (d *chatDelta) toolCalls(deltas []Delta, raw json.RawMessage) []Delta {
 
 // chatWriter writes chunks of a chat completion.
 type chatWriter struct {
-	label Label
-	begun map[int]bool // choices whose role the client knows
+	label  Label
+	begun  bool         // the client knows the role of the first choice
+	others map[int]bool // and of these; nil in most streams, which have no others
 }
 
 // NewChatWriter writes a stream of chat completion chunks.
-func NewChatWriter() EventWriter { return &chatWriter{begun: map[int]bool{}} }
+func NewChatWriter() EventWriter { return &chatWriter{} }
 
 func (c *chatWriter) Serve(l Label) { c.label = l }
 
@@ -235,8 +236,7 @@ func (c *chatWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 	for i := range deltas {
 		d := &deltas[i]
 		delta, finish, native := members{}, any(nil), ""
-		if !c.begun[d.Choice] {
-			c.begun[d.Choice] = true
+		if c.begins(d.Choice) {
 			delta["role"], delta["content"] = Assistant, ""
 		}
 		switch d.Kind {
@@ -267,6 +267,23 @@ func (c *chatWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 	return dst, ""
 }
 
+// begins says, once for each choice, that its role is still to be told.
+func (c *chatWriter) begins(choice int) bool {
+	if choice == 0 {
+		first := !c.begun
+		c.begun = true
+		return first
+	}
+	if c.others[choice] {
+		return false
+	}
+	if c.others == nil {
+		c.others = map[int]bool{}
+	}
+	c.others[choice] = true
+	return true
+}
+
 func (d *Delta) detail() members {
 	x := members{"index": d.Block}
 	switch d.Kind {
@@ -286,10 +303,7 @@ func (d *Delta) detail() members {
 
 // Passed knows what every chunk says of itself, but for the role, which the first one of each choice tells.
 func (c *chatWriter) Passed(_, data []byte) {
-	if c.begun[0] || !strings.Contains(string(data), `"choices"`) {
-		return
-	}
-	c.begun[0] = true
+	c.begun = c.begun || strings.Contains(string(data), `"choices"`)
 }
 
 func (c *chatWriter) End(dst []byte, bill *Bill) []byte {
