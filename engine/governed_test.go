@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -271,6 +272,9 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", &counted)
+	if counted.late > counted.served/10 {
+		t.Errorf("%d requests had no answer in time from a provider that was well", counted.late)
+	}
 	if t.Failed() {
 		return
 	}
@@ -289,6 +293,7 @@ func TestNothingReachesADeniedRow(t *testing.T) {
 // governed counts what came of requests.
 type governed struct {
 	served, refused, fallbacks, hits, sticky int
+	late                                     int // lost to a machine so busy that a provider which is well did not answer in time
 	reached                                  map[wire.Shape]int
 }
 
@@ -332,6 +337,8 @@ func (c *governed) ask(t *testing.T, e *engine.Engine, w *world, r *rand.Rand, s
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
+			case err != nil && possible && w.late(e, err):
+				c.late++
 			case err != nil && possible:
 				t.Errorf("seed %d: %s to %s failed although a permitted row was healthy: %v", seed, body, front.shape, err)
 			case err != nil:
@@ -408,6 +415,18 @@ func ask(e *engine.Engine, key, body string) (attempts int, err error) {
 	return attempts, err
 }
 
+// late says whether a request failed where a provider that is well was asked and did not answer within the limit.
+func (w *world) late(e *engine.Engine, failed error) bool {
+	var told *wire.Error
+	if !errors.As(failed, &told) {
+		return false
+	}
+	rec := e.Record(told.DecisionID)
+	return rec != nil && slices.ContainsFunc(rec.Attempts, func(a journal.Attempt) bool {
+		return a.Outcome == "timeout" && slices.ContainsFunc(w.suppliers, func(s *supplier) bool { return s.healthy && s.id == a.ProviderID })
+	})
+}
+
 // send sends one request and reads the whole answer. The record is nil where it is not kept.
 func send(e *engine.Engine, call engine.Call) (*journal.Record, error) {
 	resp, err := e.Do(context.Background(), call)
@@ -426,7 +445,7 @@ func send(e *engine.Engine, call engine.Call) (*journal.Record, error) {
 			whole = strings.HasPrefix(last, "event: response.completed\n") || strings.HasPrefix(last, "event: response.incomplete\n")
 		}
 		if !whole {
-			return nil, &wire.Error{Message: "the stream has no end mark: " + string(text)}
+			return nil, &wire.Error{Message: "the stream has no end mark: " + string(text), DecisionID: resp.Plan.ID}
 		}
 	}
 	return e.Record(resp.Plan.ID), nil
