@@ -26,6 +26,8 @@ func common() map[string]field {
 		"enable_search":      {read: (*skim).searchSwitch}, // Alibaba's
 		"mcp_servers":        {read: (*skim).servers},      // Anthropic's
 		"plugins":            {read: (*skim).plugins},
+		"data_sources":       {read: func(s *skim) bool { return s.sources("data_sources") }}, // Azure's
+		"connectors":         {read: func(s *skim) bool { return s.sources("connectors") }},   // Cohere's
 
 		"prompt_cache_key": {read: func(s *skim) bool { return s.string(&s.r.PromptCacheKey) }},
 		"cache_control":    {read: (*skim).cacheControl},

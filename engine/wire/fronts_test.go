@@ -36,6 +36,11 @@ func TestEveryShapeIsReadForWhatPolicyJudges(t *testing.T) {
 		"a response's earlier thoughts": {wire.Responses, `{"model":"m","input":[{"role":"user","content":"x"},{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"y"}]},
 			{"type":"function_call_output","call_id":"c","output":"z"}]}`,
 			func(r *wire.Request) bool { return slices.Equal(r.InputModalities, []string{"text"}) }},
+		"what a provider asks by itself": {wire.Chat, `{"model":"m","messages":[{"role":"user","content":"x"}],"data_sources":[{"type":"azure_search","parameters":{"endpoint_url":"https://search.example"}}],
+			"connectors":[{"id":"web"}]}`,
+			func(r *wire.Request) bool {
+				return slices.Equal(r.ToolKinds, []string{"connectors", "data_sources"}) && slices.Equal(r.EgressHosts, []string{"search.example"})
+			}},
 		"a completion": {wire.Completions, `{"model":"m","prompt":"Once upon a time","max_tokens":7,"n":2}`,
 			func(r *wire.Request) bool { return r.MaxOutputTokens == 7 && r.N == 2 && r.PromptTokens == 8 }},
 		"a completion of tokens": {wire.Completions, `{"model":"m","prompt":[[1,2,3],[4]]}`, func(r *wire.Request) bool { return r.PromptTokens == 8 }},

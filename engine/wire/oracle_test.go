@@ -200,7 +200,7 @@ func exact(o pairs, names string) {
 }
 
 const chatNames = `messages model models preset route provider stream stream_options n max_tokens max_completion_tokens
-max_output_tokens tools functions tool_choice function_call web_search_options search_parameters enable_search mcp_servers plugins modalities
+max_output_tokens tools functions tool_choice function_call web_search_options search_parameters enable_search mcp_servers data_sources connectors plugins modalities
 response_format reasoning reasoning_effort store background previous_response_id conversation user metadata tags
 session_id temperature top_p top_k min_p top_a frequency_penalty presence_penalty repetition_penalty logit_bias logprobs
 top_logprobs prediction seed structured_outputs stop parallel_tool_calls include_reasoning verbosity audio cache_control
@@ -271,9 +271,11 @@ func (rd *reading) chat(o pairs) {
 	if optional(o, "enable_search", boolean) {
 		r.ToolKinds = add(r.ToolKinds, "web_search")
 	}
-	if v := optional(o, "mcp_servers", arrayOf); v != nil {
-		r.ToolKinds = add(r.ToolKinds, "mcp")
-		rd.watch("", v)
+	for field, kind := range map[string]string{"mcp_servers": "mcp", "data_sources": "data_sources", "connectors": "connectors"} {
+		if v := optional(o, field, arrayOf); v != nil {
+			r.ToolKinds = add(r.ToolKinds, kind)
+			rd.watch("", v)
+		}
 	}
 	for _, p := range optional(o, "plugins", arrayOf) {
 		plugin := objectOf(p)

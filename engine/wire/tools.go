@@ -80,11 +80,14 @@ func (s *skim) searchSwitch() bool {
 }
 
 // servers reads remote tool servers that stand beside the tools.
-func (s *skim) servers() bool {
+func (s *skim) servers() bool { return s.sources("mcp") }
+
+// sources reads what a provider is to ask by itself: a kind of tool.
+func (s *skim) sources(kind string) bool {
 	if s.peek() != '[' {
-		return s.wrong("an array of servers")
+		return s.wrong("an array of what the provider is to ask")
 	}
-	s.toolKind("mcp")
+	s.toolKind(kind)
 	return s.watch(holdsOther)
 }
 
