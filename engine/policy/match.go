@@ -315,11 +315,7 @@ func otherName(cat *catalog.Catalog, name string) string {
 		return ""
 	}
 	_, slug, _ := strings.Cut(m.ID, "/")
-	names := []string{m.ID, slug}
-	for _, alias := range slices.Sorted(maps.Keys(cat.Aliases)) {
-		names = append(names, alias)
-	}
-	for _, other := range names {
+	for _, other := range append([]string{m.ID, slug}, slices.Sorted(maps.Keys(cat.Aliases))...) {
 		if other != name && cat.Named(other) == m {
 			return other
 		}
