@@ -205,11 +205,14 @@ func (d *chatDelta) toolCalls(deltas []Delta, raw json.RawMessage) []Delta {
 			d.reader.calls[d.choice] = append(known, x.ID)
 			deltas = append(deltas, Delta{Kind: BeginCall, Choice: d.choice, Call: at, ID: x.ID, Name: x.Function.Name})
 		}
-		arguments := string(x.Function.Arguments)
-		if isString(x.Function.Arguments) {
-			d.into(x.Function.Arguments, &arguments)
+		arguments := ""
+		switch raw := x.Function.Arguments; {
+		case isString(raw):
+			d.into(raw, &arguments) // the text null may well be a piece of them
+		case string(raw) != "null":
+			arguments = string(raw)
 		}
-		if arguments != "" && arguments != "null" {
+		if arguments != "" {
 			if at < 0 || at >= len(d.reader.calls[d.choice]) {
 				d.err = fmt.Errorf("arguments of a call that has not begun")
 				return deltas
