@@ -31,7 +31,7 @@ func TestAFlappingPrimary(t *testing.T) { flap(t, 20, 2, 2*time.Second) }
 
 func TestAFlappingPrimaryAtTheDefaultPace(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes half a minute")
+		t.Skip("takes half a minute; run without -short")
 	}
 	t.Parallel()
 	flap(t, 1, 1, 16*time.Second)

@@ -319,7 +319,7 @@ func TestShadowsMoveNothing(t *testing.T) {
 // TestRankingAllocatesNothingARow holds the allocations of a ranking to a number that does not grow with its rows.
 func TestRankingAllocatesNothingARow(t *testing.T) {
 	if raceDetector {
-		t.Skip("the race detector allocates")
+		t.Skip("the race detector allocates; run without -race")
 	}
 	scorers := weigh(native(t, "value"), native(t, "latency"))
 	few, many := batchOf(2), batchOf(200)

@@ -143,7 +143,7 @@ func use() (m runtime.MemStats) {
 // The full form: go test ./engine/server -run SlowStreams -streams 5000 -v
 func TestSlowStreamsAreCheap(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector uses memory of its own")
+		t.Skip("the race detector uses memory of its own; run without -race")
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), crowdVariable+"="+strconv.Itoa(*streams))

@@ -251,7 +251,7 @@ func BenchmarkRewrite(b *testing.B) {
 // The best of many rounds counts, which is what a machine that is busy with other things leaves to see.
 func TestWhatACallTakes(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("measures time")
+		t.Skip("measures time; run without -short and -race")
 	}
 	h, _ := newHost(t)
 	p := load(t, h, wasm.Config{Bytes: guests(t)[0].module, Pool: 1})
@@ -275,7 +275,7 @@ func TestWhatACallTakes(t *testing.T) {
 // take turns and the best of many rounds counts, so that a busy machine is equally unkind to all.
 func TestWhatFuelCosts(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("measures time")
+		t.Skip("measures time; run without -short and -race")
 	}
 	g := guests(t)[0]
 	metered, plain, interruptible := newBare(t, g, 200, true, false), newBare(t, g, 200, false, false), newBare(t, g, 200, false, true)

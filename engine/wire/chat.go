@@ -90,9 +90,15 @@ func chatAbsent(c *Chunk, data []byte, whole bool) []Edit {
 // appendChatError appends the event that ends a stream which failed after its first content
 // (https://openrouter.ai/docs/api_reference/streaming), with the blank line after it.
 func appendChatError(dst []byte, e *Error, l *talk.Label) []byte {
+	return appendBroken(dst, e, l, "chat.completion.chunk", `"delta":{"content":""}`)
+}
+
+// appendBroken appends it in the form of chat completions and of those before them, whose chunks differ in their name and in
+// what a choice holds.
+func appendBroken(dst []byte, e *Error, l *talk.Label, object, output string) []byte {
 	dst = append(dst, `data: {"id":`...)
 	dst = appendString(dst, l.ID)
-	dst = append(dst, `,"object":"chat.completion.chunk","created":`...)
+	dst = append(append(append(dst, `,"object":"`...), object...), `","created":`...)
 	dst = strconv.AppendInt(dst, l.Created, 10)
 	dst = append(dst, `,"model":`...)
 	dst = appendString(dst, l.Model)
@@ -100,5 +106,6 @@ func appendChatError(dst []byte, e *Error, l *talk.Label) []byte {
 	dst = appendString(dst, l.Provider)
 	dst = append(dst, `,"error":`...)
 	dst = e.appendObject(dst)
-	return append(dst, `,"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`+"\n\n"...)
+	dst = append(append(dst, `,"choices":[{"index":0,`...), output...)
+	return append(dst, `,"finish_reason":"error"}]}`+"\n\n"...)
 }

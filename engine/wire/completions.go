@@ -2,7 +2,6 @@ package wire
 
 import (
 	"maps"
-	"strconv"
 
 	"chaperone/engine/wire/talk"
 )
@@ -95,15 +94,5 @@ func (s *skim) needPrompt(at int) bool {
 }
 
 func appendCompletionsError(dst []byte, e *Error, l *talk.Label) []byte {
-	dst = append(dst, `data: {"id":`...)
-	dst = appendString(dst, l.ID)
-	dst = append(dst, `,"object":"text_completion","created":`...)
-	dst = strconv.AppendInt(dst, l.Created, 10)
-	dst = append(dst, `,"model":`...)
-	dst = appendString(dst, l.Model)
-	dst = append(dst, `,"provider":`...)
-	dst = appendString(dst, l.Provider)
-	dst = append(dst, `,"error":`...)
-	dst = e.appendObject(dst)
-	return append(dst, `,"choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"error"}]}`+"\n\n"...)
+	return appendBroken(dst, e, l, "text_completion", `"text":"","logprobs":null`)
 }

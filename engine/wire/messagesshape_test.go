@@ -196,7 +196,7 @@ func TestAnthropicsUsageCountsTheCacheIntoThePrompt(t *testing.T) {
 
 func TestAnthropicsScanKeepsNothingForAToken(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector allocates")
+		t.Skip("the race detector allocates; run without -race")
 	}
 	data := []byte(`{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hello there"}}`)
 	var c wire.Chunk

@@ -17,13 +17,7 @@ func TestACodingAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := filepath.Join(folder, "node_modules", ".bin", "pi")
-	if _, err := os.Stat(program); err != nil {
-		const how = "this needs Node.js 20 or later, and: npm ci --prefix testdata/clients/agent"
-		if os.Getenv("CHAPERONE_TEST_REQUIRE") != "" {
-			t.Fatal(how)
-		}
-		t.Skip(how)
-	}
+	need(t, program, "Node.js 20 or later, and: npm ci --prefix testdata/clients/agent")
 	r := start(t)
 	home := t.TempDir()
 	type model struct {

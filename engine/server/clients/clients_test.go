@@ -233,6 +233,18 @@ var programs = map[string]struct{ run, needs, how string }{
 	"python": {".venv/bin/python", ".venv/bin/python", "Python 3.9 or later, and: testdata/clients/python/install"},
 }
 
+// need skips a test for want of a file that is installed with others, or fails it where nothing may be wanting.
+func need(t *testing.T, file, how string) {
+	t.Helper()
+	if _, err := os.Stat(file); err == nil {
+		return
+	}
+	if os.Getenv("CHAPERONE_TEST_REQUIRE") != "" {
+		t.Fatal("this needs " + how)
+	}
+	t.Skip("this needs " + how)
+}
+
 // script has a program of testdata/clients answer, which runs as long as the test that first asks it.
 func script(language, file string) func(t *testing.T, r *router, key, model, what string) told {
 	p := programs[language]
@@ -245,13 +257,11 @@ func script(language, file string) func(t *testing.T, r *router, key, model, wha
 			if strings.Contains(program, "/") {
 				program, _ = filepath.Abs(filepath.Join(dir, program))
 			}
-			_, missing := exec.LookPath(program)
-			if _, err := os.Stat(filepath.Join(dir, p.needs)); err != nil || missing != nil {
-				if os.Getenv("CHAPERONE_TEST_REQUIRE") != "" {
-					t.Fatal("this needs " + p.how)
-				}
-				t.Skip("this needs " + p.how)
+			installed := filepath.Join(dir, p.needs)
+			if _, err := exec.LookPath(program); err != nil {
+				installed = program
 			}
+			need(t, installed, p.how)
 			running = converse(t, dir, program, file, r.url)
 		}
 		if _, err := fmt.Fprintln(running.in, key, model, what); err != nil {

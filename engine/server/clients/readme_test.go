@@ -87,12 +87,7 @@ func (r *router) program(t *testing.T, language, text string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(filepath.Join(folder, p.needs)); err != nil {
-			if os.Getenv("CHAPERONE_TEST_REQUIRE") != "" {
-				t.Fatal("this needs " + p.how)
-			}
-			t.Skip("this needs " + p.how)
-		}
+		need(t, filepath.Join(folder, p.needs), p.how)
 		run, name = []string{p.run}, "main.py"
 		if language == "js" {
 			name = "main.mjs"

@@ -178,8 +178,19 @@ func (r *Request) readChatMessage(o *object) {
 	r.Messages = append(r.Messages, m)
 }
 
-// readChatContent reads a string or an array of parts.
+// readChatContent reads a string or an array of parts, each of which may be marked for a cache.
 func readChatContent(o *object, name string) []Part {
+	return readContent(o, name, func(x *object) (Part, bool) {
+		p, ok := readChatPart(x)
+		if ok {
+			p.Cache = readCache(x)
+		}
+		return p, ok
+	})
+}
+
+// readContent reads a string or an array of parts, each by one.
+func readContent(o *object, name string, one func(*object) (Part, bool)) []Part {
 	raw := o.take(name)
 	switch {
 	case raw == nil:
@@ -198,8 +209,7 @@ func readChatContent(o *object, name string) []Part {
 	var parts []Part
 	for i, item := range items {
 		x := o.in.parse(index(o.at(name), i), item)
-		if p, ok := readChatPart(x); ok {
-			p.Cache = readCache(x)
+		if p, ok := one(x); ok {
 			x.leftover()
 			parts = append(parts, p)
 		}

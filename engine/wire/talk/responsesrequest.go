@@ -108,7 +108,7 @@ func (r *Request) readItem(o *object) {
 		o.leftover()
 	case "function_call_output":
 		o.ignore("id")
-		p := Part{Kind: ToolReply, Reply: &Reply{CallID: o.text("call_id"), Parts: readResponsesContent(o, "output")}}
+		p := Part{Kind: ToolReply, Reply: &Reply{CallID: o.text("call_id"), Parts: readContent(o, "output", readResponsesPart)}}
 		o.leftover()
 		if n := len(r.Messages) - 1; n >= 0 && r.Messages[n].Role == User && r.Messages[n].Parts[0].Kind == ToolReply {
 			r.Messages[n].Parts = append(r.Messages[n].Parts, p)
@@ -125,7 +125,7 @@ func (r *Request) readItem(o *object) {
 func (r *Request) readResponsesMessage(o *object) {
 	role := o.text("role")
 	o.ignore("id", "phase")
-	parts := readResponsesContent(o, "content")
+	parts := readContent(o, "content", readResponsesPart)
 	o.leftover()
 	switch role {
 	case System, Developer, User:
@@ -192,34 +192,6 @@ func textsOf(o *object, name, kind string) string {
 		x.leftover()
 	}
 	return b.String()
-}
-
-// readResponsesContent reads a string or an array of parts.
-func readResponsesContent(o *object, name string) []Part {
-	raw := o.take(name)
-	switch {
-	case raw == nil:
-		return nil
-	case isString(raw):
-		s, ok := readString(raw)
-		if !ok {
-			o.in.say(o.at(name), "should be a string of whole characters")
-		}
-		return []Part{{Kind: Text, Text: s}}
-	}
-	var items []json.RawMessage
-	if json.Unmarshal(raw, &items) != nil {
-		o.in.say(o.at(name), "should be a string or an array of parts")
-	}
-	var parts []Part
-	for i, item := range items {
-		x := o.in.parse(index(o.at(name), i), item)
-		if p, ok := readResponsesPart(x); ok {
-			x.leftover()
-			parts = append(parts, p)
-		}
-	}
-	return parts
 }
 
 func readResponsesPart(o *object) (Part, bool) {
