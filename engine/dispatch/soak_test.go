@@ -93,6 +93,15 @@ func mood(r *rand.Rand) sim.Profile {
 	return p
 }
 
+// squall is how the two cheapest providers of each organisation behave every other time, so that each kind of attempt is needed
+// in however short a soak.
+func squall() sim.Profile {
+	p := soakAnswer
+	p.TTFT, p.TPS = sim.Distribution{P50: 3, P95: 12}, sim.Distribution{P50: 4000}
+	p.Faults = []sim.Fault{{Kind: sim.Silent, Share: 0.2}, {Kind: sim.Truncate, AfterTokens: 4, Share: 0.3}, {Kind: sim.Status, Status: 500, Share: 0.2}}
+	return p
+}
+
 type soakCounts struct {
 	mu sync.Mutex
 	n  map[string]int
@@ -152,9 +161,9 @@ func TestSoak(t *testing.T) {
 		deniedNames()))
 
 	s.router, s.counts = router, &soakCounts{n: map[string]int{}}
-	s.weather = func(of func() sim.Profile) {
+	s.weather = func(of func(int) sim.Profile) {
 		for i, p := range sims[:soakHealthy] {
-			now, next := p.Profile(), of()
+			now, next := p.Profile(), of(i)
 			next.Name, next.LogSize, next.Denied, next.Continues = now.Name, now.LogSize, now.Denied, now.Continues
 			if err := p.SetProfile(next); err != nil {
 				t.Errorf("p%d: %v", i, err)
@@ -212,7 +221,7 @@ type soak struct {
 
 	router  *router
 	counts  *soakCounts
-	weather func(func() sim.Profile)
+	weather func(func(provider int) sim.Profile)
 }
 
 // soaked is how things were when all was quiet.
@@ -229,11 +238,17 @@ func (s *soak) drive(t *testing.T, random *rand.Rand, from, n int, lasts time.Du
 	slots := make(chan struct{}, s.atOnce)
 	began := time.Now()
 	var changed time.Time
-	sent := 0
+	sent, changes := 0, 0
 	for ; sent < n && time.Since(began) < lasts; sent++ {
 		if time.Since(changed) > 2*time.Second {
 			changed = time.Now()
-			s.weather(func() sim.Profile { return mood(random) })
+			s.weather(func(provider int) sim.Profile {
+				if changes%2 == 0 && provider%soakDenied < 2 {
+					return squall()
+				}
+				return mood(random)
+			})
+			changes++
 		}
 		if wait := time.Until(began.Add(time.Duration(sent) * time.Second / soakRate)); wait > 0 {
 			time.Sleep(wait) // the rate is the point
@@ -245,7 +260,7 @@ func (s *soak) drive(t *testing.T, random *rand.Rand, from, n int, lasts time.Du
 			s.router.soak(t, s.counts, i)
 		})
 	}
-	s.weather(func() sim.Profile { return soakAnswer })
+	s.weather(func(int) sim.Profile { return soakAnswer })
 	all.Wait()
 	s.router.client.CloseIdleConnections()
 	runtime.GC()
