@@ -13,7 +13,7 @@ import (
 // layers is the import table, leaf first: a folder may import those before it, never those after.
 var layers = []string{
 	"engine/config", "engine/wire", "engine/admission", "engine/catalog", "engine/account", "engine/telemetry", "policies", "engine/policy", "engine/scorer",
-	"engine/wasm", "sdk/go", "plugins", "engine/route", "engine/provider", "engine/journal", "engine/ledger", "engine/dispatch", "engine", "engine/replay", "engine/report",
+	"engine/wasm", "sdk/go", "plugins", "engine/route", "engine/listing", "engine/provider", "engine/journal", "engine/ledger", "engine/dispatch", "engine", "engine/replay", "engine/report",
 	"engine/server", "engine/sim", "sdk", "cmd/chaperone",
 }
 

@@ -1,12 +1,10 @@
-package engine
+package listing
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"chaperone/engine/catalog"
@@ -106,67 +104,56 @@ func day(t time.Time) string {
 	return t.Format(time.DateOnly)
 }
 
-// Endpoints lists, as JSON, every endpoint of a model with live statistics, terms, and what the key's policies say of it. A
-// model of a catalog variant that does not exist (author/slug:free) has none.
-func (e *Engine) Endpoints(ctx context.Context, key, model string) ([]byte, error) {
-	s, who, err := e.listener(key)
-	if err != nil {
-		return nil, err
-	}
-	defer s.release()
-	m := s.router.Model(who, model)
-	list := []endpointView{}
-	if m == nil {
-		base, _, variant := strings.Cut(model, ":")
-		if m = s.router.Model(who, base); m == nil || !variant {
-			return nil, noModel(model)
-		}
-	} else {
-		now := e.options.Now()
-		stats := s.published.View(now)
-		for _, ep := range s.router.Endpoints(ctx, who, m, now) {
-			list = append(list, viewEndpoint(ep, stats, now, who.Organisation.ErrorDetail, e.health.Doubt(ep.Row)))
-		}
-	}
+// Live is what is known just now of endpoints.
+type Live struct {
+	Stats       telemetry.PublishedView
+	Doubt       func(*catalog.Row) string // why a provider makes one doubt what the catalog says; "": nothing does
+	Now         time.Time
+	ErrorDetail string // of whoever asks: "full" shows why an endpoint is denied
+}
+
+// Endpoints lists, as JSON, endpoints of m with live statistics, terms, and what the key's policies say of each.
+func (l *Live) Endpoints(m *catalog.Model, all []route.Endpoint) ([]byte, error) {
 	return json.Marshal(map[string]any{"data": map[string]any{
 		"id": m.ID, "name": m.Name, "description": m.Description, "created": unixOrZero(m.Created),
-		"architecture": architectureOf(m), "endpoints": list,
+		"architecture": architectureOf(m), "endpoints": l.views(all),
 	}})
 }
 
-// ZDREndpoints lists, as JSON, the endpoints with zero data retention that a key may use.
-func (e *Engine) ZDREndpoints(ctx context.Context, key string) ([]byte, error) {
-	s, who, err := e.listener(key)
-	if err != nil {
-		return nil, err
-	}
-	defer s.release()
-	now := e.options.Now()
-	stats := s.published.View(now)
-	list := []endpointView{}
-	for _, u := range s.router.Usable(ctx, who, now) {
-		for _, ep := range u.Endpoints {
-			if ep.Row.DataPolicy.At(now).ZDR == catalog.Yes {
-				list = append(list, viewEndpoint(ep, stats, now, who.Organisation.ErrorDetail, e.health.Doubt(ep.Row)))
+// ZDR lists, as JSON, those of the models' endpoints that have zero data retention.
+func (l *Live) ZDR(models []route.UsableModel) ([]byte, error) {
+	var all []route.Endpoint
+	for _, m := range models {
+		for _, ep := range m.Endpoints {
+			if ep.Row.DataPolicy.At(l.Now).ZDR == catalog.Yes {
+				all = append(all, ep)
 			}
 		}
 	}
-	return json.Marshal(map[string]any{"data": list})
+	return json.Marshal(map[string]any{"data": l.views(all)})
 }
 
-func viewEndpoint(ep route.Endpoint, stats telemetry.PublishedView, now time.Time, detail, doubt string) endpointView {
+func (l *Live) views(all []route.Endpoint) []endpointView {
+	list := make([]endpointView, len(all))
+	for i, ep := range all {
+		list[i] = l.view(ep)
+	}
+	return list
+}
+
+func (l *Live) view(ep route.Endpoint) endpointView {
 	row := ep.Row
-	half := &stats.Minutes30.Rows[row.Index]
+	half := &l.Stats.Minutes30.Rows[row.Index]
 	v := endpointView{
 		Name: row.Provider.Name + " | " + row.Model.ID, ID: row.ID, ModelID: row.Model.ID, ModelName: row.Model.Name,
 		ProviderName: row.Provider.Name, Tag: row.Tag, CredentialGroup: row.Group.Name, Quantization: row.Quantization,
 		ContextLength: row.ContextLength, MaxOutputTokens: positive(row.MaxOutputTokens), Pricing: pricesOf(row),
 		Parameters:              slices.Sorted(maps.Keys(row.Parameters)),
 		SupportsImplicitCaching: row.Prices.CacheRead < row.Prices.Prompt, SupportsToolChoice: toolChoices(row.Parameters["tool_choice"]),
-		Uptime5m: percent(stats.Minutes5.Rows[row.Index].Uptime), Uptime30m: percent(half.Uptime), Uptime1d: percent(stats.Day.Rows[row.Index].Uptime),
+		Uptime5m: percent(l.Stats.Minutes5.Rows[row.Index].Uptime), Uptime30m: percent(half.Uptime), Uptime1d: percent(l.Stats.Day.Rows[row.Index].Uptime),
 		Latency: viewPercentiles(half.TTFT), Throughput: viewPercentiles(half.TPS),
 		ProcessingRegions: row.ProcessingRegions, Jurisdiction: row.Jurisdiction, Headquarters: row.Headquarters, Certifications: row.Certifications,
-		Permitted: len(ep.Denials) == 0 && !row.Disabled, Distillation: row.Distillation.At(now), CatalogDoubt: doubt,
+		Permitted: len(ep.Denials) == 0 && !row.Disabled, Distillation: row.Distillation.At(l.Now), CatalogDoubt: l.Doubt(row),
 	}
 	if ep.Rest.Why != "" {
 		v.Status, v.Resting = -1, ep.Rest.Why
@@ -175,58 +162,11 @@ func viewEndpoint(ep route.Endpoint, stats telemetry.PublishedView, now time.Tim
 			v.RestingUntil = &until
 		}
 	}
-	if detail == "full" {
+	if l.ErrorDetail == "full" {
 		v.Denials = ep.Denials
 	}
-	v.DataPolicy = viewDataPolicy(row.DataPolicy.At(now))
+	v.DataPolicy = viewDataPolicy(row.DataPolicy.At(l.Now))
 	return v
 }
 
 func toolChoices(all bool) toolChoice { return toolChoice{all, all, all, all} }
-
-// providerView is one provider, as OpenRouter lists it, and its terms under each group of credentials.
-type providerView struct {
-	Name           string                    `json:"name"`
-	Slug           string                    `json:"slug"`
-	PrivacyURL     *string                   `json:"privacy_policy_url"`
-	TermsURL       *string                   `json:"terms_of_service_url"`
-	StatusURL      *string                   `json:"status_page_url"`
-	Headquarters   *string                   `json:"headquarters"` // ISO 3166-1; null: not known
-	Datacenters    []string                  `json:"datacenters"`  // null: not known by country; see an endpoint's processing_regions
-	Jurisdiction   string                    `json:"jurisdiction"`
-	Certifications []string                  `json:"certifications"`
-	DataPolicies   map[string]dataPolicyView `json:"data_policies"` // by group of credentials
-}
-
-// Providers lists, as JSON, the providers of the catalog, by name of their slug.
-func (e *Engine) Providers(_ context.Context, key string) ([]byte, error) {
-	s, _, err := e.listener(key)
-	if err != nil {
-		return nil, err
-	}
-	defer s.release()
-	now := e.options.Now()
-	known := map[string]*catalog.Provider{}
-	for _, row := range s.catalog.Rows {
-		known[row.Provider.ID] = row.Provider
-	}
-	list := make([]providerView, 0, len(known))
-	for _, id := range slices.Sorted(maps.Keys(known)) {
-		p := known[id]
-		v := providerView{Name: p.Name, Slug: p.ID, PrivacyURL: stated(p.PrivacyURL), TermsURL: stated(p.TermsURL), StatusURL: stated(p.StatusURL),
-			Headquarters: stated(p.Headquarters), Jurisdiction: p.Jurisdiction, Certifications: p.Certifications, DataPolicies: map[string]dataPolicyView{}}
-		for _, g := range p.Groups {
-			v.DataPolicies[g.Name] = viewDataPolicy(g.DataPolicy.At(now))
-		}
-		list = append(list, v)
-	}
-	return json.Marshal(map[string]any{"data": list})
-}
-
-// stated is nil where nothing is known.
-func stated(s string) *string {
-	if s == "" || s == "unknown" {
-		return nil
-	}
-	return &s
-}
