@@ -160,7 +160,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		before = old.policies
 	}
 	policies, ps := policy.Load(ctx, policy.Config{
-		Generation: generation, Previous: before, Documents: rules, Accounts: accounts, Catalog: cat, Honoured: honoured,
+		Generation: generation, Previous: before, Documents: rules, Accounts: accounts, Catalog: cat, Honoured: honoured, Scorers: src.settings.ranking(),
 		Bundles: e.bundles, Env: e.options.Env, Now: e.options.Now(), Log: e.options.Log,
 	})
 	problems = append(problems, ps...)

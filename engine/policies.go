@@ -51,7 +51,7 @@ func readPolicies(ctx context.Context, path string, env func(string) (string, bo
 		return nil, documents, problems
 	}
 	w, found := author.NewWorld(ctx, policy.Config{
-		Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured,
+		Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured, Scorers: src.settings.ranking(),
 		Env: env, Log: slog.New(slog.DiscardHandler), // what goes wrong is a problem here
 	})
 	if problems = append(problems, found...); len(problems) > 0 {

@@ -76,14 +76,14 @@ func Rebuild(ctx context.Context, dir, digest string, change Change) (*World, er
 	if len(problems) > 0 {
 		return nil, problems.Err()
 	}
+	if err := change.scorer(src, files); err != nil {
+		return nil, err
+	}
 	policies, problems := policy.Load(ctx, policy.Config{
-		Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured, Archive: files, Log: log,
+		Generation: 1, Documents: documents, Accounts: accounts, Catalog: cat, Honoured: honoured, Scorers: src.settings.ranking(), Archive: files, Log: log,
 	})
 	if len(problems) > 0 {
 		return nil, problems.Err()
-	}
-	if err := change.scorer(src, files); err != nil {
-		return nil, err
 	}
 	if slices.ContainsFunc(src.settings.Scorers, func(c Scorer) bool { return c.Plugin != "" }) {
 		if e.wasm, err = wasm.NewHost("", log); err != nil {

@@ -278,6 +278,17 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	return s, all
 }
 
+// ranking are the names of the scorers that decide.
+func (s *Settings) ranking() []string {
+	names := []string{}
+	for i := range s.Scorers {
+		if !s.Scorers[i].Shadow {
+			names = append(names, s.Scorers[i].Name)
+		}
+	}
+	return names
+}
+
 func (r *Routing) spread() scorer.Spread {
 	return scorer.Spread{Temperature: r.Temperature, Exploration: r.Exploration}
 }

@@ -18,24 +18,33 @@ var unwritten = []string{
 	// A defect, here or in OPA.
 	"%s is read as a whole after compilation",
 	"the Rego compiler failed on this source: %v",
+	"the bundle is not signed, and a verification_key is set",
+	"%s: the evaluation has no allowance",
+	"the evaluation has no allowance",
+	"the query has no answer",
+	"the query has more than one answer",
+	"evaluation failed: %v",
+	"prefer is %s; expected an object of weights",
 	"judging failed: %v",
 	"there is no principal or no request to judge",
 	"there is no row to judge",
 	// What is on the disk, on a server, in a recording or in force already.
 	"found %q of %d bytes; expected at most %d",
-	"found %q: the bundle is refused: %s",
+	"the bundle has more than %d bytes",
+	"which bundles have been in force cannot be read from %s (%s), so an old one could not be told; put that right, or remove the file to begin anew",
 	"the archive holds no module of the source %q (%s)",
 	"the file holds no Rego; expected a package and its rules",
 	// The speed of the machine.
 	"package %s: %v, on an input made for trying policies out; such requests are denied",
-	// It is no refusal: the configured weights stand.
-	"prefer[%q] is %v here and %v in %s; the configured weights stand",
+	"evaluation took longer than %s",
+	"the request ended before it was judged: ",
+	"the request ended while it was judged: ",
 }
 
 // Every kind of mistake that engine/policy can report is made by some example of README.md.
 func TestEveryKindOfMistakeHasAnExample(t *testing.T) {
 	var said strings.Builder
-	for _, examples := range [][]example{refused(t), misconfigured(t), warned(t), denied(t)} {
+	for _, examples := range [][]example{refused(t), bundled(t), misconfigured(t), warned(t), denied(t), ignored(t)} {
 		for _, e := range examples {
 			said.WriteString(e.said + "\n")
 		}
@@ -68,7 +77,8 @@ func formatted(format string) *regexp.Regexp {
 }
 
 // kindsOfMistakes are the texts and formats of what Load and CheckDirectory report, with their places in engine/policy, and what is
-// said in plain words beside OPA's. Of some files the texts that are returned count too: others report those.
+// said in plain words beside OPA's. Of some files the texts that are returned count too, since others report those, and of those that
+// evaluate policies or follow bundles whatever they say.
 func kindsOfMistakes(t *testing.T) map[string]string {
 	files, err := filepath.Glob("../engine/policy/*.go")
 	if err != nil {
@@ -86,6 +96,12 @@ func kindsOfMistakes(t *testing.T) map[string]string {
 		}
 		note := func(args []ast.Expr) {
 			for _, arg := range args {
+				if sum, ok := arg.(*ast.BinaryExpr); ok { // of a text and what is not known before
+					arg = sum.X
+					if _, ok := arg.(*ast.BasicLit); !ok {
+						arg = sum.Y
+					}
+				}
 				lit, ok := arg.(*ast.BasicLit)
 				if !ok || lit.Kind != token.STRING {
 					continue
@@ -101,14 +117,19 @@ func kindsOfMistakes(t *testing.T) map[string]string {
 			}
 		}
 		returned := slices.Contains([]string{"compile.go", "params.go", "obligation.go", "reason.go", "config.go", "waiver.go"}, filepath.Base(file))
+		whatever := slices.Contains([]string{"meter.go", "evaluate.go", "bundle.go", "remote.go", "revision.go"}, filepath.Base(file))
 		ast.Inspect(parsed, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
 				switch called(n) {
 				case "Problem":
 					note(n.Args[1:])
-				case "problem", "problemAt", "report":
+				case "problem", "problemAt", "report", "refuse":
 					note(n.Args)
+				case "Sprintf", "Errorf", "New":
+					if whatever {
+						note(n.Args)
+					}
 				}
 			case *ast.ReturnStmt:
 				for _, result := range n.Results {
@@ -116,8 +137,11 @@ func kindsOfMistakes(t *testing.T) map[string]string {
 						note(call.Args)
 					}
 				}
+				if whatever {
+					note(n.Results)
+				}
 			case *ast.KeyValueExpr:
-				if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Message" {
+				if key, ok := n.Key.(*ast.Ident); ok && (key.Name == "Message" || key.Name == "why") {
 					note([]ast.Expr{n.Value})
 					if call, ok := n.Value.(*ast.CallExpr); ok {
 						note(call.Args)

@@ -300,12 +300,7 @@ func denied(t *testing.T) []example {
 			t.Errorf("%s\nis refused: %v", e.written, problems)
 			continue
 		}
-		acme := &account.Organisation{ID: "acme"}
-		j := set.Judge(context.Background(), &policy.Query{
-			Principal: &account.Principal{Organisation: acme, Key: &account.Key{ID: "key_0123456789ab"}, DataClass: "public"},
-			Request:   &wire.Request{Model: "acme/large", N: 1, ResponseFormat: "text"},
-			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid"}},
-		})
+		j := set.Judge(context.Background(), anybody())
 		for _, reason := range slices.Concat(j.Rejections, j.Verdicts[0].Denials) { // none where it is permitted
 			all[i].said += reason.Message + "\n"
 		}
@@ -350,8 +345,76 @@ func TestEveryModuleStatesWhatItIs(t *testing.T) {
 	}
 }
 
+// ignored is the table of weights that do not count.
+func ignored(t *testing.T) []example {
+	all := rows(t, "### What is ignored", "### What judging costs", 4)
+	for i, e := range all {
+		dir, toml := t.TempDir(), e.written+"\n"
+		if strings.HasPrefix(e.written, "[") {
+			putExamples(t, dir)
+		} else {
+			toml = ownPolicy
+			put(t, module(e.written), dir, "p.rego")
+		}
+		set, problems := load(filepath.Join(dir, "chaperone.toml"), toml)
+		if len(problems) > 0 {
+			t.Errorf("%s\nis refused: %v", e.written, problems)
+			continue
+		}
+		j := set.Judge(context.Background(), anybody())
+		if j.Weights != nil || j.Verdicts[0].Permit.Row() == nil {
+			t.Errorf("%s\nweights %v, denials %v", e.written, j.Weights, j.Verdicts[0].Denials)
+		}
+		for _, reason := range j.Ignored {
+			all[i].said += reason.Message + "\n"
+		}
+	}
+	return all
+}
+
+func TestEveryWeightThatDoesNotCountIsReported(t *testing.T) {
+	for _, e := range ignored(t) {
+		if !strings.Contains(e.said, e.want) {
+			t.Errorf("%s\nis not ignored with %q: %s", e.written, e.want, e.said)
+		}
+	}
+}
+
+// anybody is a plain request of somebody at acme, of one row.
+func anybody() *policy.Query {
+	return &policy.Query{
+		Principal: &account.Principal{Organisation: &account.Organisation{ID: "acme"}, Key: &account.Key{ID: "key_0123456789ab"}, DataClass: "public"},
+		Request:   &wire.Request{Model: "acme/large", N: 1, ResponseFormat: "text"},
+		Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid"}},
+		Now:       time.Now(),
+	}
+}
+
 // load loads chaperone.toml, and the files of teams that it includes.
 func load(path, text string, teams ...string) (*policy.Set, config.Problems) {
+	c, problems := configOf(path, text, teams...)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return policy.Load(context.Background(), c)
+}
+
+// accounts are what the examples speak of: an organisation with a team and a key, and a label.
+func accounts() *account.Accounts {
+	const toml = "[organisations.acme]\nlabels = { tier = \"trial\" }\n[organisations.acme.teams.fraud]\n" +
+		"[[keys]]\norganisation = \"acme\"\nsha256 = \"9876543210fe0000000000000000000000000000000000000000000000000000\"\n"
+	doc, problems := config.Parse("accounts.toml", []byte(toml))
+	if len(problems) > 0 {
+		panic(problems)
+	}
+	found, problems := account.Load([]*config.Document{doc}, nil)
+	if len(problems) > 0 {
+		panic(problems)
+	}
+	return found
+}
+
+func configOf(path, text string, teams ...string) (c policy.Config, problems config.Problems) {
 	var documents []*config.Document
 	for i, text := range append([]string{text}, teams...) {
 		name := path
@@ -360,21 +423,20 @@ func load(path, text string, teams ...string) (*policy.Set, config.Problems) {
 		}
 		doc, problems := config.Parse(name, []byte(text))
 		if len(problems) > 0 {
-			return nil, problems
+			return c, problems
 		}
 		documents = append(documents, doc)
 	}
 	alpha, large := &catalog.Provider{ID: "alpha"}, &catalog.Model{ID: "acme/large"}
-	return policy.Load(context.Background(), policy.Config{
+	return policy.Config{
 		Documents: documents,
-		Accounts: &account.Accounts{Organisations: map[string]*account.Organisation{
-			"acme": {ID: "acme", Teams: map[string]*account.Team{"fraud": {ID: "fraud"}}},
-		}},
+		Accounts:  accounts(),
+		Scorers:   []string{"latency", "price", "value"},
 		Catalog: &catalog.Catalog{
 			Providers: map[string]*catalog.Provider{"openai": {ID: "openai", Certifications: []string{"soc2"}}, alpha.ID: alpha},
 			Models:    map[string]*catalog.Model{"openai/gpt-4o-mini": {ID: "openai/gpt-4o-mini"}, large.ID: large},
 			Aliases:   map[string]string{"gpt-4o-mini": "openai/gpt-4o-mini"},
-			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid", Model: large, Provider: alpha, Tag: "alpha"}},
+			Rows:      []*catalog.Row{{ID: "acme/large@alpha#paid", Model: large, Provider: alpha, Tag: "alpha", Attributes: map[string]float64{"quality": 0.9}}},
 		},
-	})
+	}, nil
 }

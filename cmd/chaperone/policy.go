@@ -48,7 +48,7 @@ var policyCommands = []func(*printer) *cobra.Command{
 type asker struct {
 	config                  string
 	organisation, team, key string
-	body                    string
+	api, body               string
 	at                      string
 }
 
@@ -60,7 +60,8 @@ func (a *asker) flags(cmd *cobra.Command, organisation bool) {
 	}
 	f.StringVar(&a.team, "team", "", "team that asks")
 	f.StringVar(&a.key, "key", "", "id of the key that asks")
-	f.StringVar(&a.body, "body", "", "file with the request as JSON, in which model and messages may be left out (default: plain text)")
+	f.StringVar(&a.body, "body", "", "file with the request as JSON, in which the model and what is asked may be left out (default: plain text)")
+	f.StringVar(&a.api, "api", "", "API that the request is of: "+strings.Join(wire.Shapes(), ", ")+" (default: the one that the model is for)")
 	f.StringVar(&a.at, "at", "", "time of the request, such as 2027-01-31T09:00:00Z (default: now)")
 	cmd.MarkFlagsMutuallyExclusive("team", "key")
 }
@@ -93,7 +94,11 @@ func (a *asker) ask(cmd *cobra.Command, model string) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.req, err = author.Request(model, text); err != nil {
+	api, err := author.API(a.api, q.model)
+	if err != nil {
+		return nil, inputErrorf("--api: %v", err)
+	}
+	if q.req, err = author.Request(api, model, text); err != nil {
 		return nil, inputErrorf("--body: %v", err)
 	}
 	return q, nil

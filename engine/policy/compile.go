@@ -212,8 +212,8 @@ func (c *compiled) wrongType(n *ruleNode) string {
 			return fmt.Sprintf("require holds %s and must hold objects: write %s", shapesOfType(set.Of()), shape[ruleRequire])
 		}
 	case rulePrefer:
-		if v := n.rule.Head.Value; v != nil && v.IsGround() && shapesOfValue(v) != shapeNumber {
-			return fmt.Sprintf("prefer gives %s and must give a number: write %s", v, shape[rulePrefer])
+		if v := n.rule.Head.Value; v != nil && v.IsGround() && (shapesOfValue(v) != shapeNumber || v.Value.Compare(ast.Number("0")) < 0) {
+			return fmt.Sprintf("prefer gives %s and must give a number of 0 or more: write %s", v, shape[rulePrefer])
 		}
 	}
 	return ""

@@ -7,18 +7,25 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"chaperone/engine/catalog"
 )
 
 // What is remembered is right by construction. The guard is there for the day on which that is not so: of N judgements that
-// were answered from memory it evaluates one again, on the whole input instead of on what the policy reads. If the answers
-// differ the set forgets everything, evaluates plainly from then on, and says so.
+// were answered from memory it evaluates one again, on the whole input instead of on what the policy reads, though no more than ten
+// a second: an evaluation takes as long as hundreds of memories. If the answers differ the set forgets everything, evaluates
+// plainly from then on, and says so.
+
+// guardEvery is the least time from one judgement that is checked to the next.
+const guardEvery = 100 * time.Millisecond
 
 // guard watches one Set.
 type guard struct {
-	oneIn      uint32 // 0: never
+	oneIn      uint32 // 0: never; 1: always, whatever that costs
 	log        *slog.Logger
+	since      time.Time
+	next       atomic.Int64 // nanoseconds after since before which nothing is checked
 	checked    atomic.Uint64
 	mismatches atomic.Uint64
 	tripped    atomic.Bool
@@ -35,7 +42,7 @@ func newGuard(oneIn int, log *slog.Logger) *guard {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &guard{oneIn: uint32(oneIn), log: log}
+	return &guard{oneIn: uint32(oneIn), log: log, since: time.Now()}
 }
 
 // Guard reports what the guard has seen since the set was loaded.
@@ -43,7 +50,16 @@ func (s *Set) Guard() GuardReport {
 	return GuardReport{Checked: s.guard.checked.Load(), Mismatches: s.guard.mismatches.Load(), Plain: s.guard.tripped.Load()}
 }
 
-func (g *guard) due() bool { return g.oneIn > 0 && (g.oneIn == 1 || rand.Uint32N(g.oneIn) == 0) }
+func (g *guard) due() bool {
+	if g.oneIn <= 1 {
+		return g.oneIn == 1
+	}
+	if rand.Uint32N(g.oneIn) != 0 {
+		return false
+	}
+	now, next := time.Since(g.since), g.next.Load()
+	return int64(now) >= next && g.next.CompareAndSwap(next, int64(now+guardEvery))
+}
 
 // verify evaluates what t answered from memory: all that concerns the whole request, and one row. It is false where the
 // answers differ; a row whose evaluation overruns says nothing.

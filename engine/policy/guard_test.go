@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -27,6 +28,21 @@ func TestTheGuardAgreesWithWhatIsRight(t *testing.T) {
 	}
 	if g := set.Guard(); g.Checked != 19 || g.Mismatches != 0 || g.Plain || log.Len() > 0 {
 		t.Fatalf("%+v %s", g, log.String())
+	}
+}
+
+// However many are judged, what the guard evaluates is bounded.
+func TestTheGuardTakesNoMoreThanItsShareOfTime(t *testing.T) {
+	var log bytes.Buffer
+	set, q := guarded(t, &log)
+	set.guard.oneIn = 2
+	j := &Judgement{}
+	start := time.Now()
+	for time.Since(start) < 3*guardEvery {
+		set.JudgeInto(context.Background(), q, j)
+	}
+	if checked, most := set.Guard().Checked, 1+uint64(time.Since(start)/guardEvery); checked == 0 || checked > most {
+		t.Fatalf("%d checked; expected 1 to %d", checked, most)
 	}
 }
 

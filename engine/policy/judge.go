@@ -11,6 +11,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"chaperone/engine/catalog"
+	"chaperone/engine/config"
 )
 
 // Judge answers q. It fails closed: whatever goes wrong denies the row or refuses the request, with a reason.
@@ -192,6 +193,13 @@ func (t *trial) weigh(r *requestRuling) (transient bool) {
 		r.ignored = b.bound(r.ignored, o.reasons, enforceDeny)
 		for _, scorer := range slices.Sorted(maps.Keys(o.weights)) {
 			w := o.weights[scorer]
+			if t.set.scorers != nil && !slices.Contains(t.set.scorers, scorer) {
+				r.ignored = b.bound(r.ignored, []Reason{{
+					Rule:    rulePrefer,
+					Message: fmt.Sprintf("prefer[%q]: %s; the configured weights stand", scorer, config.NotOneOf(scorer, t.set.scorers)),
+				}}, enforceDeny)
+				continue
+			}
 			if before, ok := from[scorer]; ok && r.weights[scorer] != w {
 				r.ignored = b.bound(r.ignored, []Reason{{
 					Rule:    rulePrefer,

@@ -226,7 +226,7 @@ func (l *linter) condition(t *ast.Term, negated bool) {
 	}
 	if f := l.leaf(t); f != nil && f.filled != "" {
 		compared = fmt.Sprintf("%q in %s", f.filled, t)
-	} else if f != nil && slices.Contains(f.words, unknown) {
+	} else if f != nil && f.kind == kindString && slices.Contains(f.words, unknown) {
 		compared = fmt.Sprintf("%s == %q", t, unknown)
 	}
 	l.problem("%s %s, because %s is %s, and in Rego %s counts as true; write a comparison, such as %s", written, outcome, t, s, empty, compared)
@@ -284,6 +284,9 @@ func (l *linter) lookup(ref ast.Ref, key *ast.Term) bool {
 		return false
 	}
 	l.node.reads = append(l.node.reads, place[read]{read{field: f, keyed: isString, key: string(constant)}, l.loc})
+	if isString {
+		l.node.matches = append(l.node.matches, place[match]{match{field: f, operator: ast.Equal.Name, text: string(constant)}, l.loc})
+	}
 	return true
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
+	"chaperone/engine/account"
 	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 )
@@ -25,6 +26,8 @@ type match struct {
 	fold     func(string) string // strings.ToLower or ToUpper, where the field goes through it; nil: it is compared as it is
 	operator string              // "equal", or the builtin that looks for a pattern or a part
 	with     *ast.Term           // of glob.match the delimiters
+	key      string              // of field, which is an open map: its value there is held against text; "": field is none
+	absent   string              // what the value is where the map has no such key
 	text     string
 	param    string // whose value, or whose elements, are the text; "": text is it
 	negated  bool   // what is held against it denies by not being found
@@ -99,8 +102,24 @@ func (l *linter) text(subject *ast.Term, values []origin, m match) {
 	} else if f.kind == kindString {
 		m.field = f
 	}
+	if call, ok := l.constant(inner).Value.(ast.Call); ok {
+		m.label(call)
+	}
 	if m.field != nil || m.fold != nil {
 		l.against(values, m, whole)
+	}
+}
+
+// label makes m about the value that call looks up in an open map under a name that is written out.
+func (m *match) label(call ast.Call) {
+	if call[0].Value.String() != ast.ObjectGet.Name || len(call) != 4 {
+		return
+	}
+	from, _ := call[1].Value.(ast.Ref)
+	key, isText := call[2].Value.(ast.String)
+	if f, rest := descend(from); isText && f != nil && f.kind == kindStringMap && len(rest) == 0 {
+		absent, _ := call[3].Value.(ast.String)
+		m.field, m.key, m.absent = f, string(key), string(absent)
 	}
 }
 
@@ -185,60 +204,40 @@ func (m *match) fits(words []string, text string) bool {
 	})
 }
 
-// vocabulary is every word that fields have in one catalog and its accounts, by field.
-type vocabulary map[*field]*glossary
+// vocabulary is every word that fields, and the values of open maps under their keys, have in one catalog and its accounts.
+type vocabulary map[read]*glossary
 
-// glossary is the words of one field.
+// glossary is the words of one field, or of one key of an open map.
 type glossary struct {
 	kind, where string // "provider", "catalog"
 	words       []string
 	aliases     map[string]string // of what is no word, which word it stands for
+	open        bool              // callers send other words too: only what comes near to one of these is taken for a misspelt one
+}
+
+// customary are words that callers send, of fields in which they can send any.
+var customary = map[string][]string{
+	"input.request.tool_kinds": {
+		"bash", "code_execution", "code_interpreter", "computer", "custom", "file_search", "function", "image_generation", "local_shell",
+		"mcp", "memory", "text_editor", "tool_search", "web_fetch", "web_search", "web_search_preview",
+	},
+	"input.request.response_format":  {"json_object", "json_schema", "text"},
+	"input.request.reasoning.effort": {"high", "low", "max", "medium", "minimal", "none", "xhigh"},
+	"input.request.parameters":       catalog.Parameters,
+	"input.claims.data_class":        account.DataClasses,
 }
 
 // newVocabulary is what c has of the fields whose words are no closed list.
 func newVocabulary(c *Config) vocabulary {
 	v := vocabulary{}
-	add := func(name, kind, where string, words ...string) {
-		f := inputField.find(name)
-		g := v[f]
-		if g == nil {
-			g = &glossary{kind: kind, where: where}
-			v[f] = g
-		}
-		for _, word := range words {
-			if word != "" {
-				g.words = append(g.words, word)
-			}
-		}
+	for name, words := range customary {
+		v.add(name, "", "", words...).open = true
 	}
-	const rows, accounts = "catalog", "configuration"
 	if c.Catalog != nil {
-		add("input.endpoint.provider", "provider", rows, slices.Collect(maps.Keys(c.Catalog.Providers))...)
-		add("input.endpoint.model", "model", rows, slices.Collect(maps.Keys(c.Catalog.Models))...)
-		for _, p := range c.Catalog.Providers {
-			add("input.endpoint.certifications", "certification", rows, p.Certifications...)
-		}
-		for _, row := range c.Catalog.Rows {
-			var in Input
-			in.fillEndpoint(row)
-			e := &in.Endpoint
-			add("input.endpoint.provider", "provider", rows, e.Provider)
-			add("input.endpoint.model", "model", rows, e.Model)
-			add("input.endpoint.certifications", "certification", rows, e.Certifications...)
-			add("input.endpoint.id", "row", rows, e.ID)
-			add("input.endpoint.tag", "tag", rows, e.Tag)
-			add("input.endpoint.credentials", "group of credentials", rows, e.Credentials)
-		}
-		v[inputField.find("input.endpoint.model")].aliases = c.Catalog.Aliases
+		v.addCatalog(c.Catalog)
 	}
-	if c.Accounts != nil {
-		for _, o := range c.Accounts.Organisations {
-			add("input.principal.organisation", "organisation", accounts, o.ID)
-			add("input.principal.team", "team", accounts, slices.Collect(maps.Keys(o.Teams))...)
-		}
-		if team := v[inputField.find("input.principal.team")]; team != nil {
-			team.words = append(team.words, "") // of keys that belong to none
-		}
+	if c.Accounts != nil && len(c.Accounts.Organisations) > 0 {
+		v.addAccounts(c.Accounts)
 	}
 	for _, g := range v {
 		slices.Sort(g.words)
@@ -247,16 +246,111 @@ func newVocabulary(c *Config) vocabulary {
 	return v
 }
 
+// addTo gives r words, and is its glossary.
+func (v vocabulary) addTo(r read, kind, where string, words ...string) *glossary {
+	g := v[r]
+	if g == nil {
+		g = &glossary{kind: kind, where: where}
+		v[r] = g
+	}
+	for _, word := range words {
+		if word != "" {
+			g.words = append(g.words, word)
+		}
+	}
+	return g
+}
+
+func (v vocabulary) add(name, kind, where string, words ...string) *glossary {
+	return v.addTo(read{field: inputField.find(name)}, kind, where, words...)
+}
+
+// addLabels adds the keys of an open map, and the values that each has.
+func (v vocabulary) addLabels(name, where string, labels map[string]string) {
+	v.add(name, "label", where)
+	for key, value := range labels {
+		v.add(name, "label", where, key)
+		v.addTo(read{field: inputField.find(name), keyed: true, key: key}, "value", where, value)
+	}
+}
+
+func (v vocabulary) addCatalog(c *catalog.Catalog) {
+	const where = "catalog"
+	v.add("input.endpoint.provider", "provider", where, slices.Collect(maps.Keys(c.Providers))...)
+	v.add("input.endpoint.model", "model", where, slices.Collect(maps.Keys(c.Models))...).aliases = c.Aliases
+	for _, p := range c.Providers {
+		v.add("input.endpoint.certifications", "certification", where, p.Certifications...)
+	}
+	for _, row := range c.Rows {
+		var in Input
+		in.fillEndpoint(row)
+		e := &in.Endpoint
+		v.add("input.endpoint.provider", "provider", where, e.Provider)
+		v.add("input.endpoint.model", "model", where, e.Model)
+		v.add("input.endpoint.certifications", "certification", where, e.Certifications...)
+		v.add("input.endpoint.id", "row", where, e.ID)
+		v.add("input.endpoint.tag", "tag", where, e.Tag)
+		v.add("input.endpoint.credentials", "group of credentials", where, e.Credentials)
+		v.addLabels("input.endpoint.labels", where, e.Labels)
+		v.add("input.endpoint.attributes", "attribute", where, slices.Collect(maps.Keys(e.Attributes))...)
+	}
+	names := slices.Collect(maps.Keys(c.Aliases))
+	for id := range c.Models {
+		_, slug, _ := strings.Cut(id, "/")
+		names = append(names, id, slug)
+	}
+	for _, name := range []string{"input.request.model", "input.request.models"} {
+		v.add(name, "", "", names...).open = true
+	}
+}
+
+func (v vocabulary) addAccounts(a *account.Accounts) {
+	const where = "configuration"
+	team := v.add("input.principal.team", "team", where)
+	team.words = append(team.words, "") // of keys that belong to none
+	for _, o := range a.Organisations {
+		v.add("input.principal.organisation", "organisation", where, o.ID)
+		v.addLabels("input.principal.labels", where, o.Labels)
+		for _, t := range o.Teams {
+			v.add("input.principal.team", "team", where, t.ID)
+			v.addLabels("input.principal.labels", where, t.Labels)
+		}
+		names := slices.Collect(maps.Keys(o.Aliases))
+		for _, name := range []string{"input.request.model", "input.request.models"} {
+			v.add(name, "", "", names...).open = true
+		}
+	}
+	v.add("input.principal.key", "key", where)
+	for _, k := range a.Keys() {
+		v.add("input.principal.key", "key", where, k.ID)
+		v.addLabels("input.principal.labels", where, k.Labels)
+	}
+}
+
 // unmatched says that m, looking for text, finds nothing; "" where it may find something.
 func (v vocabulary) unmatched(m *match, text string) string {
-	g := v[m.field]
-	if g == nil || m.fits(g.words, text) || m.stands(g.words) {
+	g := v[read{field: m.field, keyed: m.key != "", key: m.key}]
+	if g == nil || m.fits(g.words, text) || m.stands(g.words) || m.key != "" && m.fits([]string{m.absent}, text) {
 		return ""
+	}
+	if g.open {
+		name, _, _ := strings.Cut(text, ":") // a model's variant, such as :nitro
+		meant, ok := config.Nearest(text, g.words)
+		if !ok || m.operator != ast.Equal.Name || m.fits(g.words, name) {
+			return ""
+		}
+		return fmt.Sprintf("%s is held against %q, which is near to a word that is known and is none; did you mean %q?", m.field.name, text, meant)
 	}
 	if m.operator != ast.Equal.Name {
 		return fmt.Sprintf("no %s of the %s fits %s(%q), so this never matches", g.kind, g.where, m.operator, text)
 	}
 	why := fmt.Sprintf("there is no %s %q in the %s, so this never matches", g.kind, text, g.where)
+	switch {
+	case m.key != "":
+		why = fmt.Sprintf("no label %q of the %s has the value %q, so this never matches", m.key, g.where, text)
+	case m.field.open():
+		why = fmt.Sprintf("there is no %s %q in the %s, so the default always stands", g.kind, text, g.where)
+	}
 	if meant, ok := g.aliases[text]; ok {
 		return fmt.Sprintf("%s; it is an alias: write %q", why, meant)
 	}
@@ -283,6 +377,21 @@ func (c *compiled) unmatched(v vocabulary, b *scopedBinding, pkg string) config.
 					found = append(found, b.Problem(key, "%s", why))
 				}
 			}
+		}
+	}
+	return found
+}
+
+// unranked are the rules of pkg that prefer a scorer which is not among those that rank.
+func (c *compiled) unranked(scorers []string, pkg string) config.Problems {
+	var found config.Problems
+	for _, n := range c.graph.packages[pkg] {
+		if scorers == nil || n.name() != rulePrefer || len(n.rule.Head.Ref()) < 2 {
+			continue
+		}
+		name, ok := n.rule.Head.Ref()[1].Value.(ast.String)
+		if ok && !slices.Contains(scorers, string(name)) {
+			found = append(found, problemAt(n.rule.Location, "prefer[%s]: %s; where a policy names one that does not rank, the configured weights stand", name, config.NotOneOf(string(name), scorers)))
 		}
 	}
 	return found

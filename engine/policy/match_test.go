@@ -6,6 +6,7 @@ import (
 
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
+	"chaperone/engine/config"
 )
 
 // A rule, or a parameter, that names what nothing has is not refused, since a catalog may lose a provider, and is warned of.
@@ -47,6 +48,24 @@ func TestWhatNothingHasIsWarnedOf(t *testing.T) {
 		{"a certification", module(`deny contains "x" if "sco2" in input.endpoint.certifications`), []string{`there is no certification "sco2" in the catalog` + never + `; did you mean "soc2"?`}},
 		{"an organisation", module(`deny contains "x" if input.principal.organisation == "acmee"`), []string{`there is no organisation "acmee" in the configuration` + never + `; did you mean "acme"?`}},
 		{"a team", module(`deny contains "x" if input.principal.team == "fruad"`), []string{`did you mean "fraud"?`}},
+		{"a key", module(`deny contains "x" if input.principal.key == "key_0123456789ac"`), []string{`there is no key "key_0123456789ac" in the configuration` + never}},
+		{"a label", module(`deny contains "x" if object.get(input.principal.labels, "stgae", "none") == "production"`),
+			[]string{`there is no label "stgae" in the configuration, so the default always stands; did you mean "stage"?`}},
+		{"the value of a label", module(`deny contains "x" if object.get(input.principal.labels, "stage", "none") == "prodution"`),
+			[]string{`no label "stage" of the configuration has the value "prodution"` + never + `; did you mean "production"?`}},
+		{"the value of a label in a variable", module("deny contains \"x\" if {\n\tstage := object.get(input.principal.labels, \"stage\", \"none\")\n\tlower(stage) in {\"prodution\", \"none\"}\n}"), []string{`p.rego:5: no label "stage" of the configuration has the value "prodution"`}},
+		{"a row's label", module(`deny contains "x" if object.get(input.endpoint.labels, "teir", "") != "gold"`), []string{`there is no label "teir" in the catalog`}},
+		{"the value of a row's label", module(`deny contains "x" if object.get(input.endpoint.labels, "tier", "") != "glod"`), []string{`no label "tier" of the catalog has the value "glod"`}},
+		{"an attribute", module(`deny contains "x" if object.get(input.endpoint.attributes, "qualty", 0) < 0.5`), []string{`there is no attribute "qualty" in the catalog, so the default always stands`}},
+		{"a kind of tool", module(`reject contains "x" if "web_serach" in input.request.tool_kinds`), []string{`input.request.tool_kinds is held against "web_serach", which is near to a word that is known and is none; did you mean "web_search"?`}},
+		{"a kind of tool like no other", module(`reject contains "x" if "telepathy" in input.request.tool_kinds`), nil},
+		{"a format", module(`reject contains "x" if input.request.response_format == "json-schema"`), []string{`did you mean "json_schema"?`}},
+		{"an effort", module(`reject contains "x" if input.request.reasoning.effort == "hihg"`), []string{`did you mean "high"?`}},
+		{"a claimed class", module(`reject contains "x" if input.claims.data_class == "restrcited"`), []string{`did you mean "restricted"?`}},
+		{"a model that is sent, misspelt", module(`reject contains "x" if input.request.model == "acme/lrage"`), []string{`input.request.model is held against "acme/lrage"`}},
+		{"a variant of a model that is sent", module(`reject contains "x" if input.request.model == "acme/large:nitro"`), nil},
+		{"a scorer", module(`prefer["pirce"] := 2`), []string{`p.rego:3: prefer["pirce"]: found "pirce"; did you mean "price"?; where a policy names one that does not rank, the configured weights stand`}},
+		{"labels that are there", module("deny contains \"x\" if {\n\tobject.get(input.principal.labels, \"stage\", \"none\") in {\"production\", \"none\"}\n\tobject.get(input.endpoint.labels, \"tier\", \"\") == \"gold\"\n\tobject.get(input.claims.metadata, \"anything\", \"\") == \"x\"\n}\n\nprefer[\"price\"] := 1"), []string{"reads input.claims.metadata"}},
 		{"what is there", module("default preferred := \"none\"\n\npreferred := \"alpha\" if input.request.stream\n\ndeny contains \"x\" if input.endpoint.provider == preferred\n\ndeny contains \"y\" if {\n\tinput.endpoint.model == \"acme/large\"\n\t\"soc2\" in input.endpoint.certifications\n\tstartswith(input.endpoint.model, \"acme/\")\n\tlower(input.endpoint.jurisdiction) == \"de\"\n\tupper(input.endpoint.provider) == \"ALPHA\"\n\tinput.principal.team in {\"fraud\", \"\"}\n}"), nil},
 		{"providers of the library", named(`package = "library.providers"` + "\n" + `params = { deny = ["alpha", "opena1"], allow = ["trianer"] }`),
 			[]string{`chaperone.toml:4: policy.bindings[0].params.allow[0]: there is no provider "trianer"`, `chaperone.toml:4: policy.bindings[0].params.deny[1]: there is no provider "opena1" in the catalog` + never}},
@@ -56,10 +75,12 @@ func TestWhatNothingHasIsWarnedOf(t *testing.T) {
 			[]string{`params.names[0]: there is no provider "alhpa"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			config := c.files.config(t)
+			cfg := c.files.config(t)
 			large := &catalog.Model{ID: "acme/large"}
-			config.Catalog.Models, config.Catalog.Aliases = map[string]*catalog.Model{large.ID: large}, map[string]string{"large": large.ID}
-			set, problems := Load(t.Context(), config)
+			cfg.Accounts = accountsWithLabels(t)
+			cfg.Scorers = []string{"price", "value"}
+			cfg.Catalog.Models, cfg.Catalog.Aliases = map[string]*catalog.Model{large.ID: large}, map[string]string{"large": large.ID}
+			set, problems := Load(t.Context(), cfg)
 			if len(problems) > 0 {
 				t.Fatal(problems)
 			}
@@ -74,6 +95,22 @@ func TestWhatNothingHasIsWarnedOf(t *testing.T) {
 			}
 		})
 	}
+}
+
+// accountsWithLabels are acme with a label, and a key.
+func accountsWithLabels(t *testing.T) *account.Accounts {
+	t.Helper()
+	const text = "[organisations.acme]\nlabels = { stage = \"production\" }\n[organisations.acme.teams.fraud]\n" +
+		"[[keys]]\norganisation = \"acme\"\nsha256 = \"0123456789ab0000000000000000000000000000000000000000000000000000\"\n"
+	doc, problems := config.Parse("accounts.toml", []byte(text))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	accounts, problems := account.Load([]*config.Document{doc}, nil)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return accounts
 }
 
 // Where there are no accounts, or no rows, nothing is known of ids.

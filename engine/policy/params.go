@@ -98,6 +98,15 @@ func supportedSchema(schema map[string]any, want string) error {
 func valueProblem(key string, v any, schema map[string]any) (at, why string) {
 	t, _ := schema["type"].(string)
 	if enum, ok := schema["enum"]; ok && !slices.Contains(list(enum), v) {
+		var words []string
+		for _, word := range list(enum) {
+			if s, isText := word.(string); isText {
+				words = append(words, s)
+			}
+		}
+		if s, isText := v.(string); isText && len(words) == len(list(enum)) {
+			return key, config.NotOneOf(s, words)
+		}
 		return key, fmt.Sprintf("found %s; expected one of %s", show(v), show(enum))
 	}
 	switch v := v.(type) {

@@ -108,7 +108,7 @@ func randomModule(r *rand.Rand) string {
 		}
 		switch f.kind {
 		case kindString:
-			return pick(r, name+" == \""+text+"\"", "not "+name+" == \""+text+"\"", name+" in {\""+text+"\"}", "startswith("+name+", \""+text[:1]+"\")", "some_text("+name+")")
+			return pick(r, name+" == \""+text+"\"", "not "+name+" == \""+text+"\"", name+" in {\""+text+"\"}", "startswith("+name+", \""+text[:min(1, len(text))]+"\")", "some_text("+name+")")
 		case kindBool:
 			return pick(r, name, "not "+name)
 		case kindInt, kindFloat:

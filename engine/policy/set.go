@@ -35,6 +35,7 @@ type Set struct {
 	warnings      config.Problems
 	guard         *guard
 	honoured      map[string]bool
+	scorers       []string // that rank; nil: they are not known
 	stats         *steady
 	texts         map[string][]byte // of all sources, by file as shown
 	plain         bool              // nothing is remembered: what tests compare with
@@ -78,6 +79,8 @@ type Config struct {
 	// Honoured are the obligations, as rules name them, that dispatch carries out. A row for which a policy demands
 	// another one is denied.
 	Honoured []string
+	// Scorers are the names of those that rank, of which policies can prefer some; nil: they are not known.
+	Scorers []string
 	// Bundles fetches sources that are addresses. Where it is nil they are fetched for this Load alone.
 	Bundles *Bundles
 	// Archive are sources as Set.Texts once gave them: where it is not nil, they are read from it, the library too, and
@@ -125,6 +128,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 		requirePolicy: settings.requirePolicy,
 		guard:         newGuard(settings.guardOneIn, c.Log),
 		honoured:      map[string]bool{},
+		scorers:       c.Scorers,
 		byOrg:         map[string][]*binding{},
 		byTeam:        map[team][]*binding{},
 		byKey:         map[string][]*binding{},
@@ -167,6 +171,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 			s.add(bound)
 			s.warnings = append(s.warnings, build.sources[src].unmatched(words, b, "data."+b.Package)...)
 			s.warnings = append(s.warnings, build.sources[src].renamed(c.Catalog, "data."+b.Package)...)
+			s.warnings = append(s.warnings, build.sources[src].unranked(c.Scorers, "data."+b.Package)...)
 			writeDigest(digest, b, src)
 		}
 	}

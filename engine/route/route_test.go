@@ -135,6 +135,8 @@ deny contains {"code": "secret", "message": "nobody may use this"} if input.endp
 
 prefer["throughput"] := 1 if input.claims.user == "hasty"
 
+prefer["troughput"] := 1 if input.claims.user == "careless"
+
 reject contains "two answers are one too many" if input.request.n > 1
 `}
 	conf := "catalog = [\"catalog.toml\"]\n[routing]\nexploration = 0\ntemperature = 0\n[[policy.sources]]\nname = \"own\"\npath = \"own.rego\"\n[[policy.bindings]]\npackage = \"own\"\nfor = \"everyone\"\n[[scorers]]\nname = \"value\"\n[[scorers]]\nname = \"throughput\"\nweight = 0\n"
@@ -162,6 +164,14 @@ reject contains "two answers are one too many" if input.request.n > 1
 }
 
 // ask fills a request for a model with further fields.
+// Weights of which one is of a scorer that does not rank would leave the others with none: the configured ones stand.
+func TestAPreferenceForAScorerThatIsNotThereIsReported(t *testing.T) {
+	p := decide(t, open(t), "sk-full", `{"model":"meta/llama","messages":[{"role":"user","content":"x"}],"user":"careless"}`)
+	if err := p.Abstained["policy own"]; p.Weights != nil || err == nil || !strings.Contains(err.Error(), `did you mean "throughput"?; the configured weights stand`) {
+		t.Errorf("weights %v, reported %v", p.Weights, p.Abstained)
+	}
+}
+
 func ask(model, fields string) string {
 	if fields != "" {
 		fields = "," + fields

@@ -21,6 +21,7 @@ type testCase struct {
 	Team         string    `toml:"team"`
 	Key          string    `toml:"key"`
 	Model        string    `toml:"model" check:"required"`
+	API          string    `toml:"api"`
 	Request      any       `toml:"request"`
 	At           time.Time `toml:"at"`
 	Permitted    []string  `toml:"permitted"`
@@ -92,7 +93,11 @@ func (w *World) rule(ctx context.Context, c *testCase, now time.Time) ([]Ruling,
 	if err != nil {
 		return report("request", err)
 	}
-	req, err := Request(c.Model, body)
+	api, err := API(c.API, model)
+	if err != nil {
+		return report("api", err)
+	}
+	req, err := Request(api, c.Model, body)
 	if err != nil {
 		return report("request", err)
 	}

@@ -21,6 +21,10 @@ permitted = []`, ""},
 		{"the request as JSON", `request = '{"tools": [{"type": "web_search"}]}'
 denied = ["alpha"]
 because = "tools"`, ""},
+		{"a request of another API", `api = "messages"
+request = { tools = [{ type = "web_search_20250305", name = "web_search" }] }
+denied = ["alpha"]
+because = "tools"`, ""},
 		{"another time", `at = 2026-06-02T10:00:00Z
 denied = ["alpha"]
 because = "o'clock"`, ""},
@@ -57,6 +61,8 @@ func TestCasesThatAreNotRightSayNothingOfThePolicies(t *testing.T) {
 		{"[[case]]\norg = \"acme\"\nmodel = \"acme/large\"\npermitted = []\nbecause = \"x\"", `case[0].because`},
 		{"[[case]]\norg = \"acme\"\nmodel = \"acme/large\"\nrequest = 3\npermitted = []", `case[0].request: expected a table or JSON text`},
 		{"[[case]]\norg = \"acme\"\nmodel = \"acme/large\"\nrequest = \"{\"\npermitted = []", `case[0].request: the request is not a JSON object`},
+		{"[[case]]\norg = \"acme\"\nmodel = \"acme/large\"\napi = \"message\"\npermitted = []", `case[0].api: unknown API "message"; did you mean "messages"?`},
+		{"[[case]]\norg = \"acme\"\nmodel = \"acme/large\"\nrequest = { input = \"a\" }\npermitted = []", `the request has input, and nothing that is asked in the API chat`},
 		{"[[case]]\norg = \"acme\"\nmodel = \"acme/large\"\nallowed = []", `case[0].allowed: unknown key`},
 	} {
 		results, problems := w.Cases(t.Context(), "cases_test.toml", []byte(test.text), now)

@@ -10,6 +10,7 @@ import (
 	"chaperone/engine/config"
 	"chaperone/engine/policy"
 	"chaperone/engine/policy/author"
+	"chaperone/engine/wire"
 )
 
 // now is a Monday.
@@ -109,7 +110,7 @@ func whyNot(t *testing.T, w *author.World, provider, body string) author.WhyNot 
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := author.Request("acme/large", body)
+	req, err := author.Request(wire.Chat, "acme/large", body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"chaperone/engine/policy/author"
+	"chaperone/engine/wire"
 )
 
 func FuzzRequest(f *testing.F) {
@@ -11,7 +12,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		req, err := author.Request("acme/large", body)
+		req, err := author.Request(wire.Chat, "acme/large", body)
 		if (req == nil) != (err != nil) {
 			t.Errorf("%q gives %v and %v", body, req, err)
 		}

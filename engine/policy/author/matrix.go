@@ -119,7 +119,7 @@ func (w *World) audiences(c Coverage) []audience {
 
 func (w *World) cell(ctx context.Context, c *Coverage, a audience, m *catalog.Model) (Cell, error) {
 	cell := Cell{Who: a.name, Model: m.ID, Left: []string{}, Removed: []Removal{}}
-	req, err := Request(m.ID, "")
+	req, err := Request(ofModel(m), m.ID, "")
 	if err != nil {
 		return cell, err
 	}

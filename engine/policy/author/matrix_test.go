@@ -24,6 +24,32 @@ func lines(cells []author.Cell) []string {
 	return out
 }
 
+func TestModelsAreAskedForWhatTheyAreFor(t *testing.T) {
+	w := world(t, `
+[models."acme/embed"]
+context_length = 8192
+output_modalities = ["embeddings"]
+[[endpoints]]
+model = "acme/embed"
+provider = "beta"
+price = { prompt = 0.1, completion = 0 }
+[[policy.sources]]
+name = "own"
+path = "testdata"
+[[policy.bindings]]
+package = "acme.embeddings"
+for = "everyone"
+`)
+	cells, err := w.Matrix(t.Context(), author.Coverage{Organisation: "open", At: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"org:open acme/embed 1/1 1", "org:open acme/large 0/3 0 3×acme.embeddings", "org:open acme/small 0/1 0 1×acme.embeddings"}
+	if got := lines(cells); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 func TestMatrixSaysWhatIsLeftAndWhatRemovedTheRest(t *testing.T) {
 	w := world(t, bind("training", "")+`
 [[policy.bindings]]

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"chaperone/engine/policy/author"
+	"chaperone/engine/wire"
 )
 
 const hq = `# METADATA
@@ -42,7 +43,7 @@ func TestATrialStandsBesideWhatIsBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := author.Request("acme/large", "")
+	req, err := author.Request(wire.Chat, "acme/large", "")
 	if err != nil {
 		t.Fatal(err)
 	}

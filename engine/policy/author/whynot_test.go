@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"chaperone/engine/policy/author"
+	"chaperone/engine/wire"
 )
 
 // bind is a binding of a policy of the library for acme.
@@ -85,9 +86,51 @@ func TestWhyNotChangesTogetherWhatOneChangeCannot(t *testing.T) {
 }
 
 func TestARequestThatIsNoneIsRefusedInPlainWords(t *testing.T) {
-	for _, body := range []string{"[]", "null", "{", `{"messages": 3}`} {
-		if _, err := author.Request("acme/large", body); err == nil || !strings.HasPrefix(err.Error(), "the request") {
+	for _, body := range []string{"[]", "null", "{", `{"messages": 3}`, `{"input": "Hello"}`, `{"prompt": "Hello"}`, `{"query": "Hello", "documents": ["a"]}`} {
+		if _, err := author.Request(wire.Chat, "acme/large", body); err == nil || !strings.HasPrefix(err.Error(), "the request") {
 			t.Errorf("%s: %v", body, err)
 		}
+	}
+}
+
+// Each request says with a tool of the API's own that a search would run at the provider.
+func TestRequestsOfEveryAPIAreRead(t *testing.T) {
+	w := world(t, bind("provider_tools", ""))
+	who, err := w.Who("acme", "", "", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.Model(who, "acme/large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	searches := map[wire.Shape]string{
+		wire.Chat:        `{"tools": [{"type": "web_search"}]}`,
+		wire.Messages:    `{"tools": [{"type": "web_search_20250305", "name": "web_search"}], "system": "Be brief."}`,
+		wire.CountTokens: `{"tools": [{"type": "web_search_20250305", "name": "web_search"}]}`,
+		wire.Responses:   `{"tools": [{"type": "web_search"}], "input": [{"role": "user", "content": "Hello"}]}`,
+	}
+	for _, name := range wire.Shapes() {
+		api, err := author.API(name, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for body, permitted := range map[string]bool{"": true, searches[api]: searches[api] == ""} {
+			req, err := author.Request(api, "acme/large", body)
+			if err != nil {
+				t.Errorf("%s %s: %v", name, body, err)
+				continue
+			}
+			n := w.WhyNot(t.Context(), who, req, m.Rows, now)[0]
+			if req.Shape != api || n.Permitted != permitted {
+				t.Errorf("%s %s: read as %s, permitted %t", name, body, req.Shape, n.Permitted)
+			}
+			if !permitted && (len(n.Alone) == 0 || n.Alone[0].Field != "request.tool_kinds") {
+				t.Errorf("%s: %+v", name, n)
+			}
+		}
+	}
+	if _, err := author.API("message", m); err == nil || !strings.Contains(err.Error(), `did you mean "messages"?`) {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,3 @@
+package acme.embeddings
+
+deny contains "embeddings only" if input.request.api != "embeddings"
