@@ -188,7 +188,7 @@ func defaults() *Settings {
 	return &Settings{
 		Server: Server{
 			Listen: "127.0.0.1:8080", PrivateListen: "127.0.0.1:9090",
-			MaxBodyBytes: 32 << 20, MaxHeaderBytes: 2 << 10, MaxConnections: 10_000,
+			MaxBodyBytes: 32 << 20, MaxHeaderBytes: 16 << 10, MaxConnections: 10_000,
 			ReadTimeout: 30 * time.Second, FlushTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second,
 			DrainDelay: 2 * time.Second, DrainTimeout: 10 * time.Minute,
 		},

@@ -78,6 +78,7 @@ type Provider struct {
 	TermsURL       string
 	PrivacyURL     string
 	StatusURL      string
+	Unprobed       bool               // the router's own probes never ask it
 	Sources        map[string]Source  // by one of Statements
 	Missing        []string           // variables of the base URL that hold nothing: why it still has their names in it
 	Groups         []*CredentialGroup // sorted by name

@@ -101,7 +101,7 @@ func TestAFileWithEveryKey(t *testing.T) {
 	}
 
 	p := c.Providers["deepinfra"]
-	if p.Name != "DeepInfra" || p.BaseURL != "https://api.deepinfra.com/v1/openai" || p.TermsURL == "" || p.PrivacyURL == "" || p.StatusURL == "" ||
+	if p.Name != "DeepInfra" || p.BaseURL != "https://api.deepinfra.com/v1/openai" || p.TermsURL == "" || p.PrivacyURL == "" || p.StatusURL == "" || !p.Unprobed || c.Providers["rack"].Unprobed ||
 		len(p.Groups) != 2 || p.Groups[0].Name != "free" || p.Groups[1].Provider != p {
 		t.Errorf("provider %+v", p)
 	}

@@ -18,6 +18,7 @@ type providerTable struct {
 	TermsURL       string                  `toml:"terms_url"`
 	PrivacyURL     string                  `toml:"privacy_url"`
 	StatusURL      string                  `toml:"status_url"`
+	Probe          *bool                   `toml:"probe"`
 	Sources        map[string]*sourceTable `toml:"sources"`
 	DataPolicy     claims                  `toml:"data_policy"`
 	Credentials    map[string]*groupTable  `toml:"credentials"`
@@ -38,7 +39,7 @@ func (l *loader) readProviders(doc *config.Document) {
 		p := &Provider{
 			ID: id, Name: t.Name, Dialect: t.Dialect, BaseURL: trimSlashes(address), Missing: missing, Sources: l.readSources(t.Origin, t.Sources),
 			Headquarters: known(t.Headquarters), Jurisdiction: known(t.Jurisdiction), Certifications: sorted(t.Certifications),
-			TermsURL: t.TermsURL, PrivacyURL: t.PrivacyURL, StatusURL: t.StatusURL,
+			TermsURL: t.TermsURL, PrivacyURL: t.PrivacyURL, StatusURL: t.StatusURL, Unprobed: t.Probe != nil && !*t.Probe,
 		}
 		if p.Name == "" {
 			p.Name = id

@@ -48,7 +48,7 @@ func (r *run) judge(a *attempt) {
 		a.trial.Failed(now, f.Kind, f.RetryAfter)
 	case kinds[f.Kind].health && f.Scope == OfCredential:
 		a.trial.Refused(now, f.Kind)
-	case f.Kind == "unknown_model", f.Kind == "unsupported":
+	case f.Kind == "unknown_model", f.Kind == "unsupported", f.Kind == "context_length" && r.fits(a.row):
 		a.trial.Doubted(f.Kind)
 	default:
 		a.trial.Released()
@@ -77,7 +77,7 @@ func (r *run) reap() {
 	for range r.active {
 		a := <-r.results
 		if a.fault == nil {
-			a.fault = fault("outpaced", a.status, "") // it had just reached its commit point as well
+			a.fault = a.hungUp("outpaced") // it had just reached its commit point as well
 		}
 		r.close(a)
 	}

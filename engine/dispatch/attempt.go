@@ -77,6 +77,7 @@ type attempt struct {
 	begun        uint64 // and those that have output
 	outputBytes  int
 	malformed    int
+	stopped      bool    // from this side, while its provider was at work
 	out          []byte  // what is ready for the client: the whole answer, or the events up to the commit point
 	held         []byte  // events that wait for that
 	ended        bool    // the stream has come to its good end
@@ -205,17 +206,17 @@ func (a *attempt) send() (*http.Response, *Fault) {
 func (a *attempt) broken(err error, otherwise string) *Fault {
 	switch cause := context.Cause(a.request.Context()); {
 	case a.run.gone():
-		return fault("cancelled", a.status, "")
+		return a.hungUp("cancelled")
 	case errors.Is(cause, errTooSlow):
-		return fault("timeout", a.status, "")
+		return a.hungUp("timeout")
 	case errors.Is(cause, errSilent):
-		return fault("idle", a.status, "")
+		return a.hungUp("idle")
 	case errors.Is(cause, errSlow):
-		return fault("slow", a.status, "")
+		return a.hungUp("slow")
 	case errors.Is(cause, errOutpaced):
-		return fault("outpaced", a.status, "")
+		return a.hungUp("outpaced")
 	case errors.Is(cause, errDeadline):
-		return fault("deadline", a.status, "")
+		return a.hungUp("deadline")
 	}
 	switch {
 	case otherwise == "connect" && a.shaking.Load():
@@ -224,6 +225,12 @@ func (a *attempt) broken(err error, otherwise string) *Fault {
 		return fault("stale", 0, "")
 	}
 	return fault(otherwise, a.status, "")
+}
+
+// hungUp is the fault of an attempt that was ended from this side. A provider that had the whole request was at work on it.
+func (a *attempt) hungUp(kind string) *Fault {
+	a.stopped = a.sent.extent() == "all"
+	return fault(kind, a.status, "")
 }
 
 // leastSecret is how much of a secret, from its start, is still one.
@@ -342,11 +349,12 @@ func (a *attempt) estimated() wire.Usage {
 	return u
 }
 
-// cost is what the attempt is billed: by the provider's own count, or by estimate where output came without one.
+// cost is what the attempt is billed: by the provider's own count, or by estimate where output came without one, or the attempt
+// was ended from this side: what was made by then is billed, and of it only the prompt and what has come are known.
 func (a *attempt) cost() catalog.Picodollars {
 	u := a.usage
 	if !u.Known {
-		if a.outputBytes == 0 {
+		if a.outputBytes == 0 && !a.stopped {
 			return 0
 		}
 		u = a.estimated()

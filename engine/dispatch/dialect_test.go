@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"chaperone/engine"
@@ -27,20 +28,30 @@ type back struct {
 	profile sim.Profile
 }
 
-// world is a router in front of providers p0, p1 … in that order, each of its dialect, all of which serve m/one.
+// world is a router in front of providers p0, p1 … in that order, each of its dialect, all of which serve one model.
 type world struct {
 	engine *engine.Engine
+	model  string
 	sims   []*sim.Provider
 	order  []string
 }
 
+// openWorld opens a world whose model is m/one.
 func openWorld(t *testing.T, settings string, backs ...back) *world {
 	t.Helper()
-	w := &world{}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n", settings, sha256.Sum256([]byte("sk-acme")))
-	b.WriteString("[models.\"m/one\"]\nname = \"One\"\ncontext_length = 200000\ninput_modalities = [\"text\", \"image\", \"file\"]\n")
+	w := &world{model: "m/one"}
+	var catalog strings.Builder
+	w.start(t, &catalog, 0, backs...)
+	w.engine = openOver(t, settings+"\n"+catalog.String())
+	return w
+}
+
+// start starts the providers of a world, the first of which has that number, and appends what the catalog says of them.
+func (w *world) start(t *testing.T, b *strings.Builder, first int, backs ...back) {
+	t.Helper()
+	fmt.Fprintf(b, "[models.%q]\nname = \"One\"\ncontext_length = 200000\ninput_modalities = [\"text\", \"image\", \"file\"]\n", w.model)
 	for i, back := range backs {
+		i += first
 		id := fmt.Sprintf("p%d", i)
 		back.profile.Name, back.profile.KeepRequests = id, true
 		back.profile.Credentials = []sim.Credential{{Name: "good", Key: fmt.Sprint(secret, i)}}
@@ -50,23 +61,29 @@ func openWorld(t *testing.T, settings string, backs ...back) *world {
 		}
 		t.Cleanup(func() { p.Close() })
 		w.sims, w.order = append(w.sims, p), append(w.order, id)
-		fmt.Fprintf(&b, `[providers.%[1]s]
+		fmt.Fprintf(b, `[providers.%[1]s]
 name = "%[2]s"
 dialect = %[3]q
 base_url = %[4]q
 [providers.%[1]s.credentials.own]
 key_env = "KEY%[5]d"
 [[endpoints]]
-model = "m/one"
+model = %[6]q
 provider = %[1]q
 upstream_model = "upstream-one"
 continues = "prefill"
 price = { prompt = 1, completion = 2 }
 supported_parameters = ["max_tokens", "temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "structured_outputs", "reasoning"]
-`, id, strings.ToUpper(id), back.dialect, p.URL(), i)
+`, id, strings.ToUpper(id), back.dialect, p.URL(), i, w.model)
 	}
+}
+
+// openOver opens an engine over such a catalog.
+func openOver(t *testing.T, toml string) *engine.Engine {
+	t.Helper()
+	toml += fmt.Sprintf("[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n", sha256.Sum256([]byte("sk-acme")))
 	path := filepath.Join(t.TempDir(), "chaperone.toml")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -75,8 +92,7 @@ supported_parameters = ["max_tokens", "temperature", "top_p", "stop", "tools", "
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close(context.Background()) })
-	w.engine = e
-	return w
+	return e
 }
 
 // heard is what a client has of an answer, in whichever API it asked.
@@ -101,7 +117,7 @@ func (w *world) ask(t *testing.T, front wire.Shape, stream bool, fields string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := fmt.Appendf(nil, `{"model":"m/one","stream":%t,"provider":{"order":%s},%s}`, stream, order, fields)
+	body := fmt.Appendf(nil, `{"model":%q,"stream":%t,"provider":{"order":%s},%s}`, w.model, stream, order, fields)
 	resp, err := w.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Shape: front, Body: body})
 	if err != nil {
 		var e *wire.Error
@@ -574,37 +590,60 @@ func TestEveryFrontOverEveryBack(t *testing.T) {
 // Every way in which a stream can die, in every pair of APIs, is rescued at a provider of either dialect, or ends in the
 // front's own error event.
 func TestRescueAcrossDialects(t *testing.T) {
+	type pair struct {
+		*world
+		name, method string
+		front        wire.Shape
+	}
+	var pairs []pair
+	var catalog strings.Builder
+	second := sim.Profile{OutputTokens: sim.Distribution{P50: 20}, Continues: "prefill"}
 	for _, front := range fronts {
 		for _, from := range []string{"openai", "anthropic"} {
 			for _, to := range []string{"openai", "anthropic"} {
 				for _, method := range []string{"splice", "continue"} {
 					for _, c := range dying {
-						t.Run(fmt.Sprintf("%s/%s to %s/%s/%s", front, from, to, method, c.fault.Kind), func(t *testing.T) {
-							t.Parallel()
-							// Many are rescued at once: on a busy machine the first must not be given up before it has begun.
-							settings := "[timeouts]\nfirst_byte = \"20s\"\nttft = \"20s\"\nidle = \"1s\"\n[dispatch]\nrescue = [\"" + method + "\"]\n"
-							second := sim.Profile{OutputTokens: sim.Distribution{P50: 20}, Continues: "prefill"}
-							w := openWorld(t, settings, back{from, always(c.fault)}, back{to, second})
-							got, refused := w.ask(t, front, true, brief[front])
-							if refused != nil {
-								t.Fatalf("refused: %v", refused)
-							}
-							want, err := sim.Answer(second, []byte(`{"model":"x","max_tokens":24,"messages":[{"role":"user","content":"tell me"}]}`))
-							if err != nil {
-								t.Fatal(err)
-							}
-							if got.text != want.Choices[0].Text || got.broken != "" || !got.done || got.finish != "stop" {
-								t.Errorf("text %q, broken %q, done %t, ended by %q; want %q\n%s", got.text, got.broken, got.done, got.finish, want.Choices[0].Text, got.raw)
-							}
-							if got.rescued != method || got.completion < 20 || got.cost == "" {
-								t.Errorf("rescued by %q, %d tokens, cost %q", got.rescued, got.completion, got.cost)
-							}
-						})
+						n := len(pairs)
+						w := &world{model: fmt.Sprintf("m/%d", n)}
+						w.start(t, &catalog, 2*n, back{from, always(c.fault)}, back{to, second})
+						fmt.Fprintf(&catalog, "[[dispatch.overrides]]\nmodel = %q\nrescue = [%q]\n", w.model, method)
+						if c.outcome == "idle" {
+							catalog.WriteString("idle = \"2s\"\n")
+						}
+						pairs = append(pairs, pair{w, fmt.Sprintf("%s/%s to %s/%s/%s", front, from, to, method, c.fault.Kind), method, front})
 					}
 				}
 			}
 		}
 	}
+	// On a busy machine nothing is to be given up for being slow but what stays silent.
+	e := openOver(t, "[timeouts]\nfirst_byte = \"1m\"\nttft = \"1m\"\nidle = \"1m\"\n"+catalog.String())
+	want, err := sim.Answer(second, []byte(`{"model":"x","max_tokens":24,"messages":[{"role":"user","content":"tell me"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for _, p := range pairs {
+		p.engine = e
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			t.Run(p.name, func(t *testing.T) {
+				got, refused := p.ask(t, p.front, true, brief[p.front])
+				if refused != nil {
+					t.Fatalf("refused: %v", refused)
+				}
+				if got.text != want.Choices[0].Text || got.broken != "" || !got.done || got.finish != "stop" {
+					t.Errorf("text %q, broken %q, done %t, ended by %q; want %q\n%s", got.text, got.broken, got.done, got.finish, want.Choices[0].Text, got.raw)
+				}
+				if got.rescued != p.method || got.completion < 20 || got.cost == "" {
+					t.Errorf("rescued by %q, %d tokens, cost %q", got.rescued, got.completion, got.cost)
+				}
+			})
+		})
+	}
+	all.Wait()
 }
 
 func TestATruncatedAnswerIsNeverPresentedAsComplete(t *testing.T) {

@@ -113,6 +113,7 @@ func Again(events []byte, j Job) *Response {
 	s := newStream(ctx, cancel, j.Limits.KeepAlive, j.Plan.Request.Shape.KeepAlive())
 	s.chunks = make(chan []byte, 1)
 	s.chunks <- events
+	s.last.Store(true)
 	close(s.chunks)
 	return &Response{Plan: j.Plan, Status: http.StatusOK, Stream: s}
 }

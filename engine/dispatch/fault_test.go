@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"chaperone/engine"
+	"chaperone/engine/catalog"
 	"chaperone/engine/journal"
 	"chaperone/engine/sim"
 	"chaperone/engine/wire"
@@ -416,18 +417,23 @@ func TestAClientThatGoesAwayCancelsTheProvider(t *testing.T) {
 			f.sims[0].OnRequest(func(sim.Record) { asked <- struct{}{} })
 			f.sims[0].OnEnd(func(r sim.Record) { ended <- r })
 			ctx, leave := context.WithCancel(t.Context())
+			id := ""
 			body := fmt.Appendf(nil, `{"model":"m/one","stream":%t,"messages":[{"role":"user","content":"a long story"}]}`, stream)
 			if stream {
 				resp, err := f.engine.Do(ctx, engine.Call{Key: "sk-acme", Body: body})
 				if err != nil {
 					t.Fatal(err)
 				}
+				id = resp.Plan.ID
 				resp.Stream.Close()
 			} else {
 				go func() { <-asked; leave() }()
-				if _, err := f.engine.Do(ctx, engine.Call{Key: "sk-acme", Body: body}); err == nil {
-					t.Error("a cancelled request has an answer")
+				_, err := f.engine.Do(ctx, engine.Call{Key: "sk-acme", Body: body})
+				var e *wire.Error
+				if !errors.As(err, &e) {
+					t.Fatalf("a cancelled request ended with %v", err)
 				}
+				id = e.DecisionID
 			}
 			leave()
 			select {
@@ -437,6 +443,12 @@ func TestAClientThatGoesAwayCancelsTheProvider(t *testing.T) {
 				}
 			case <-time.After(5 * time.Second):
 				t.Error("the provider never noticed")
+			}
+			// It was at work, and charges for that.
+			eventually(t, "the record", func() bool { return f.engine.Record(id) != nil })
+			rec := f.engine.Record(id)
+			if least := catalog.Picodollars(rec.Request.PromptTokens * 1_000_000); outcomes(rec) != "p0:cancelled" || rec.Outcome.Cost < least || rec.Outcome.Cost != rec.Attempts[0].Cost {
+				t.Errorf("%s cost %v, the prompt alone %v", outcomes(rec), rec.Outcome.Cost, least)
 			}
 		})
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"chaperone/engine"
+	"chaperone/engine/catalog"
 	"chaperone/engine/journal"
 	"chaperone/engine/sim"
 )
@@ -44,6 +46,10 @@ func TestAnEndpointThatTakesLongerThanUsualIsHedged(t *testing.T) {
 	if a.record.Attempts[0].BodySent != "all" {
 		t.Errorf("the loser is recorded as %+v", a.record.Attempts[0])
 	}
+	loser, winner := a.record.Attempts[0], a.record.Attempts[1]
+	if loser.Cost != catalog.Picodollars(a.record.Request.PromptTokens*1_000_000) || a.record.Outcome.Cost != loser.Cost+winner.Cost || a.usage(t).Cost.String() != winner.Cost.String() {
+		t.Errorf("the loser cost %v, the winner %v, both %v, and the client is told %s", loser.Cost, winner.Cost, a.record.Outcome.Cost, a.usage(t).Cost)
+	}
 	if cancelled(t, f.sims[0]) != before+1 {
 		t.Error("the loser was not cancelled")
 	}
@@ -67,6 +73,26 @@ func TestASlowFirstTokenIsHedgedAndTheFirstMayStillWin(t *testing.T) {
 	}
 	if a = f.ask(t, true); !a.done || outcomes(a.record) != "p0:outpaced p1:overloaded p2:ok" {
 		t.Errorf("%s", outcomes(a.record))
+	}
+}
+
+// What a loser has held is free at once, not when the winner has ended.
+func TestALoserGivesItsPlaceBack(t *testing.T) {
+	f := open(t, "[timeouts]\nttft = \"50ms\"\n[load]\nin_flight_endpoint = 1\n[dispatch]\non_slow = \"hedge\"\nhedge_budget = 100\n",
+		takes(20*time.Second), sim.Profile{TPS: sim.Distribution{P50: 1}, OutputTokens: sim.Distribution{P50: 24}})
+	resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","stream":true,"provider":{"order":["p0","p1"]},"messages":[{"role":"user","content":"x"}]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Stream.Close()
+	eventually(t, "the loser's place is free", func() bool {
+		return strings.Contains(f.metrics(), `chaperone_endpoint_in_flight{endpoint="m/one@p0"} 0`)
+	})
+	if rec := f.engine.Record(resp.Plan.ID); rec != nil {
+		t.Errorf("the winner has ended: %+v", rec.Outcome)
+	}
+	if !strings.Contains(f.metrics(), `chaperone_endpoint_in_flight{endpoint="m/one@p1"} 1`) {
+		t.Error("the winner has no place")
 	}
 }
 

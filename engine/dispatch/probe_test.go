@@ -92,122 +92,176 @@ func TestAPassedProbeLetsOneRequestThrough(t *testing.T) {
 	}
 }
 
-// What a probe says, what it follows, what it is not sent to, and how it ends.
+// What a probe says, what it follows, what it is not sent to, and how it ends. Whether one does not come is held against another
+// provider, whose probes go on.
 func TestWhatAProbeSays(t *testing.T) {
 	var mu sync.Mutex
-	var seen []*http.Request
-	var bodies []string
+	type probe struct {
+		*http.Request
+		body string
+	}
+	seen := map[string][]probe{} // by the path that leads to a provider
 	status := http.StatusServiceUnavailable
 	var elsewhere string
-	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	providers := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		mu.Lock()
 		defer mu.Unlock()
-		if r.Method == http.MethodPost {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
+		answer := http.StatusServiceUnavailable
+		if name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); r.Method == http.MethodGet {
+			seen[name] = append(seen[name], probe{r, string(body)})
+			if name == "p" {
+				answer = status
+			}
 		}
-		seen, bodies = append(seen, r), append(bodies, string(body))
 		w.Header().Set("Location", elsewhere)
-		w.WriteHeader(status)
+		w.WriteHeader(answer)
 	}))
-	defer p.Close()
+	defer providers.Close()
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
 	defer other.Close()
 	elsewhere = other.URL
-	probes := func() int {
+	answers := func(code int) {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(seen)
+		status = code
+	}
+	probes := func(name string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(seen[name])
+	}
+	more := func(name string) {
+		t.Helper()
+		before := probes(name)
+		eventually(t, "probes of "+name+" go on", func() bool { return probes(name) >= before+3 })
 	}
 	path := filepath.Join(t.TempDir(), "chaperone.toml")
-	write := func(dialect string, probe, disabled bool, coolDown time.Duration) {
-		text := fmt.Sprintf("[dispatch]\nbackoff = \"1ms\"\n[dispatch.breaker]\nfailures = 1\ncool_down = %q\nprobe = %t\n[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n[providers.p]\nname = \"P\"\ndialect = %q\nbase_url = %q\n[providers.p.credentials.own]\nkey_env = \"KEY\"\n[[endpoints]]\nmodel = \"m/one\"\nprovider = \"p\"\nupstream_model = \"x\"\ndisabled = %t\nprice = { prompt = 1, completion = 1 }\n",
-			coolDown, probe, sha256.Sum256([]byte("sk-acme")), dialect, p.URL+"/v1", disabled)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	write := func(dialect string, active bool, provider, endpoint string) {
+		var b strings.Builder
+		fmt.Fprintf(&b, "[dispatch]\nbackoff = \"1ms\"\n[dispatch.breaker]\nfailures = 1\ncool_down = \"20ms\"\nprobe = %t\n[organisations.acme]\n[[keys]]\norganisation = \"acme\"\nsha256 = \"%x\"\n[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n",
+			active, sha256.Sum256([]byte("sk-acme")))
+		for _, id := range []string{"p", "q"} {
+			if id == "q" {
+				provider, endpoint = "", ""
+			}
+			fmt.Fprintf(&b, "[providers.%[1]s]\nname = %[1]q\ndialect = %[2]q\nbase_url = \"%[3]s/%[1]s/v1\"\n%[4]s\n[providers.%[1]s.credentials.own]\nkey_env = \"KEY_%[1]s\"\n[[endpoints]]\nmodel = \"m/one\"\nprovider = %[1]q\nupstream_model = \"x\"\nprice = { prompt = 1, completion = 1 }\n%[5]s\n",
+				id, dialect, providers.URL, provider, endpoint)
+		}
+		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, dialect := range []string{"openai", "anthropic"} {
 		t.Run(dialect, func(t *testing.T) {
-			write(dialect, true, false, 20*time.Millisecond)
-			e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Env: func(string) (string, bool) { return secret, true }, Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			closed := false
-			defer func() {
-				if !closed {
-					e.Close(context.Background())
+			answers(http.StatusServiceUnavailable)
+			write(dialect, true, "", "")
+			open := func(key string) *engine.Engine {
+				e, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Env: func(name string) (string, bool) { return key + name, true }, Log: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
 				}
-			}()
-			reload := func() {
+				return e
+			}
+			e := open(secret)
+			closing := sync.OnceValue(func() error { return e.Close(context.Background()) })
+			defer closing()
+			change := func(active bool, provider, endpoint string) {
+				t.Helper()
+				write(dialect, active, provider, endpoint)
 				if err := e.Reload(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
-			resting := func() string {
+			fail := func(e *engine.Engine) {
+				t.Helper()
+				if _, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","user":"somebody","messages":[{"role":"user","content":"a secret of a client"}]}`)}); err == nil {
+					t.Fatal("it is answered")
+				}
+			}
+			mayTry := func() bool {
 				text, err := e.Health()
 				if err != nil {
 					t.Fatal(err)
 				}
 				var health struct {
-					Endpoints []struct{ Breaker, Resting string }
+					Endpoints []struct{ Endpoint, Resting string }
 				}
-				if err := json.Unmarshal(text, &health); err != nil || len(health.Endpoints) == 0 {
-					return ""
+				if err := json.Unmarshal(text, &health); err != nil {
+					t.Fatal(err)
 				}
-				return health.Endpoints[0].Resting
+				for _, of := range health.Endpoints {
+					if of.Endpoint == "m/one@p" {
+						return of.Resting == ""
+					}
+				}
+				return true
 			}
-			before := probes()
-			if _, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","user":"somebody","messages":[{"role":"user","content":"a secret of a client"}]}`)}); err == nil {
-				t.Fatal("it is answered")
-			}
-			eventually(t, "two probes", func() bool { return probes() >= before+2 })
+			before := probes("p")
+			fail(e)
+			eventually(t, "two probes", func() bool { return probes("p") >= before+2 })
 			mu.Lock()
-			r, body := seen[before], bodies[before]
-			status = http.StatusFound // fails as well, and leads nowhere
+			r := seen["p"][before]
 			mu.Unlock()
-			if key := r.Header.Get("Authorization") + r.Header.Get("X-Api-Key"); r.Method != "GET" || r.URL.String() != "/v1/models" || body != "" || !strings.HasSuffix(key, secret) || len(r.Header) > 5 {
-				t.Errorf("a probe was %s %s with %v, %q", r.Method, r.URL, r.Header, body)
+			if key := r.Header.Get("Authorization") + r.Header.Get("X-Api-Key"); r.Method != "GET" || r.URL.String() != "/p/v1/models" || r.body != "" || !strings.HasSuffix(key, secret+"KEY_p") || len(r.Header) > 5 {
+				t.Errorf("a probe was %s %s with %v, %q", r.Method, r.URL, r.Header, r.body)
 			}
-			before = probes()
-			eventually(t, "probes go on", func() bool { return probes() >= before+2 })
+			answers(http.StatusFound) // fails as well, and leads nowhere
+			more("p")
 
-			// Of a row that is disabled, and after a reload without probes, there are none, and what waited for one is let go.
-			write(dialect, true, true, 20*time.Millisecond)
-			reload()
-			before = probes() + 1              // one may be under way
-			time.Sleep(100 * time.Millisecond) // nothing is to happen
-			if n := probes(); n > before {
+			// Of a row that is disabled there are none, though one may be under way.
+			change(true, "", "disabled = true")
+			before = probes("p") + 1
+			more("q")
+			if n := probes("p"); n > before {
 				t.Errorf("a disabled row was probed %d times", n-before)
 			}
-			write(dialect, false, false, 20*time.Millisecond)
-			reload()
-			eventually(t, "a request may try it", func() bool { return resting() == "" })
+			change(true, "", "")
+			more("p")
 
-			write(dialect, true, false, 20*time.Millisecond)
-			reload()
-			before = probes()
-			e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`)})
-			eventually(t, "probes begin again", func() bool { return probes() > before })
-			mu.Lock()
-			status = http.StatusNotFound // it has no list, and answers
-			mu.Unlock()
-			eventually(t, "a request may try it", func() bool { return resting() == "" })
+			// Nor of a provider that is to be spared: a request tries it.
+			change(true, "probe = false", "")
+			before = probes("p") + 1
+			eventually(t, "a request may try it", mayTry)
+			fail(e)
+			more("q")
+			if n := probes("p"); n > before {
+				t.Errorf("a provider that is to be spared was probed %d times", n-before)
+			}
+			eventually(t, "a request may try it", mayTry)
 
-			mu.Lock()
-			status = http.StatusServiceUnavailable
-			mu.Unlock()
-			e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`)})
-			closed = true
-			if err := e.Close(context.Background()); err != nil {
+			// After a reload without probes what waited for one is let go.
+			change(true, "", "")
+			fail(e)
+			more("p")
+			change(false, "", "")
+			eventually(t, "a request may try it", mayTry)
+
+			change(true, "", "")
+			fail(e)
+			more("p")
+			answers(http.StatusNotFound) // it has no list, and answers
+			eventually(t, "a request may try it", mayTry)
+
+			// With the engine they end: another's go on.
+			answers(http.StatusServiceUnavailable)
+			fail(e)
+			if err := closing(); err != nil {
 				t.Fatal(err)
 			}
-			before = probes()
-			time.Sleep(100 * time.Millisecond) // nothing is to happen
-			if n := probes(); n > before {
-				t.Errorf("%d probes after the end", n-before)
+			mu.Lock()
+			before = len(seen["p"])
+			mu.Unlock()
+			second := open("sk-another-")
+			defer second.Close(context.Background())
+			fail(second)
+			more("p")
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range seen["p"][before:] {
+				if strings.Contains(r.Header.Get("Authorization")+r.Header.Get("X-Api-Key"), secret) {
+					t.Error("a probe came after the end")
+				}
 			}
 		})
 	}

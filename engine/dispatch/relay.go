@@ -314,7 +314,7 @@ func (a *attempt) holdsBack(kind wire.Kind) bool {
 // abandoned is the fault of a stream whose client has gone.
 func (a *attempt) abandoned() *Fault {
 	a.took = time.Since(a.started)
-	return fault("cancelled", a.status, "")
+	return a.hungUp("cancelled")
 }
 
 // notStream reads a 200 that is no event stream: an error object more often than not.

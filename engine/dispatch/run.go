@@ -150,7 +150,7 @@ func (r *run) streamed() {
 				r.j.Keep(kept.events, a.permit)
 			}
 			r.stream.kept = nil
-			r.stream.emit(r.tell(a, end))
+			r.stream.end(r.tell(a, end))
 			return
 		case a.fault.Scope == OfClient:
 			r.finish(clientGone(), a)
@@ -212,6 +212,7 @@ func (r *run) win(e *errand) *attempt {
 			if a.fault == nil {
 				for _, loser := range r.active {
 					loser.cancel(errOutpaced)
+					loser.trial.Released() // its place, and its turn to try what rests, are not kept for as long as this answer lasts
 				}
 				a.trial.Committed()
 				return a
@@ -432,10 +433,10 @@ func (r *run) learn(e *errand, a *attempt) {
 		// It rests in Health until the announced time, and is tried again where that comes soon enough.
 	case f.Scope == OfCredential:
 		o.out = true
+	case f.Scope == OfModel && r.fits(a.row):
+		r.drop(func(row *catalog.Row) bool { return sameEndpoint(row, a.row) }) // its entry in the catalog is wrong, and says nothing of others
 	case f.Scope == OfModel:
-		r.drop(func(row *catalog.Row) bool {
-			return row == a.row || row.ContextLength > 0 && row.ContextLength < a.row.ContextLength
-		})
+		r.drop(func(row *catalog.Row) bool { return row.ContextLength <= a.row.ContextLength })
 	case k.again && o.tries == 1:
 		r.again, o.stale = o, f.Kind == "stale"
 	case f.Kind == "slow" && !o.slow:
@@ -449,6 +450,13 @@ func (r *run) learn(e *errand, a *attempt) {
 	default:
 		r.drop(func(row *catalog.Row) bool { return row.ID == a.row.ID })
 	}
+}
+
+// fits says whether the request is sure to fit into the context that the catalog gives a row: a token is at least a byte of it.
+func (r *run) fits(row *catalog.Row) bool {
+	req := r.j.Plan.Request
+	onlyText := len(req.InputModalities) == 1 && req.InputModalities[0] == "text"
+	return onlyText && int64(len(req.Body))+req.MaxOutputTokens <= row.ContextLength
 }
 
 // lost is why no attempt has answered.
@@ -485,5 +493,5 @@ func (r *run) emitError(err *wire.Error) {
 	if numbered, ok := r.writer.(interface{ Sequence() int }); ok {
 		l.Sequence = numbered.Sequence()
 	}
-	r.stream.emit(p.Request.Shape.AppendErrorEvent(r.stream.buffer(), err, l))
+	r.stream.end(p.Request.Shape.AppendErrorEvent(r.stream.buffer(), err, l))
 }

@@ -62,7 +62,7 @@ func (r *run) elsewhere(e *errand) bool {
 	}
 	// Never given up where nothing better is left, or nothing that may be paid for.
 	c := r.pick(e)
-	if !c.betterThan(a) || r.launched >= r.j.Limits.Attempts || !r.affordable(c.option.permit, nil) {
+	if !c.betterThan(a) || r.launched >= r.j.Limits.Attempts || !r.affordable(c.option.permit, r.active[1:], a) {
 		return false
 	}
 	a.giveUp(errSlow)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"chaperone/engine/wire"
@@ -23,6 +24,7 @@ type Stream struct {
 	probe  chan struct{} // asks Next for something that means nothing
 	spare  []byte        // what the run may fill while Next's caller has the other
 	filled []byte        // what was handed over last
+	last   atomic.Bool   // what is handed over next, or was, is the end
 	keeps  bool          // all of it is kept in handed
 	handed []byte
 
@@ -55,15 +57,19 @@ func (s *Stream) Next() ([]byte, error) {
 	} else {
 		s.timer.Reset(s.keepAlive)
 	}
-	select {
-	case b, ok := <-s.chunks:
-		if !ok {
-			s.timer.Stop()
-			return nil, io.EOF
+	for {
+		select {
+		case b, ok := <-s.chunks:
+			if !ok {
+				s.timer.Stop()
+				return nil, io.EOF
+			}
+			return b, nil
+		case <-s.probe:
+			if !s.last.Load() { // nothing may follow the end mark
+				return s.alive, nil
+			}
 		}
-		return b, nil
-	case <-s.probe:
-		return s.alive, nil
 	}
 }
 
@@ -113,6 +119,12 @@ func (s *Stream) emit(b []byte) bool {
 	case <-s.closed:
 	}
 	return false
+}
+
+// end hands over what the stream ends with.
+func (s *Stream) end(b []byte) {
+	s.last.Store(true)
+	s.emit(b)
 }
 
 // keep adds what goes out to what is kept of it.

@@ -162,3 +162,22 @@ func TestAbsurdCountsOfFailedAttemptsAreEstimated(t *testing.T) {
 		t.Errorf("%d attempts cost %d", asked, got)
 	}
 }
+
+// The record says how much of a request its provider may have seen.
+func TestTheRecordSaysHowMuchWasSent(t *testing.T) {
+	const all = 8 << 20 // more than any connection holds
+	for want, takes := range map[string]int64{"part": 1 << 10, "all": all * 2} {
+		e := said(t, "sk-upstream", func(w http.ResponseWriter, r *http.Request) {
+			io.CopyN(io.Discard, r.Body, takes)
+			panic(http.ErrAbortHandler)
+		})
+		_, err := e.Do(t.Context(), engine.Call{Key: "sk-acme", Body: fmt.Appendf(nil, `{"model":"m/one","messages":[{"role":"user","content":"hi"}]%s}`, strings.Repeat(" ", all))})
+		var told *wire.Error
+		if !errors.As(err, &told) || told.DecisionID == "" {
+			t.Fatal(err)
+		}
+		if rec := e.Record(told.DecisionID); outcomes(rec) != "p:connect" || rec.Attempts[0].BodySent != want {
+			t.Errorf("%s of it was sent, want %s: %s", rec.Attempts[0].BodySent, want, outcomes(rec))
+		}
+	}
+}

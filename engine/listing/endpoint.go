@@ -40,7 +40,7 @@ type endpointView struct {
 	CredentialGroup   string          `json:"credential_group"`
 	Resting           string          `json:"resting,omitempty"`       // why: breaker_open, probing, announced_wait, rate_limited, no_headroom
 	RestingUntil      *string         `json:"resting_until,omitempty"` // RFC 3339
-	CatalogDoubt      string          `json:"catalog_doubt,omitempty"` // unknown_model or unsupported, where it last said so in place of an answer
+	CatalogDoubt      string          `json:"catalog_doubt,omitempty"` // unknown_model, unsupported or context_length, where it last said so in place of an answer
 	ProcessingRegions []string        `json:"processing_regions"`
 	Jurisdiction      string          `json:"jurisdiction"`
 	Headquarters      string          `json:"headquarters"`

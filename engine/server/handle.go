@@ -21,7 +21,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx, paths []path) {
 		if s.draining.Load() {
 			ctx.SetConnectionClose()
 		}
-		if !ctx.Response.IsBodyStream() && !ctx.Hijacked() {
+		if !ctx.Hijacked() {
 			s.access(ctx, p.pattern, ctx.Response.StatusCode(), started)
 		}
 	}()

@@ -55,8 +55,8 @@ func (s *Server) infer(r *request) error {
 	return nil
 }
 
-// stream hands the answer's events to fasthttp, one after the other has been written: a client that does not read holds up the
-// provider and not the router's memory.
+// stream hands the answer's events to the client, one after the other has been written: a client that does not read holds up the
+// provider and not the router's memory. The connection is taken from fasthttp for as long as that lasts.
 func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	h := &r.Response.Header
 	h.SetStatusCode(response.Status)
@@ -66,22 +66,22 @@ func (s *Server) stream(r *request, x *exchange, response *dispatch.Response) {
 	identify(h, r.path.shape, response.Plan.ID)
 	h.Set(timingHeader, response.Timing)
 	tellCache(h, response.Cache)
-	re := &relay{s: s, path: r.path, x: x, stream: response.Stream, plan: response.Plan, remote: r.RemoteAddr(), status: response.Status, started: time.Now()}
-	x.answers(response.Stream)
+	re := &relay{s: s, path: r.path, x: x, stream: response.Stream, plan: response.Plan, conn: r.Conn(), status: response.Status, started: time.Now()}
 	if r.Request.Header.IsHTTP11() {
-		r.Response.ImmediateHeaderFlush = true
-		r.SetBodyStream(re, -1)
-		return
+		h.SetContentLength(-1) // chunked
+		re.chunked = true
+	} else {
+		h.SetContentLength(-2) // HTTP/1.0 has no chunks: the end of the connection is the end of the answer
 	}
-	// HTTP/1.0 has no chunks, which fasthttp would send all the same: there the end of the connection is the end of the answer.
-	h.SetContentLength(-2)
-	head := h.AppendBytes(nil)
+	if s.draining.Load() {
+		h.SetConnectionClose()
+	}
+	re.keeps, re.head = re.chunked && !h.ConnectionClose(), h.AppendBytes(nil)
+	x.answers(response.Stream)
 	r.HijackSetNoResponse(true)
-	r.Hijack(func(nc net.Conn) {
-		defer re.Close()
-		if _, err := nc.Write(head); err == nil {
-			re.WriteTo(nc)
-		}
+	r.Hijack(func(buffered net.Conn) {
+		re.unread(buffered)
+		go re.run() // when this returns, fasthttp lets the request go
 	})
 }
 
@@ -99,26 +99,104 @@ func tellCache(h *fasthttp.ResponseHeader, c dispatch.Cache) {
 	}
 }
 
-// relay is an answer in events on its way to the client.
+// relay is an answer in events on its way to the client. fasthttp would hold a request, and the buffer that its head had to fit
+// into, for as long as it writes the answer; a relay holds neither, and gives the connection back at the end.
 type relay struct {
 	s       *Server
 	path    *path
 	x       *exchange
 	stream  *dispatch.Stream
 	plan    *route.Plan
-	remote  net.Addr
+	conn    net.Conn
+	head    []byte
+	chunked bool
+	keeps   bool // the connection may serve another request
 	status  int
 	started time.Time
 }
 
-// errCut makes fasthttp close the connection without the last chunk, so that nobody takes what was sent for the whole.
+// unread puts back what fasthttp has read of the connection beyond the request, the beginning of a pipelined one.
+func (re *relay) unread(buffered net.Conn) {
+	var beyond []byte
+	part := make([]byte, 64)
+	re.conn.SetReadDeadline(time.Unix(1, 0)) // what has not been read yet stays where it is
+	for {
+		n, err := buffered.Read(part)
+		beyond = append(beyond, part[:n]...)
+		if err != nil {
+			break
+		}
+	}
+	re.conn.SetReadDeadline(time.Time{})
+	re.conn.(interface{ unread([]byte) }).unread(beyond)
+}
+
+// run writes the answer, and waits for the next request where there may be one.
+func (re *relay) run() {
+	err := re.answer()
+	re.end()
+	if err != nil || !re.keeps {
+		re.conn.Close()
+		return
+	}
+	plain(re.conn).setIdle(true)
+	re.conn.SetReadDeadline(time.Now().Add(re.s.settings.IdleTimeout))
+	first := make([]byte, 1)
+	if n, _ := re.conn.Read(first); n == 0 {
+		re.conn.Close()
+		return
+	}
+	re.conn.(interface{ unread([]byte) }).unread(first)
+	re.s.public.server.ServeConn(re.conn) // the error is the client's, and it has been told
+}
+
+func (re *relay) answer() error {
+	_, err := re.conn.Write(re.head)
+	if re.head = nil; err != nil {
+		return err
+	}
+	if !re.chunked {
+		return re.events(re.conn)
+	}
+	if err := re.events(&chunks{to: re.conn}); err != nil {
+		return err
+	}
+	_, err = re.conn.Write(lastChunk)
+	return err
+}
+
+var lastChunk = []byte("0\r\n\r\n")
+
+// chunks writes each piece as a chunk (RFC 9112, 7.1), in one go.
+type chunks struct {
+	to  io.Writer
+	buf []byte
+}
+
+// mostKept is how much of a buffer a stream keeps for its next event.
+const mostKept = 4 << 10
+
+func (c *chunks) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil // it would be the last
+	}
+	c.buf = append(strconv.AppendInt(c.buf[:0], int64(len(p)), 16), "\r\n"...)
+	c.buf = append(append(c.buf, p...), "\r\n"...)
+	_, err := c.to.Write(c.buf)
+	if cap(c.buf) > mostKept {
+		c.buf = nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// errCut closes the connection without the last chunk, so that nobody takes what was sent for the whole.
 var errCut = errors.New("the stream was cut off")
 
-// SupportsBodyWriteTo has fasthttp use WriteTo, which needs no buffer of its own.
-func (re *relay) SupportsBodyWriteTo() bool { return true }
-
-// WriteTo writes events, each of which fasthttp sends as a chunk and flushes.
-func (re *relay) WriteTo(w io.Writer) (n int64, err error) {
+// events writes them, each at once.
+func (re *relay) events(w io.Writer) (err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			re.s.logPanic(re.plan.ID, re.path.pattern, panicked)
@@ -130,29 +208,24 @@ func (re *relay) WriteTo(w io.Writer) (n int64, err error) {
 		if ended != nil {
 			break
 		}
-		m, err := w.Write(events)
-		if n += int64(m); err != nil {
-			return n, err
+		if _, err := w.Write(events); err != nil {
+			return err
 		}
 	}
 	switch context.Cause(re.x.ctx) {
 	case nil:
-		return n, nil
+		return nil
 	case errShutdown:
 		l := talk.Label{ID: re.plan.ID, Model: re.plan.Request.Model, Created: re.plan.At.Unix()}
-		m, err := w.Write(re.path.shape.AppendErrorEvent(nil, cutOff(re.plan.ID), l))
-		if n += int64(m); err != nil {
-			return n, err
+		if _, err := w.Write(re.path.shape.AppendErrorEvent(nil, cutOff(re.plan.ID), l)); err != nil {
+			return err
 		}
 	}
-	return n, errCut
+	return errCut
 }
 
-// Read is there because a body has to be a reader; see SupportsBodyWriteTo.
-func (re *relay) Read([]byte) (int, error) { return 0, errCut }
-
-// Close ends the exchange, and the upstream request where it still runs.
-func (re *relay) Close() error {
+// end ends the exchange, and the upstream request where it still runs.
+func (re *relay) end() {
 	if context.Cause(re.x.ctx) == errClientGone {
 		re.status = statusClientGone
 	}
@@ -160,8 +233,7 @@ func (re *relay) Close() error {
 	re.x.end()
 	re.s.log.LogAttrs(context.Background(), slog.LevelDebug, "request",
 		slog.String("method", fasthttp.MethodPost), slog.String("route", re.path.pattern), slog.Int("status", re.status),
-		slog.Duration("took", time.Since(re.started)), slog.String("remote", re.remote.String()), slog.String("id", re.plan.ID))
-	return nil
+		slog.Duration("took", time.Since(re.started)), slog.String("remote", re.conn.RemoteAddr().String()), slog.String("id", re.plan.ID))
 }
 
 func cutOff(decision string) *wire.Error {

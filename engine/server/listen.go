@@ -138,30 +138,56 @@ func (l *listener) forget(c *conn) {
 	}
 }
 
-func (l *listener) isClosing() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closing
-}
-
 func (l *listener) secured(c *conn) net.Conn {
 	if l.tls == nil {
 		return c
 	}
-	return tls.Server(c, l.tls)
+	return &secure{Conn: tls.Server(c, l.tls)}
 }
+
+// secure is a connection with TLS.
+type secure struct {
+	*tls.Conn
+	ahead
+}
+
+func (c *secure) Read(p []byte) (int, error) {
+	if n := c.take(p); n > 0 {
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// ahead is what was read of a connection and put back.
+type ahead []byte
+
+func (a *ahead) take(p []byte) int {
+	n := copy(p, *a)
+	*a = (*a)[n:]
+	return n
+}
+
+func (a *ahead) unread(p []byte) { *a = append(p, *a...) }
 
 // conn is one TCP connection below TLS. It gives every write a deadline of its own, since fasthttp's WriteTimeout would cut
 // long streams, and it closes so that a client which is still sending can read why it was refused.
 type conn struct {
 	net.Conn
-	l    *listener
-	over time.Time // of one over the limit: when its one request is to be there; zero: it is not
+	ahead // of one without TLS
+	l     *listener
+	over  time.Time // of one over the limit: when its one request is to be there; zero: it is not
 
 	mu       sync.Mutex
 	idle     bool // no request is being read or answered
 	draining bool // Close waits for what the client is sending
 	closed   bool
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if n := c.take(p); n > 0 {
+		return n, nil
+	}
+	return c.Conn.Read(p)
 }
 
 func (c *conn) Write(p []byte) (int, error) {
@@ -181,10 +207,11 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // SetReadDeadline keeps an idle connection from outliving the end of a drain, and one over the limit from staying.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	closing := c.l.isClosing()
+	c.l.mu.Lock() // against lastCall, which could come in between
+	defer c.l.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last := time.Now().Add(idleGrace); closing && c.idle && (t.IsZero() || t.After(last)) {
+	if last := time.Now().Add(idleGrace); c.l.closing && c.idle && (t.IsZero() || t.After(last)) {
 		t = last
 	}
 	if !c.over.IsZero() && (t.IsZero() || t.After(c.over)) {
@@ -234,8 +261,8 @@ func (c *conn) Close() error {
 
 // plain is the connection below TLS.
 func plain(nc net.Conn) *conn {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	if s, ok := nc.(*secure); ok {
+		nc = s.NetConn()
 	}
 	return nc.(*conn)
 }

@@ -130,12 +130,13 @@ func (f *front) serve(s *Server, paths []path) {
 		Logger:                       quiet{s.log},
 		Concurrency:                  2 * (f.l.limit + overs), // the listener limits; a worker may still be closing what it has forgotten
 		ReadBufferSize:               s.settings.MaxHeaderBytes,
-		WriteBufferSize:              512, // an event, or a head; a slow stream holds it for as long as it lasts
+		WriteBufferSize:              512, // a head; a body is written past it
 		MaxRequestBodySize:           s.settings.MaxBodyBytes,
 		ReadTimeout:                  s.settings.ReadTimeout,
 		IdleTimeout:                  s.settings.IdleTimeout,
 		StreamRequestBody:            true, // a request is refused before its body is read
 		ReduceMemoryUsage:            true, // and an answer does not wait for the next one of a pipeline
+		KeepHijackedConns:            true, // a stream's connection is given back; see relay
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,

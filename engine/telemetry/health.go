@@ -47,7 +47,18 @@ type HealthSettings struct {
 	Breaker  Breaker
 	Endpoint admission.Limits // of an endpoint that has no limit of its own
 
-	limits map[endpoint]int
+	limits   map[endpoint]int
+	unprobed map[endpoint]bool
+}
+
+// breakerOf is that of a row: what the router's own probes never ask waits for none.
+func (s *HealthSettings) breakerOf(row *catalog.Row) *Breaker {
+	if !s.unprobed[endpointOf(row)] {
+		return &s.Breaker
+	}
+	b := s.Breaker
+	b.Active = false
+	return &b
 }
 
 // limitsOf are those of an endpoint; of several rows with limits of their own, the least counts.
@@ -94,11 +105,11 @@ func NewHealth(b Breaker) *Health {
 
 // Configure takes new settings, and forgets what a catalog no longer has.
 func (h *Health) Configure(s HealthSettings, cat *catalog.Catalog) {
-	s.limits = map[endpoint]int{}
-	endpoints, rows := map[endpoint]bool{}, map[string]bool{}
+	s.limits, s.unprobed = map[endpoint]int{}, map[endpoint]bool{}
+	endpoints, rows := map[endpoint]*catalog.Row{}, map[string]*catalog.Row{}
 	for _, row := range cat.Rows {
 		e := endpointOf(row)
-		endpoints[e], rows[row.ID] = true, true
+		endpoints[e], rows[row.ID], s.unprobed[e] = row, row, row.Provider.Unprobed
 		if n := row.InFlight; n > 0 && (s.limits[e] == 0 || n < s.limits[e]) {
 			s.limits[e] = n
 		}
@@ -106,25 +117,22 @@ func (h *Health) Configure(s HealthSettings, cat *catalog.Catalog) {
 	h.settings.Store(&s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !s.Breaker.Active {
-		for _, c := range h.endpoints {
-			c.proven()
-		}
-		for _, c := range h.credentials {
-			c.proven()
-		}
-	}
-	for e := range h.endpoints {
-		if !endpoints[e] {
-			delete(h.endpoints, e)
-		}
-	}
 	for e, c := range h.endpoints {
+		switch row := endpoints[e]; {
+		case row == nil:
+			delete(h.endpoints, e)
+			continue
+		case !s.breakerOf(row).Active:
+			c.proven()
+		}
 		c.gate.Configure(s.limitsOf(e))
 	}
-	for c := range h.credentials {
-		if !rows[c.row] {
-			delete(h.credentials, c)
+	for k, c := range h.credentials {
+		switch row := rows[k.row]; {
+		case row == nil:
+			delete(h.credentials, k)
+		case !s.breakerOf(row).Active:
+			c.proven()
 		}
 	}
 }
@@ -202,10 +210,11 @@ func (c *condition) resting(tokens int64, now time.Time) Rest {
 	return Rest{}
 }
 
-// Trial is one attempt as health sees it. It must be ended exactly once, by Succeeded, Failed, Refused, Limited, Doubted or
-// Released.
+// Trial is one attempt as health sees it. It must be ended, by Succeeded, Failed, Refused, Limited, Doubted or Released; after
+// Released it may be once more, by what came of it all the same.
 type Trial struct {
 	h                    *Health
+	row                  *catalog.Row
 	endpoint, credential *condition
 	probes               [2]bool // of the endpoint, of the credential: no other attempt may probe meanwhile
 	pass                 admission.Pass
@@ -214,7 +223,7 @@ type Trial struct {
 // Begin admits an attempt of an organisation. Where the row rests there is none and rest says why; force admits it all the
 // same, unless the rest is firm or the endpoint at its limit. A pass that Wait gave belongs to the trial where there is one.
 func (h *Health) Begin(row *catalog.Row, name, organisation string, tokens int64, now time.Time, force bool, pass admission.Pass) (*Trial, Rest) {
-	t := &Trial{h: h, endpoint: h.endpoint(row), credential: find(h, h.credentials, credential{row.ID, name}), pass: pass}
+	t := &Trial{h: h, row: row, endpoint: h.endpoint(row), credential: find(h, h.credentials, credential{row.ID, name}), pass: pass}
 	t.endpoint.mu.Lock()
 	defer t.endpoint.mu.Unlock()
 	t.credential.mu.Lock()
@@ -265,6 +274,8 @@ func find[K comparable](h *Health, in map[K]*condition, key K) *condition {
 	return in[key]
 }
 
+func (t *Trial) breaker() *Breaker { return t.h.settings.Load().breakerOf(t.row) }
+
 // Learn takes in what an answer says of the credential's limits.
 func (t *Trial) Learn(said Headroom, now time.Time) {
 	c := t.credential
@@ -283,7 +294,7 @@ func (t *Trial) Committed() {
 // Succeeded says that the attempt has answered.
 func (t *Trial) Succeeded(now time.Time) {
 	t.each(func(c *condition) {
-		c.breaker.succeeded(&t.h.settings.Load().Breaker, now)
+		c.breaker.succeeded(t.breaker(), now)
 		c.doubt = ""
 	})
 	t.end()
@@ -300,7 +311,7 @@ func (t *Trial) Refused(now time.Time, kind string) { t.failed(t.credential, now
 func (t *Trial) failed(c *condition, now time.Time, kind string, wait time.Duration) {
 	c.mu.Lock()
 	c.fault, c.faultAt = kind, now
-	if c.breaker.failed(&t.h.settings.Load().Breaker, now) {
+	if c.breaker.failed(t.breaker(), now) {
 		c.openings++
 	}
 	c.mu.Unlock()
@@ -318,8 +329,8 @@ func (t *Trial) Limited(now time.Time, kind string, wait time.Duration) {
 	t.end()
 }
 
-// Doubted says that the endpoint does not know what the catalog says it does, the model or a parameter. That speaks against the
-// entry, not against the endpoint's health; it is told until the endpoint has answered again.
+// Doubted says that the endpoint does not know what the catalog says it does, the model or a parameter, or cannot take as much.
+// That speaks against the entry, not against the endpoint's health; it is told until the endpoint has answered again.
 func (t *Trial) Doubted(what string) {
 	c := t.endpoint
 	c.mu.Lock()
@@ -351,6 +362,7 @@ func (t *Trial) Released() { t.end() }
 func (t *Trial) end() {
 	t.release()
 	t.pass.Leave()
+	t.pass = admission.Pass{}
 }
 
 func (c *condition) announce(now time.Time, wait time.Duration) {

@@ -19,7 +19,7 @@ func after(d time.Duration) time.Time { return noon.Add(d) }
 
 // keyed is a row with credentials of those names.
 func keyed(names ...string) *catalog.Row {
-	row := &catalog.Row{ID: "m@p#paid", Tag: "p", Model: &catalog.Model{ID: "m"}, Group: &catalog.CredentialGroup{Name: "paid"}}
+	row := &catalog.Row{ID: "m@p#paid", Tag: "p", Model: &catalog.Model{ID: "m"}, Provider: &catalog.Provider{ID: "p"}, Group: &catalog.CredentialGroup{Name: "paid"}}
 	for _, n := range names {
 		row.Group.Credentials = append(row.Group.Credentials, catalog.Credential{Name: n, Weight: 1})
 	}

@@ -18,7 +18,7 @@ var (
 	ownProbes = prometheus.NewDesc("chaperone_active_probes_total",
 		"Probes of the router's own, passed or failed.", []string{"endpoint", "credential", "result"}, nil)
 	doubts = prometheus.NewDesc("chaperone_catalog_doubts_total",
-		"Times that an endpoint did not know the model or a parameter that the catalog says it does.", []string{"endpoint", "what"}, nil)
+		"Times that an endpoint did not know the model or a parameter that the catalog says it does, or could not take a request that fits the context that the catalog gives it.", []string{"endpoint", "what"}, nil)
 	endpointInFlight = prometheus.NewDesc("chaperone_endpoint_in_flight", "Attempts that run at an endpoint.", []string{"endpoint"}, nil)
 	endpointQueued   = prometheus.NewDesc("chaperone_endpoint_queued", "Requests that wait for a place at an endpoint.", []string{"endpoint"}, nil)
 

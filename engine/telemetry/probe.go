@@ -12,10 +12,10 @@ func (h *Health) Probe(row *catalog.Row, name string, now time.Time) *Trial {
 	h.mu.RLock()
 	e, c := h.endpoints[endpointOf(row)], h.credentials[credential{row.ID, name}]
 	h.mu.RUnlock()
-	if e == nil || c == nil {
-		return nil // never tried
+	if e == nil || c == nil || !h.settings.Load().breakerOf(row).Active {
+		return nil // never tried, or not to be asked
 	}
-	t := &Trial{h: h, endpoint: e, credential: c}
+	t := &Trial{h: h, row: row, endpoint: e, credential: c}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c.mu.Lock()
@@ -71,7 +71,7 @@ func (t *Trial) FailedProbe(now time.Time, kind string, ofCredential bool, wait 
 		}
 		c.probes.Failed++
 		c.fault, c.faultAt = kind, now
-		c.breaker.failed(&t.h.settings.Load().Breaker, now)
+		c.breaker.failed(t.breaker(), now)
 		if until := now.Add(wait); wait > 0 && until.After(c.announced) {
 			c.announced = until
 		}
