@@ -53,14 +53,10 @@ func (s *sticky) conversation(who *account.Principal, req *wire.Request) (id uin
 		h.WriteString(req.PromptCacheKey)
 		return h.Sum64(), true
 	}
-	instructions, first := req.Opening()
-	if len(instructions)+len(first) == 0 {
+	h.WriteString("\x00o")
+	if !req.WriteOpening(&h) {
 		return 0, false
 	}
-	h.WriteString("\x00o")
-	h.Write(instructions)
-	h.WriteByte(0)
-	h.Write(first)
 	return h.Sum64(), false
 }
 

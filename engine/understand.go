@@ -71,7 +71,7 @@ func upstreamUser(how string, org *account.Organisation, user string) string {
 
 // presetOf splits the model's name from the preset's: "author/slug@preset/name", "@preset/name", or a field of its own.
 func presetOf(req *wire.Request) (model, slug string, refused *wire.Error) {
-	model, inModel, found := strings.Cut(req.Model, "@preset/")
+	model, inModel, found := strings.Cut(req.Model, wire.PresetMark)
 	if !found || inModel == req.Preset || req.Preset == "" {
 		if !found {
 			inModel = req.Preset

@@ -72,6 +72,7 @@ type attempt struct {
 	chunk        wire.Chunk
 	usage        wire.Usage
 	impossible   *wire.Usage // what the provider has counted that it cannot have; nil: nothing
+	served       string      // the service tier that the provider says it served in; "" where it does not say
 	finishReason string
 	finished     uint64 // choices that have a finish reason, as wire.Chunk has them
 	begun        uint64 // and those that have output
@@ -266,6 +267,9 @@ func (a *attempt) scrubbed(f *Fault) *Fault {
 // note adds what a chunk says to what is known of the answer.
 func (a *attempt) note() {
 	a.count(a.chunk.Usage)
+	if a.chunk.ServiceTier != "" {
+		a.served = recordable(a.chunk.ServiceTier)
+	}
 	if a.chunk.FinishReason != "" {
 		a.finishReason = recordable(a.chunk.FinishReason)
 		a.finished |= a.chunk.Finished
@@ -359,7 +363,41 @@ func (a *attempt) cost() catalog.Picodollars {
 		}
 		u = a.estimated()
 	}
-	return a.row.Bill(u, a.run.j.Plan.Request.Images, a.started)
+	return a.billed().Bill(u, a.run.j.Plan.Request.Images, a.started)
+}
+
+// billed is the row whose prices hold: that of the service tier that the provider says it has served in, which may be another
+// than it was asked for (https://developers.openai.com/api/docs/guides/priority-processing).
+func (a *attempt) billed() *catalog.Row {
+	tier := a.tier()
+	if tier == "default" {
+		tier = ""
+	}
+	if a.served == "" || tier == a.row.ServiceTier {
+		return a.row
+	}
+	for _, r := range a.row.Model.Rows {
+		if r.ServiceTier == tier && r.Provider == a.row.Provider && r.Group == a.row.Group && r.UpstreamModel == a.row.UpstreamModel && r.BaseURL == a.row.BaseURL {
+			return r
+		}
+	}
+	return a.row
+}
+
+// tier is the service tier that served: by the provider's word, else the endpoint's, else the standard one where the request
+// asks for any; "" else.
+func (a *attempt) tier() string {
+	switch {
+	case a.served == "fast":
+		return "priority"
+	case catalog.IsServiceTier(a.served):
+		return a.served
+	case a.served == "" && a.row.ServiceTier != "":
+		return a.row.ServiceTier
+	case a.served != "" || a.run.j.Plan.Request.ServiceTier != "":
+		return "default"
+	}
+	return ""
 }
 
 // sentBody counts what the transport has taken of a request body, and lets go of it when that has all: the connection holds

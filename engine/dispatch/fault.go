@@ -87,6 +87,7 @@ var byStatus = map[int]string{
 	404: "unknown_model",
 	408: "timeout", 504: "timeout", 524: "timeout",
 	429: "rate_limited",
+	498: "overloaded", // Groq, where the tier flex has no room
 	503: "overloaded", 529: "overloaded",
 }
 

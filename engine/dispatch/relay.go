@@ -76,14 +76,14 @@ func (a *attempt) untranslatable(what string) *Fault {
 
 // bill is the usage of the answer as the client has it.
 func (a *attempt) bill() talk.Bill {
-	b := talk.Bill{Usage: a.answerUsage()}
+	b := talk.Bill{Usage: a.answerUsage(), Tier: a.tier()}
 	if !b.Known {
 		b.Usage, b.Estimated = a.estimated(), true
 		b.Known = true
 	}
 	cost, prompt := a.cost(), b.Usage
 	prompt.CompletionTokens, prompt.ReasoningTokens = 0, 0
-	of := min(a.row.Bill(prompt, a.run.j.Plan.Request.Images, a.started), cost)
+	of := min(a.billed().Bill(prompt, a.run.j.Plan.Request.Images, a.started), cost)
 	b.PromptCost, b.CompletionCost = of.String(), (cost - of).String()
 	if a.rescue != nil {
 		cost = cost.Plus(a.rescue.cost)
@@ -345,22 +345,11 @@ func (a *attempt) relabel(data []byte, whole bool) []wire.Edit {
 	if !whole && !a.chunk.Usage.Known {
 		return append(edits, a.said.Absent(&a.chunk, data, whole)...)
 	}
-	if tier := a.tier(); tier != "" && a.said == wire.Chat && !a.chunk.Has(data, "service_tier") {
-		edits = append(edits, wire.Edit{Field: "service_tier", Value: []byte(strconv.Quote(tier))})
-	}
 	bill := a.bill()
-	return append(append(edits, a.said.Absent(&a.chunk, data, whole)...), a.said.Bill(&a.chunk, data, &bill)...)
-}
-
-// tier is the service tier that the endpoint serves, where the request asks for one or gets one; "" else.
-func (a *attempt) tier() string {
-	switch {
-	case a.row.ServiceTier != "":
-		return a.row.ServiceTier
-	case a.run.j.Plan.Request.ServiceTier != "":
-		return "default"
+	if bill.Tier != "" && a.said == wire.Chat && a.chunk.ServiceTier == "" {
+		edits = append(edits, wire.Edit{Field: "service_tier", Value: []byte(strconv.Quote(bill.Tier))})
 	}
-	return ""
+	return append(append(edits, a.said.Absent(&a.chunk, data, whole)...), a.said.Bill(&a.chunk, data, &bill)...)
 }
 
 // appendEvent appends what the client gets of an event: the event itself with the labels of this router, or what it adds to

@@ -176,6 +176,65 @@ func thought(t *testing.T, front wire.Shape, streamed bool, answer []byte) strin
 	return fmt.Sprintf(`{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":%q,"format":"m-v1"}`, sealed)
 }
 
+// asked is the whole answer to a body, streamed or not.
+func asked(t *testing.T, e *engine.Engine, front wire.Shape, key, body string) ([]byte, *wire.Error) {
+	t.Helper()
+	resp, err := e.Do(t.Context(), engine.Call{Key: key, Shape: front, Body: []byte(body)})
+	if e := (*wire.Error)(nil); errors.As(err, &e) {
+		return nil, e
+	}
+	if resp.Stream == nil {
+		return resp.Body, nil
+	}
+	text, err := io.ReadAll(resp.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, nil
+}
+
+// A conversation with reasoning of two accounts goes to neither, since each would be shown what it cannot read: the refusal says
+// of each which it is, and that the request would be served without.
+func TestReasoningOfTwoAccountsGoesToNeither(t *testing.T) {
+	for front, turn := range turns {
+		for _, dialect := range []string{"openai", "anthropic"} {
+			t.Run(fmt.Sprintf("%s over %s", front, dialect), func(t *testing.T) {
+				t.Parallel()
+				provider := &sealer{}
+				server := httptest.NewServer(provider)
+				defer server.Close()
+				e := accounts(t, dialect, server.URL)
+				var thoughts []string
+				for _, limit := range []int{2001, 2003} { // a, and then b
+					answer, refused := asked(t, e, front, "sk-acme", fmt.Sprintf(turn.first, false, limit))
+					if refused != nil {
+						t.Fatal(refused)
+					}
+					thoughts = append(thoughts, thought(t, front, false, answer))
+				}
+				if got := strings.Join(provider.asked, ""); got != "ab" {
+					t.Fatalf("the thoughts are of %s", got)
+				}
+				_, refused := asked(t, e, front, "sk-acme", fmt.Sprintf(turn.second, strings.Join(thoughts, ","), 2000))
+				if refused == nil || refused.Status != http.StatusNotFound || len(provider.asked) != 2 || provider.misdirected.Load() > 0 {
+					t.Fatalf("%v; asked were %v", refused, provider.asked)
+				}
+				text := string(front.AppendError(nil, refused))
+				for _, want := range []string{"the account p#a has signed or encrypted", "the account p#b has signed or encrypted", "without signed or encrypted reasoning"} {
+					if !strings.Contains(text, want) {
+						t.Errorf("the refusal does not say %q: %s", want, text)
+					}
+				}
+				for i, maker := range []string{"a", "b"} {
+					if _, refused := asked(t, e, front, "sk-acme", fmt.Sprintf(turn.second, thoughts[i], 2000)); refused != nil || provider.asked[len(provider.asked)-1] != maker {
+						t.Errorf("with the thoughts of %s alone: %v, %v", maker, refused, provider.asked)
+					}
+				}
+			})
+		}
+	}
+}
+
 // Sealed reasoning goes back to the account that made it and to no other, whichever API it went out in; where policy has shut
 // that account out meanwhile, nobody gets it. What another organisation was given says nothing.
 func TestSealedReasoningGoesBackToWhoMadeIt(t *testing.T) {
@@ -188,20 +247,7 @@ func TestSealedReasoningGoesBackToWhoMadeIt(t *testing.T) {
 					server := httptest.NewServer(provider)
 					defer server.Close()
 					e := accounts(t, dialect, server.URL)
-					ask := func(key, body string) ([]byte, *wire.Error) {
-						resp, err := e.Do(t.Context(), engine.Call{Key: key, Shape: front, Body: []byte(body)})
-						if e := (*wire.Error)(nil); errors.As(err, &e) {
-							return nil, e
-						}
-						if resp.Stream == nil {
-							return resp.Body, nil
-						}
-						text, err := io.ReadAll(resp.Stream)
-						if err != nil {
-							t.Fatal(err)
-						}
-						return text, nil
-					}
+					ask := func(key, body string) ([]byte, *wire.Error) { return asked(t, e, front, key, body) }
 					answer, refused := ask("sk-acme", fmt.Sprintf(turn.first, stream, 2001))
 					if refused != nil {
 						t.Fatal(refused)

@@ -78,6 +78,7 @@ var table = []tableRow{
 	{row: "5xx", name: "HTML", profile: failing(sim.Fault{Kind: sim.HTML}), outcome: both("server_error")},
 	{row: "overloaded", name: "503", profile: status(503), outcome: both("overloaded")},
 	{row: "overloaded", name: "529", profile: status(529), outcome: both("overloaded")},
+	{row: "overloaded", name: "498", profile: status(498), outcome: both("overloaded")},
 	{row: "overloaded", name: "503 announced", profile: failing(sim.Fault{Kind: sim.Status, Status: 503, RetryAfter: long}), outcome: both("overloaded"), wait: long},
 	{row: "429", name: "two keys", keys: 2, profile: failing(sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: long}), outcome: both("rate_limited"), wait: long},
 	{row: "429", name: "seconds", profile: limitedBy("seconds"), outcome: both("rate_limited"), wait: long},

@@ -25,6 +25,41 @@ model = "m/three"
 model = "m/two"
 `
 
+// What a preset says arrives whichever API the request comes in, and whatever it has left null.
+func TestAPresetArrivesFromEveryAPI(t *testing.T) {
+	f := openFleet(t, "[presets.short]\nmodel = \"m/one\"\nsystem = \"Be brief.\"\nprovider = { only = [\"beta\"] }\n"+
+		"parameters = { max_completion_tokens = 7, temperature = 0.25, tool_choice = \"auto\" }\n"+
+		"tools = [ { type = \"function\", function = { name = \"f\", parameters = { type = \"object\" } } } ]\n"+
+		"[presets.plain]\nmodel = \"m/one\"\nprovider = { only = [\"beta\"] }\nparameters = { max_tokens = 7, temperature = 0.25 }\n", "")
+	for _, c := range []struct{ name, path, fields, limit string }{
+		{"chat", "/v1/chat/completions", `"preset":"short","temperature":null,"messages":[{"role":"user","content":"hi"}]`, "max_completion_tokens"},
+		{"messages", "/v1/messages", `"model":"@preset/short","system":null,"messages":[{"role":"user","content":"hi"}]`, "max_tokens"},
+		{"responses", "/v1/responses", `"preset":"short","instructions":null,"max_output_tokens":null,"tools":null,"input":"hi"`, "max_tokens"},
+		{"completions", "/v1/completions", `"preset":"plain","max_tokens":null,"prompt":"hi"`, "max_tokens"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := f.askAt(t, c.path, c.fields)
+			if r.status != 200 || r.tried() != "beta" {
+				t.Fatalf("%d, by %s: %s", r.status, r.tried(), r.body)
+			}
+			log := f.sims["beta"].Log()
+			sent := string(log[len(log)-1].Body)
+			want := []string{`"` + c.limit + `":7`, `"temperature":0.25`}
+			if strings.Contains(c.fields, "short") {
+				want = append(want, `"content":"Be brief."`, `"tool_choice":"auto"`, `"name":"f"`)
+			}
+			for _, w := range want {
+				if !strings.Contains(sent, w) {
+					t.Errorf("no %s in %s", w, sent)
+				}
+			}
+		})
+	}
+	if r := f.askAt(t, "/v1/completions", `"preset":"short","prompt":"hi"`); r.status != 400 || !strings.Contains(r.body, "cannot be said in this API (tool_choice)") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
 // A preset is merged into the request before policy judges it, and what was judged is what the provider gets.
 func TestPresets(t *testing.T) {
 	f := openFleet(t, presets, `reject contains "too warm" if {

@@ -51,6 +51,43 @@ func TestAConversationStaysWhereItsPromptIs(t *testing.T) {
 	}
 }
 
+// Without a session a conversation is known by how it begins, once its provider has shown that it caches the prompt and bills
+// less for that, in every API that has conversations, and wherever its program puts the mark for the cache.
+func TestAConversationWithoutASessionStaysWhereItIsCached(t *testing.T) {
+	caching := func(name string) sim.Profile {
+		return sim.Profile{Name: name, CachedTokens: 4, OutputTokens: sim.Distribution{P50: 3}}
+	}
+	f := openFleet(t, "", "", caching("beta"), caching("gamma"))
+	const mark = `,"cache_control":{"type":"ephemeral","ttl":"5m"}`
+	for _, c := range []struct{ name, path, provider, first, then, want string }{
+		{"chat", "chat/completions", "beta", `"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"One?"}]`,
+			`"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"One?"},{"role":"assistant","content":"Yes."},{"role":"user","content":"Two?"}]`, "beta"},
+		{"chat, the mark moves on", "chat/completions", "beta", `"messages":[{"role":"user","content":[{"type":"text","text":"Marked?"` + mark + `}]}]`,
+			`"messages":[{"role":"user","content":"Marked?"},{"role":"assistant","content":"Yes."},{"role":"user","content":[{"type":"text","text":"Two?"` + mark + `}]}]`, "beta"},
+		{"messages", "messages", "beta", `"max_tokens":9,"system":"Be wise.","messages":[{"role":"user","content":"One?"}]`,
+			`"max_tokens":9,"system":"Be wise.","messages":[{"role":"user","content":"One?"},{"role":"assistant","content":"Yes."},{"role":"user","content":"Two?"}]`, "beta"},
+		{"messages, the mark moves on", "messages", "beta", `"max_tokens":9,"system":[{"type":"text","text":"Be calm."` + mark + `}],"messages":[{"role":"user","content":[{"type":"text","text":"One?"` + mark + `}]}]`,
+			`"max_tokens":9,"system":[{"type":"text","text":"Be calm."` + mark + `}],"messages":[{"role":"user","content":[{"type":"text","text":"One?"}]},{"role":"assistant","content":"Yes."},{"role":"user","content":[{"type":"text","text":"Two?"` + mark + `}]}]`, "beta"},
+		{"responses", "responses", "beta", `"instructions":"Be kind.","input":"One?"`,
+			`"instructions":"Be kind.","input":[{"role":"user","content":[{"type":"input_text","text":"One?"}]},{"role":"assistant","content":"Yes."},{"role":"user","content":"Two?"}]`, "beta"},
+		{"responses, instructions as an item", "responses", "beta", `"input":[{"role":"developer","content":"Be quick."},{"role":"user","content":"One?"}]`,
+			`"input":[{"role":"developer","content":"Be quick."},{"role":"user","content":"One?"},{"role":"assistant","content":"Yes."},{"role":"user","content":"Two?"}]`, "beta"},
+		{"other instructions", "responses", "beta", `"instructions":"Be loud.","input":"One?"`, `"instructions":"Be quiet.","input":"One?"`, "alpha/east"},
+		{"another beginning", "chat/completions", "beta", `"messages":[{"role":"user","content":"Three?"}]`, `"messages":[{"role":"user","content":"Four?"}]`, "alpha/east"},
+		{"cached tokens that cost as much", "chat/completions", "gamma", `"messages":[{"role":"user","content":"Five?"}]`, `"messages":[{"role":"user","content":"Five?"}]`, "alpha/east"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if r := f.askAt(t, "/v1/"+c.path, `"model":"m/one","provider":{"only":["`+c.provider+`"]},`+c.first); r.status != 200 || r.record.Outcome.Usage.CachedTokens != 4 {
+				t.Fatalf("first: %d %s", r.status, r.body)
+			}
+			r := f.askAt(t, "/v1/"+c.path, `"model":"m/one",`+c.then)
+			if first, _, _ := strings.Cut(r.planned(), " "); first != c.want {
+				t.Errorf("planned %s, want %s first", r.planned(), c.want)
+			}
+		})
+	}
+}
+
 // It stays for ten minutes after its last answer, or for as long as the catalog or the request says that the prompt is kept.
 func TestAConversationStaysForAsLongAsItsPrompt(t *testing.T) {
 	f := openFleet(t, "", "")

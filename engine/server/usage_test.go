@@ -3,6 +3,9 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -155,6 +158,60 @@ func TestTheServiceTierThatServedIsTold(t *testing.T) {
 		if sent := string(log[len(log)-1].Body); strings.Contains(sent, `"service_tier"`) != (c.sent != "") || !strings.Contains(sent, c.sent) {
 			t.Errorf("%s: sent %s", c.fields, sent)
 		}
+	}
+}
+
+// It is told in every API, in that API's word and place.
+func TestTheServiceTierIsToldInEveryAPI(t *testing.T) {
+	f := openFleet(t, "", "")
+	for _, stream := range []string{"", `,"stream":true`} {
+		for name, want := range map[string]string{"messages": `"service_tier":"priority"`, "responses": `"service_tier":"priority"`} {
+			front := fronts[name]
+			r := f.askAt(t, front.path, `"model":"m/one","service_tier":"priority"`+stream+`,`+front.asks)
+			if r.tried() != "alpha/priority" || !strings.Contains(r.body, want) {
+				t.Errorf("%s%s: by %s, no %s in %s", name, stream, r.tried(), want, r.body)
+			}
+			r = f.askAt(t, front.path, `"model":"m/one","service_tier":"priority","provider":{"only":["beta"]}`+stream+`,`+front.asks)
+			if want := map[string]string{"messages": `"service_tier":"standard"`, "responses": `"service_tier":"default"`}[name]; !strings.Contains(r.body, want) {
+				t.Errorf("%s%s: no %s in %s", name, stream, want, r.body)
+			}
+		}
+	}
+}
+
+// A provider may serve in another tier than it was asked for, and says so: then that tier's price is billed.
+func TestTheTierThatServedIsBilled(t *testing.T) {
+	for served, perMillion := range map[string]float64{"priority": 10, "default": 1, "flex": 10, "": 10} {
+		said := ""
+		if served != "" {
+			said = `,"service_tier":"` + served + `"`
+		}
+		provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if asked, err := io.ReadAll(r.Body); err != nil || !strings.Contains(string(asked), `"service_tier":"priority"`) {
+				t.Errorf("asked %s, %v", asked, err)
+			} else if strings.Contains(string(asked), `"stream":true`) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprintf(w, `data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"one"%s,"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}`+"\n\n", said)
+				fmt.Fprintf(w, `data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"one"%s,"choices":[],"usage":{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150}}`+"\n\ndata: [DONE]\n\n", said)
+			} else {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprintf(w, `{"id":"x","object":"chat.completion","created":1,"model":"one"%s,"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150}}`, said)
+			}
+		}))
+		w := before(t, provider.URL, "[[endpoints]]\nmodel = \"m/one\"\nprovider = \"one\"\nservice_tier = \"priority\"\nupstream_model = \"one\"\nprice = { prompt = 10, completion = 20 }\n", nil)
+		for _, body := range []string{chat, stream} {
+			resp, text := do(t, client(t), newRequest(t, "POST", w.url("/v1/chat/completions"), strings.Replace(body, "{", `{"service_tier":"priority",`, 1)))
+			all := (&reply{header: resp.Header, body: text}).chunks(t)
+			last := all[len(all)-1]
+			want := perMillion * (100 + 2*50) / 1e6
+			if last.Usage == nil || last.Usage.Cost == nil || !near(*last.Usage.Cost, want) || served != "" && last.ServiceTier != served || served == "" && last.ServiceTier != "priority" {
+				t.Errorf("served as %q: want the cost %g: %s", served, want, text)
+			}
+			if rec := w.engine.Record(resp.Header.Get("X-Generation-Id")); !near(rec.Attempts[0].Cost.USD(), want) {
+				t.Errorf("served as %q: recorded as %v", served, rec.Attempts[0].Cost)
+			}
+		}
+		provider.Close()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type Completion struct {
 	Choices          []Choice
 	PromptTokens     int64
+	CachedTokens     int64 // of those
 	CompletionTokens int64 // of all choices, reasoning included
 	ReasoningTokens  int64
 }
@@ -54,8 +55,14 @@ func Answer(p Profile, body []byte) (Completion, error) {
 	return answer(&p, r), nil
 }
 
+// prompted is an answer of which nothing has been said yet.
+func prompted(p *Profile, r *request) Completion {
+	n := r.promptTokens()
+	return Completion{PromptTokens: n, CachedTokens: min(int64(p.CachedTokens), n)}
+}
+
 func answer(p *Profile, r *request) Completion {
-	c := Completion{PromptTokens: r.promptTokens()}
+	c := prompted(p, r)
 	for i := range r.choices() {
 		g := newGenerator(p, r, i)
 		choice := Choice{FinishReason: g.finish}

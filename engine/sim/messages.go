@@ -272,7 +272,8 @@ func stopReason(finish string) string {
 }
 
 func messagesUsage(c Completion) map[string]int64 {
-	return map[string]int64{"input_tokens": c.PromptTokens, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": c.CompletionTokens}
+	return map[string]int64{"input_tokens": c.PromptTokens - c.CachedTokens, "cache_creation_input_tokens": 0, "cache_read_input_tokens": c.CachedTokens,
+		"output_tokens": c.CompletionTokens}
 }
 
 // message is the whole answer of the Messages API.
@@ -309,7 +310,8 @@ func (e *messageEvents) send(kind string, data map[string]any) {
 
 func (e *messageEvents) begin(int) {
 	e.send("message_start", map[string]any{"message": map[string]any{"id": e.x.id, "type": "message", "role": "assistant", "model": e.x.request.Model,
-		"content": []any{}, "stop_reason": nil, "stop_sequence": nil, "usage": map[string]int64{"input_tokens": e.so.PromptTokens, "output_tokens": 1}}})
+		"content": []any{}, "stop_reason": nil, "stop_sequence": nil, "usage": map[string]int64{"input_tokens": e.so.PromptTokens - e.so.CachedTokens,
+			"cache_read_input_tokens": e.so.CachedTokens, "output_tokens": 1}}})
 	e.send("ping", map[string]any{})
 }
 

@@ -34,6 +34,7 @@ type Profile struct {
 	TPS             Distribution `toml:"tps"`              // output tokens a second; 0: at once
 	OutputTokens    Distribution `toml:"output_tokens"`    // an answer's length where the request does not limit it; 0: max_tokens, or 64
 	ReasoningTokens int          `toml:"reasoning_tokens"` // before the text
+	CachedTokens    int          `toml:"cached_tokens"`    // that it says it had of each prompt, as far as that has so many
 	// OwnAnswers makes the provider's texts its own. Without it every provider with the same seed answers a request with
 	// the same text, whatever model name and other routing fields it is sent with.
 	OwnAnswers bool `toml:"own_answers"`
@@ -167,7 +168,7 @@ func (p *Profile) mistakes() []mistake {
 	for _, n := range []struct {
 		key string
 		n   int
-	}{{"reasoning_tokens", p.ReasoningTokens}, {"preamble_tokens", p.PreambleTokens}} {
+	}{{"reasoning_tokens", p.ReasoningTokens}, {"cached_tokens", p.CachedTokens}, {"preamble_tokens", p.PreambleTokens}} {
 		if n.n < 0 {
 			wrong(n.key, "found %d; should be 0 or above", n.n)
 		}

@@ -17,7 +17,7 @@ func (x *exchange) stream() bool {
 	x.w.Header().Set("Cache-Control", "no-cache")
 	x.head(http.StatusOK)
 
-	so := Completion{PromptTokens: x.request.promptTokens()}
+	so := prompted(x.profile, x.request)
 	var e teller = &events{x: x, so: so}
 	if x.request.messagesAPI {
 		e = &messageEvents{x: x, so: so}

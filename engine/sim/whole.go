@@ -7,17 +7,25 @@ import (
 )
 
 type usageJSON struct {
-	PromptTokens            int64 `json:"prompt_tokens"`
-	CompletionTokens        int64 `json:"completion_tokens"`
-	TotalTokens             int64 `json:"total_tokens"`
+	PromptTokens            int64          `json:"prompt_tokens"`
+	PromptTokensDetails     *promptDetails `json:"prompt_tokens_details,omitempty"`
+	CompletionTokens        int64          `json:"completion_tokens"`
+	TotalTokens             int64          `json:"total_tokens"`
 	CompletionTokensDetails struct {
 		ReasoningTokens int64 `json:"reasoning_tokens"`
 	} `json:"completion_tokens_details"`
 }
 
+type promptDetails struct {
+	CachedTokens int64 `json:"cached_tokens"`
+}
+
 func usageOf(c Completion) usageJSON {
 	u := usageJSON{PromptTokens: c.PromptTokens, CompletionTokens: c.CompletionTokens, TotalTokens: c.PromptTokens + c.CompletionTokens}
 	u.CompletionTokensDetails.ReasoningTokens = c.ReasoningTokens
+	if c.CachedTokens > 0 {
+		u.PromptTokensDetails = &promptDetails{c.CachedTokens}
+	}
 	return u
 }
 

@@ -22,6 +22,7 @@ type Chunk struct {
 	Finished     uint64 // bit i: choice i has its finish reason; choices above 62 share the last bit
 	Begun        uint64 // likewise, of choices in OpenAI's form: it holds output as Commits says
 	Usage        Usage
+	ServiceTier  string         // that it says it was served in, in its provider's own word; "" where it does not say
 	Err          *UpstreamError // an error object in place of an answer
 	OutputBytes  int            // bytes of generated text in it (content, reasoning, refusal, arguments), to estimate tokens
 	HasChoices   bool           // a "choices" array is present
@@ -92,6 +93,8 @@ func (a *answer) read() bool {
 			a.choices()
 		case "usage":
 			a.usage(usageOfAnswer)
+		case "service_tier":
+			a.tier()
 		case "x_groq":
 			a.extension()
 		case "error":
@@ -121,6 +124,27 @@ func (a *answer) read() bool {
 		a.c.Err = bare.clone()
 	}
 	return true
+}
+
+// tiers are the words for service tiers that are looked for, so that reading one allocates nothing.
+var tiers = []string{"default", "priority", "flex", "fast", "scale", "standard", "auto", "on_demand", "performance", "batch"}
+
+func (a *answer) tier() {
+	if a.peek() != '"' {
+		a.skip()
+		return
+	}
+	t, ok := a.text()
+	if !ok {
+		return
+	}
+	for _, known := range tiers {
+		if t.is(known) {
+			a.c.ServiceTier = known
+			return
+		}
+	}
+	a.c.ServiceTier = string(t.decoded())
 }
 
 func (a *answer) choices() {

@@ -39,6 +39,9 @@ func messagesBill(c *Chunk, data []byte, b *talk.Bill) []Edit {
 		return nil
 	}
 	edits := []Edit{{"usage.cost", []byte(b.Cost)}}
+	if tier := talk.MessagesTier(b.Tier); tier != "" && c.ServiceTier == "" {
+		edits = append(edits, Edit{"usage.service_tier", appendString(nil, tier)})
+	}
 	if b.Estimated {
 		edits = append(edits,
 			Edit{"usage.input_tokens", strconv.AppendInt(nil, b.PromptTokens, 10)}, Edit{"usage.output_tokens", strconv.AppendInt(nil, b.CompletionTokens, 10)},

@@ -9,7 +9,7 @@ import (
 // The older API of completions is only a front: what it says is said to providers as a chat.
 func init() {
 	apis[Completions] = &api{
-		fields: completionsFields(), needs: (*skim).needPrompt,
+		fields: completionsFields(), needs: (*skim).needPrompt, put: putCompletions, differs: []string{"logprobs"},
 		failed: appendEnvelope, broken: appendCompletionsError, alive: ": keep-alive\n\n",
 		readRequest: talk.ReadCompletions, writeAnswer: talk.WriteCompletionsAnswer, writer: talk.NewCompletionsWriter,
 	}
@@ -28,7 +28,7 @@ func completionsFields() map[string]field {
 	})
 	add(fields,
 		[]string{"temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty", "repetition_penalty",
-			"logit_bias", "logprobs", "seed", "stop", "include_reasoning"},
+			"logit_bias", "logprobs", "top_logprobs", "prediction", "seed", "stop", "include_reasoning", "verbosity"},
 		[]string{"best_of", "echo", "suffix"})
 	return fields
 }

@@ -18,7 +18,7 @@ const (
 
 func init() {
 	apis[Messages] = &api{
-		fields: messagesFields(), needs: (*skim).needTurns, instruct: instructIn("system"),
+		fields: messagesFields(), needs: (*skim).needTurns, instruct: instructIn("system"), put: putMessages, differs: []string{"max_tokens", "tool_choice"},
 		event: messagesEvent, answer: messagesAnswer, text: appendMessagesText, labels: messagesLabels, bill: messagesBill,
 		failed: appendMessagesError, broken: appendMessagesErrorEvent, alive: "event: ping\ndata: {\"type\": \"ping\"}\n\n",
 		readRequest: talk.ReadMessages, writeRequest: talk.WriteMessages,
@@ -28,7 +28,7 @@ func init() {
 	count := messagesFields()
 	count["stream"] = field{read: (*skim).notStreamed}
 	apis[CountTokens] = &api{
-		fields: count, needs: (*skim).needMessages,
+		fields: count, needs: (*skim).needMessages, instruct: instructIn("system"), put: putCount, differs: []string{"max_tokens", "tool_choice", "temperature", "top_p", "top_k"},
 		answer: countAnswer, labels: func(*Chunk, *Labels) []Edit { return nil },
 		bill: func(*Chunk, []byte, *talk.Bill) []Edit { return nil }, failed: appendMessagesError,
 	}
@@ -62,7 +62,7 @@ func (s *skim) needTurns(at int) bool {
 	if !s.needMessages(at) {
 		return false
 	}
-	if s.outputKey == "" {
+	if s.outputKey == "" && !s.r.unfinished() {
 		return s.conflict(at, "max_tokens", "found no max_tokens; it should be the most tokens that the answer may have")
 	}
 	if s.r.Claims.User == "" {
@@ -727,6 +727,9 @@ func (a *answer) messagesUsage() {
 			continue
 		case "cache_creation":
 			a.only("ephemeral_1h_input_tokens", &u.CacheWrite1hTokens)
+			continue
+		case "service_tier":
+			a.tier()
 			continue
 		default:
 			a.skip()

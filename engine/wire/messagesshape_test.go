@@ -90,8 +90,8 @@ func TestWhatPolicySeesOfAMessagesRequest(t *testing.T) {
 				return slices.Equal(r.Sealed(), []string{"anthropic-claude-v1"}) && !r.Foreign()
 			}},
 		{"how it begins", `{"system":"be brief",` + turn + `}`, func(r *wire.Request) bool {
-			instructions, first := r.Opening()
-			return string(instructions) == `"be brief"` && string(first) == `{"role":"user","content":"hi"}`
+			var b strings.Builder
+			return r.WriteOpening(&b) && b.String() == "\"be brief\"\x00\"hi\"\x00"
 		}},
 	} {
 		if r := skimMessages(t, c.body); !c.holds(r) {

@@ -4,35 +4,43 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 )
 
-// Preset is what a request leaves unsaid.
+// Preset is what a request leaves unsaid, in the words of chat completions.
 type Preset struct {
-	Fields       []Edit   // top-level fields, for requests that have none of that name
+	Fields       []Edit   // top-level fields, for requests that do not say the same
 	Instructions string   // for requests without instructions of their own
 	Tools        [][]byte // tools in JSON, for requests that do not describe the same
 }
 
-// WithPreset is the body with what a preset says and the request does not: fields are taken whole, and the request's win. Tools
-// are united. model takes the place of what the body says; where it is "", the preset's does. The error (400) is that no tools
-// can be added to what the request has.
+// WithPreset is the body with what a preset says and the request does not, in the request's API: fields are taken whole, and
+// the request's win; one that is null says nothing. Tools are united. model takes the place of what the body says; where it is
+// "", the preset's does. The error (400) names what the API has no words for, or that no tools can be added to what the
+// request has.
 func (r *Request) WithPreset(model string, p *Preset) ([]byte, *Error) {
 	body := r.In(r.Shape)
 	edits := []Edit{{Field: "preset"}, {Field: "model"}}
 	if model != "" {
 		edits[1].Value = appendString(nil, model)
 	}
-	for _, f := range p.Fields {
+	w := r.words(p)
+	if w.cannot != "" {
+		return nil, &Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "preset",
+			Message: "preset: it has what cannot be said in this API (" + w.cannot + "); name another, or ask in another API"}
+	}
+	for _, f := range w.fields {
 		switch {
 		case f.Field == "model":
 			if model == "" {
 				edits[1].Value = f.Value
 			}
-		case !body.Has(f.Field):
+		case !body.saysLike(f.Field):
 			edits = append(edits, f)
 		}
 	}
-	instructed := r.opening[0].to > 0 || body.Has("system") || body.Has("instructions")
+	instructed := r.opening[0].to > 0 || body.says("system") || body.says("instructions")
 	if p.Instructions != "" && !instructed {
 		instruct := r.Shape.api().instruct
 		if instruct == nil {
@@ -41,8 +49,8 @@ func (r *Request) WithPreset(model string, p *Preset) ([]byte, *Error) {
 		}
 		edits = append(edits, instruct(body, p.Instructions))
 	}
-	if len(p.Tools) > 0 {
-		tools, err := unite(body.Value("tools"), p.Tools)
+	if len(w.tools) > 0 {
+		tools, err := unite(body.Value("tools"), w.tools)
 		if err != nil {
 			return nil, &Error{Status: http.StatusBadRequest, Type: "invalid_request", Param: "tools",
 				Message: "tools: found no array of tools, to which those of the preset could be added"}
@@ -50,6 +58,48 @@ func (r *Request) WithPreset(model string, p *Preset) ([]byte, *Error) {
 		edits = append(edits, Edit{Field: "tools", Value: tools})
 	}
 	return r.AppendEdited(make([]byte, 0, len(r.Body)+1024), edits...), nil
+}
+
+// PresetMark stands in a model's name before that of a preset.
+const PresetMark = "@preset/"
+
+// unfinished says whether a preset is still to be merged into the request, which may lack until then what it must have.
+func (r *Request) unfinished() bool { return r.Preset != "" || strings.Contains(r.Model, PresetMark) }
+
+// synonyms are fields that say the same in one API: who has said one has said all.
+var synonyms = [][]string{
+	{"max_tokens", "max_completion_tokens", "max_output_tokens"},
+	{"reasoning", "reasoning_effort", "include_reasoning"},
+	{"tool_choice", "function_call"},
+	{"models", "fallbacks"},
+	{"thinking", "output_config.effort"},
+	{"output_config.format", "output_format"},
+}
+
+// saysLike says whether the body has that field, or one that says the same.
+func (v *Version) saysLike(field string) bool {
+	for _, same := range synonyms {
+		if slices.Contains(same, field) {
+			return slices.ContainsFunc(same, v.says)
+		}
+	}
+	return v.says(field)
+}
+
+// says says whether the body has a field, at its top or one level below, that is not null.
+func (v *Version) says(field string) bool {
+	top, below, nested := strings.Cut(field, ".")
+	value := v.Value(top)
+	if value == nil || string(value) == "null" {
+		return false
+	}
+	var inner Version
+	s := scanner{data: value}
+	if !nested || s.peek() != '{' || !s.index(&inner.fields) {
+		return true
+	}
+	inner.Body = value
+	return inner.says(below)
 }
 
 // instructChat puts instructions before the messages.

@@ -24,6 +24,25 @@ func TestWhatRepeatsThePromptIsHidden(t *testing.T) {
 			t.Errorf("%q is shown as %q, not %q", text, got, want)
 		}
 	}
+	escaped, refused := wire.Skim(wire.Chat, wire.Head{}, []byte(`{"model":"m/one","messages":[{"role":"user","content":"\u043c\u043e\u0439 \u0441\u0435\u043a\u0440\u0435\u0442 \u2014 \"kanarienvogel\"\n\ud83d\ude80 \u0434\u0430"}]}`))
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	for text, want := range map[string]string{
+		`bad word: мой секрет here`:                                                       `bad word: […]here`,
+		`bad word: \u043c\u043e\u0439 \u0441\u0435\u043a\u0440\u0435\u0442 here`:          `bad word: […]here`,
+		`bad word: \\u043c\\u043e\\u0439 \\u0441\\u0435\\u043a\\u0440\\u0435\\u0442 here`: `bad word: […]here`,
+		"of \"kanarienvogel\"\n🚀 да, that":                                                "of[…], that",
+		`of \"kanarienvogel\"\n\ud83d\ude80 \u0434\u0430, that`:                           `of[…], that`,
+		`nothing of \u0442\u043e`:                                                         `nothing of \u0442\u043e`,
+	} {
+		if got := escaped.HideQuotes(text); got != want {
+			t.Errorf("%q is shown as %q, not %q", text, got, want)
+		}
+	}
+	if got := req.HideQuotes(`bad word: \u006dy secret is kanarienvoge\u006c`); got != "bad word: […]" {
+		t.Errorf("a provider that escapes what needs none is shown as %q", got)
+	}
 	if long := req.HideQuotes(strings.Repeat("é", 10_000)); len(long) > 5000 {
 		t.Errorf("%d bytes are shown", len(long))
 	}

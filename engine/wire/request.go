@@ -51,12 +51,6 @@ type Request struct {
 	opening  [2]span   // of the first message with instructions, and of the first other one
 }
 
-// Opening is how the conversation begins, as sent: the first message with instructions and the first other one. Either may be
-// empty.
-func (r *Request) Opening() (instructions, first []byte) {
-	return r.Body[r.opening[0].from:r.opening[0].to], r.Body[r.opening[1].from:r.opening[1].to]
-}
-
 // Claims is what the caller says of itself and may lie about.
 type Claims struct {
 	User      string

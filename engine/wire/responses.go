@@ -2,8 +2,10 @@ package wire
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 
+	"chaperone/engine/config"
 	"chaperone/engine/wire/talk"
 )
 
@@ -11,7 +13,7 @@ import (
 // which has no earlier answers to go back to.
 func init() {
 	apis[Responses] = &api{
-		fields: responsesFields(), needs: (*skim).needInput, instruct: instructIn("instructions"),
+		fields: responsesFields(), needs: (*skim).needInput, instruct: instructIn("instructions"), put: putResponses, differs: []string{"tool_choice", "verbosity"},
 		failed: appendEnvelope, broken: appendResponsesError, alive: ": keep-alive\n\n",
 		readRequest: talk.ReadResponses, writeAnswer: talk.WriteResponsesAnswer, writer: talk.NewResponsesWriter,
 	}
@@ -21,7 +23,7 @@ func responsesFields() map[string]field {
 	fields := common()
 	maps.Copy(fields, map[string]field{
 		"input":             {read: (*skim).input},
-		"instructions":      {read: func(s *skim) bool { return s.peek() == '"' && s.watchText(holdsText) || s.wrong("a string") }},
+		"instructions":      {read: (*skim).instructions},
 		"stream":            {read: func(s *skim) bool { return s.bool(&s.r.Stream) }},
 		"stream_options":    {read: (*skim).streamOptions},
 		"max_output_tokens": {"max_tokens", func(s *skim) bool { return s.maxOutput("max_output_tokens", 1) }},
@@ -30,19 +32,33 @@ func responsesFields() map[string]field {
 		"text":              {read: (*skim).textOptions},
 		"reasoning":         {"reasoning", (*skim).reasoning},
 		"prompt":            {read: (*skim).template},
-		"include":           {read: (*skim).included},
+		"include":           {read: (*skim).include},
 	})
 	add(fields,
-		[]string{"temperature", "top_p", "top_logprobs", "parallel_tool_calls"},
+		[]string{"temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias",
+			"logprobs", "top_logprobs", "prediction", "seed", "verbosity", "parallel_tool_calls"},
 		[]string{"max_tool_calls", "safety_identifier", "truncation", "context_management"})
 	return fields
+}
+
+func (s *skim) instructions() bool {
+	if s.peek() != '"' {
+		return s.wrong("a string")
+	}
+	from := s.pos
+	ok := s.watchText(holdsText)
+	s.r.opening[0] = span{from, s.pos}
+	return ok
 }
 
 func (s *skim) input() bool {
 	switch s.peek() {
 	case '"':
 		s.messages++
-		return s.content()
+		from := s.pos
+		ok := s.content()
+		s.r.opening[1] = span{from, s.pos}
+		return ok
 	case '[':
 		a := s.array()
 		for s.element(&a) {
@@ -69,7 +85,7 @@ func (s *skim) item() bool {
 	if s.peek() != '{' {
 		return s.wrong("an item object")
 	}
-	kind, format, sealed := "", talk.ResponsesFormat, ""
+	kind, format, sealed, which := "", talk.ResponsesFormat, "", 1
 	o := s.object()
 	for s.member(&o) {
 		if !unlike(&s.scanner, &o, itemFields) {
@@ -83,6 +99,11 @@ func (s *skim) item() bool {
 		case "type":
 			ok = s.name(&kind)
 			s.r.PreviousResponse = s.r.PreviousResponse || kind == "item_reference"
+		case "role":
+			var t text
+			if t, ok = s.clean("a string"); t.is("system") || t.is("developer") {
+				which = 0
+			}
 		case "content", "output":
 			ok = s.content()
 		case "arguments", "summary":
@@ -111,6 +132,9 @@ func (s *skim) item() bool {
 	}
 	if sealed != "" && kind == "reasoning" {
 		s.r.noteSeal(format, sealed)
+	}
+	if s.r.opening[which].to == 0 {
+		s.r.opening[which] = span{o.at, s.pos}
 	}
 	return s.ok()
 }
@@ -149,18 +173,34 @@ var textFields = map[string]func(*skim) bool{
 
 func (s *skim) textOptions() bool { return s.each("an object", textFields) }
 
-// included is what an answer is to hold beside itself.
-func (s *skim) included() bool {
+// An answer can be asked to hold more than it does by itself. All of included is there: encrypted reasoning always, and what is
+// of the calls of tools that providers run wherever there are such calls, which is in no answer, since a request with such a tool
+// is not translated. What repeated asks for is of the request.
+var (
+	included = []string{
+		"code_interpreter_call.outputs", "file_search_call.results", talk.TokensIncluded, "reasoning.encrypted_content",
+		"web_search_call.action.sources", "web_search_call.results",
+	}
+	repeated = []string{"computer_call_output.output.image_url", "message.input_image.image_url"}
+)
+
+func (s *skim) include() bool {
 	if s.peek() != '[' {
 		return s.wrong("an array of strings")
 	}
 	a := s.array()
 	for s.element(&a) {
-		var what string
+		s.peek()
+		at, what := s.pos, ""
 		if !s.name(&what) {
 			return false
 		}
-		if what == talk.TokensIncluded {
+		switch {
+		case slices.Contains(repeated, what):
+			return s.fail(at, "found %q; this router's answers do not repeat the request: leave it out", what)
+		case !slices.Contains(included, what):
+			return s.fail(at, "%s", config.UnknownName("value", what[:min(len(what), 64)], included))
+		case what == talk.TokensIncluded:
 			s.r.Parameters = insert(s.r.Parameters, "logprobs")
 		}
 	}

@@ -31,6 +31,9 @@ type api struct {
 	needs  func(s *skim, at int) bool // what must be there; at is where the body's object begins
 	// instruct says instructions in a request that has none.
 	instruct func(body *Version, text string) Edit // nil: there are none in this shape
+	// put says what of a preset is Chat's alone; of differs the shape knows the name and has another form.
+	put     func(r *Request, fields []Edit, tools [][]byte) worded
+	differs []string
 
 	event  func(ev Event, c *Chunk) (Kind, error) // reads one event of a stream for what accounting needs
 	answer func(body []byte, c *Chunk) error      // a whole answer likewise

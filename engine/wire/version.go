@@ -93,8 +93,13 @@ func cannotSay(what []string) string {
 	if len(what) == 0 {
 		return ""
 	}
+	return "has no words for " + someOf(what)
+}
+
+// someOf lists the first of them.
+func someOf(what []string) string {
 	shown := what[:min(len(what), unsaidShown)]
-	text := "has no words for " + strings.Join(shown, "; ")
+	text := strings.Join(shown, "; ")
 	if len(what) > len(shown) {
 		text += "; and more"
 	}

@@ -67,4 +67,5 @@ func TestACodingAgent(t *testing.T) {
 			})
 		}
 	}
+	r.held(t, "ChatChunk", "ResponseEvent", "MessagesEvent")
 }

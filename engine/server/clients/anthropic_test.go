@@ -11,7 +11,7 @@ import (
 
 // askAnthropic asks with Anthropic's Go SDK.
 func askAnthropic(t *testing.T, r *router, key, model, what string) told {
-	client := anthropic.NewClient(option.WithBaseURL(r.url), option.WithAPIKey(key), option.WithMaxRetries(0), option.WithHTTPClient(r.client(t)))
+	client := anthropic.NewClient(option.WithBaseURL(r.url), option.WithAPIKey(key), option.WithMaxRetries(0))
 	p := anthropic.MessageNewParams{Model: anthropic.Model(model), MaxTokens: 200,
 		Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock(question))}}
 	switch what {

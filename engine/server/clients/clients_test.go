@@ -40,38 +40,47 @@ type told struct {
 
 // sdk is one official client library. ask has it do one thing against the router.
 type sdk struct {
-	name   string
-	finish map[string]string // its API's words for stop, length and tool_calls
-	count  bool              // it can have tokens counted
-	others bool              // it has responses, completions and embeddings
-	ask    func(t *testing.T, r *router, key, model, what string) told
+	name     string
+	language string            // of its script; "" where it runs in the test
+	finish   map[string]string // its API's words for stop, length and tool_calls
+	count    bool              // it can have tokens counted
+	others   bool              // it has responses, completions and embeddings
+	gets     []string          // the schemas of all that it is answered here
+	ask      func(t *testing.T, r *router, key, model, what string) told
 }
 
 var (
 	chatWords     = map[string]string{"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
 	messagesWords = map[string]string{"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+
+	openAIGets     = []string{"ChatCompletion", "ChatChunk", "Response", "ResponseEvent", "Completion", "EmbeddingList", "AnyModelList", "AnyModel", "Error"}
+	openRouterGets = []string{"ChatCompletion", "ChatChunk", "AnyModelList", "ModelWithin", "ModelCount", "ModelEndpoints", "ProviderList", "EndpointList", "Error"}
+	anthropicGets  = []string{"Message", "MessagesEvent", "TokenCount", "AnyModelList", "AnyModel", "AnthropicError"}
 )
 
 var sdks = []sdk{
-	{"OpenAI for Go", chatWords, false, true, askOpenAI},
-	{"OpenAI for Node", chatWords, false, true, script("node", "openai.mjs")},
-	{"OpenAI for Python", chatWords, false, true, script("python", "with_openai.py")},
-	{"OpenRouter for Node", chatWords, false, false, script("node", "openrouter.mjs")},
-	{"Anthropic for Go", messagesWords, true, false, askAnthropic},
-	{"Anthropic for Node", messagesWords, true, false, script("node", "anthropic.mjs")},
-	{"Anthropic for Python", messagesWords, true, false, script("python", "with_anthropic.py")},
+	{"OpenAI for Go", "", chatWords, false, true, openAIGets, askOpenAI},
+	{"OpenAI for Node", "node", chatWords, false, true, openAIGets, script("node", "openai.mjs")},
+	{"OpenAI for Python", "python", chatWords, false, true, openAIGets, script("python", "with_openai.py")},
+	{"OpenRouter for Node", "node", chatWords, false, false, openRouterGets, script("node", "openrouter.mjs")},
+	{"Anthropic for Go", "", messagesWords, true, false, anthropicGets, askAnthropic},
+	{"Anthropic for Node", "node", messagesWords, true, false, anthropicGets, script("node", "anthropic.mjs")},
+	{"Anthropic for Python", "python", messagesWords, true, false, anthropicGets, script("python", "with_anthropic.py")},
 }
 
 func TestOfficialClients(t *testing.T) {
-	r := start(t)
 	for _, s := range sdks {
 		t.Run(s.name, func(t *testing.T) {
+			if s.language != "" {
+				installed(t, s.language)
+			}
+			r := start(t)
 			for back := range backs {
 				t.Run(back, func(t *testing.T) { s.hold(t, r, back) })
 			}
+			r.held(t, s.gets...)
 		})
 	}
-	t.Logf("answers and events that were held to the OpenAPI document, by schema: %v", r.contract.Checked())
 }
 
 // hold holds everything that a program does with a client library.
@@ -245,24 +254,35 @@ func need(t *testing.T, file, how string) {
 	t.Skip("this needs " + how)
 }
 
-// script has a program of testdata/clients answer, which runs as long as the test that first asks it.
-func script(language, file string) func(t *testing.T, r *router, key, model, what string) told {
+// installed is what runs the scripts of a language, and the folder that they stand in.
+func installed(t *testing.T, language string) (program, dir string) {
+	t.Helper()
 	p := programs[language]
-	dir := filepath.Join(scripts, language)
+	dir, err := filepath.Abs(filepath.Join(scripts, language))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program = p.run
+	if strings.Contains(program, "/") {
+		program = filepath.Join(dir, program)
+	}
+	file := filepath.Join(dir, p.needs)
+	if _, err := exec.LookPath(program); err != nil {
+		file = program
+	}
+	need(t, file, p.how)
+	return program, dir
+}
+
+// script has a program of testdata/clients answer, one for each router.
+func script(language, file string) func(t *testing.T, r *router, key, model, what string) told {
 	var running *conversation
 	return func(t *testing.T, r *router, key, model, what string) (got told) {
 		t.Helper()
-		if running == nil {
-			program := p.run
-			if strings.Contains(program, "/") {
-				program, _ = filepath.Abs(filepath.Join(dir, program))
-			}
-			installed := filepath.Join(dir, p.needs)
-			if _, err := exec.LookPath(program); err != nil {
-				installed = program
-			}
-			need(t, installed, p.how)
+		if running == nil || running.with != r {
+			program, dir := installed(t, language)
 			running = converse(t, dir, program, file, r.url)
+			running.with = r
 		}
 		if _, err := fmt.Fprintln(running.in, key, model, what); err != nil {
 			t.Fatal(err)
@@ -279,8 +299,9 @@ func script(language, file string) func(t *testing.T, r *router, key, model, wha
 
 // conversation is a program that answers a line with a line.
 type conversation struct {
-	in  io.WriteCloser
-	out *bufio.Scanner
+	with *router
+	in   io.WriteCloser
+	out  *bufio.Scanner
 }
 
 func converse(t *testing.T, dir, program string, args ...string) *conversation {
@@ -300,7 +321,7 @@ func converse(t *testing.T, dir, program string, args ...string) *conversation {
 		t.Fatal(err)
 	}
 	ended = append(ended, func() error { return errors.Join(in.Close(), cmd.Wait()) })
-	return &conversation{in, bufio.NewScanner(out)}
+	return &conversation{in: in, out: bufio.NewScanner(out)}
 }
 
 // ended are what ends the programs that were started.

@@ -26,7 +26,7 @@ var (
 
 // askOpenAI asks with OpenAI's Go SDK.
 func askOpenAI(t *testing.T, r *router, key, model, what string) told {
-	client := openai.NewClient(option.WithBaseURL(r.url+"/v1"), option.WithAPIKey(key), option.WithMaxRetries(0), option.WithHTTPClient(r.client(t)))
+	client := openai.NewClient(option.WithBaseURL(r.url+"/v1"), option.WithAPIKey(key), option.WithMaxRetries(0))
 	p := openai.ChatCompletionNewParams{Model: model, Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(question)}}
 	switch what {
 	case "models":

@@ -68,6 +68,7 @@ func TestTheReadmesTwoLinesAreEnough(t *testing.T) {
 			}
 		})
 	}
+	r.held(t, "ChatCompletion", "Message")
 	for name := range around {
 		if !ran[name] {
 			t.Errorf("README.md does not show it for %s", name)
@@ -82,20 +83,13 @@ func (r *router) program(t *testing.T, language, text string) string {
 	run := []string{"go", "run"}
 	switch language {
 	case "python", "js":
-		p := programs[map[string]string{"python": "python", "js": "node"}[language]]
-		folder, err := filepath.Abs(filepath.Join(scripts, map[string]string{"python": "python", "js": "node"}[language]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		need(t, filepath.Join(folder, p.needs), p.how)
-		run, name = []string{p.run}, "main.py"
+		program, folder := installed(t, map[string]string{"python": "python", "js": "node"}[language])
+		run, name = []string{program}, "main.py"
 		if language == "js" {
 			name = "main.mjs"
 			if err := os.Symlink(filepath.Join(folder, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
 				t.Fatal(err)
 			}
-		} else {
-			run[0] = filepath.Join(folder, p.run)
 		}
 	}
 	file := filepath.Join(dir, name)

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +27,8 @@ import (
 // provider that fails first, …/dying breaks off in the middle, …/slow takes its time, …/limited is rate limited, m/secret is
 // denied by policy.
 type router struct {
-	url      string
+	url      string // of the relay
+	front    *httptest.Server
 	sims     map[string]*sim.Provider
 	contract *contract.Contract
 }
@@ -126,17 +129,17 @@ price = { prompt = %d, completion = %d }
 			t.Error(err)
 		}
 	})
-	r.url = "http://" + s.Addr().String()
-	r.describe(t)
+	r.relay(t, &url.URL{Scheme: "http", Host: s.Addr().String()})
 	return r
 }
 
 const key = "sk-acme"
 
-// describe reads the OpenAPI document that the router serves.
-func (r *router) describe(t *testing.T) {
+// relay stands before the router, so that every answer, event and error that any client gets is held to the OpenAPI document
+// that the router serves.
+func (r *router) relay(t *testing.T, to *url.URL) {
 	t.Helper()
-	resp, err := http.Get(r.url + "/openapi.json")
+	resp, err := http.Get(to.String() + "/openapi.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,11 +151,22 @@ func (r *router) describe(t *testing.T) {
 	if r.contract, err = contract.Read(document); err != nil {
 		t.Fatal(err)
 	}
+	r.front = httptest.NewServer(r.contract.Relay(to, func(err error) { t.Error(err) }))
+	t.Cleanup(r.front.Close)
+	r.url = r.front.URL
 }
 
-// client is an HTTP client whose every answer is held to the document.
-func (r *router) client(t *testing.T) *http.Client {
-	return &http.Client{Transport: r.contract.Transport(http.DefaultTransport, func(err error) { t.Error(err) })}
+// held wants answers and events of these schemas to have been held to the document, when no more come.
+func (r *router) held(t *testing.T, schemas ...string) {
+	t.Helper()
+	r.front.Close()
+	checked := r.contract.Checked()
+	for _, name := range schemas {
+		if checked[name] == 0 {
+			t.Errorf("no %s was held to the OpenAPI document: %v", name, checked)
+		}
+	}
+	t.Logf("answers and events that were held to the OpenAPI document, by schema: %v", checked)
 }
 
 // ended is the next request of a provider that ends.

@@ -55,6 +55,7 @@ func init() {
 		"cache_creation_input_tokens": nullable(whole),
 		"output_tokens":               whole,
 		"output_tokens_details":       nullable(object(fields{"thinking_tokens": whole})),
+		"service_tier":                nullable(text),
 		"cost":                        about(number, "USD"),
 		"rescued":                     about(text, "what saved an answer that broke off: continue or splice"),
 	}, "output_tokens"))

@@ -1,5 +1,10 @@
 package openapi
 
+import (
+	"maps"
+	"slices"
+)
+
 // Responses, as OpenAI (https://platform.openai.com/docs/api-reference/responses) describes them.
 func init() {
 	define("ResponsesRequest", object(fields{
@@ -50,12 +55,36 @@ func init() {
 		"frequency_penalty": nullable(number), "presence_penalty": nullable(number), "parallel_tool_calls": truth,
 		"tool_choice": or(text, object(nil)), "tools": list(object(fields{"type": text}, "type")), "max_output_tokens": nullable(whole),
 	}, "id", "object", "created_at", "model", "provider", "status", "error", "incomplete_details", "output"))
-	define("ResponseEvent", object(fields{
-		"type": text, "sequence_number": whole, "response": ref("Response"), "item": ref("ResponseItem"), "part": object(fields{"type": text}, "type"),
-		"item_id": text, "output_index": whole, "content_index": whole, "summary_index": whole, "delta": text, "text": text, "arguments": text,
-		"refusal": text, "code": nullable(text), "message": text, "param": nullable(text), "error": ref("ErrorObject"),
-		"annotation": object(nil), "annotation_index": whole, "logprobs": list(object(nil)),
-	}, "type", "sequence_number"))
+	// Of an event every member is required that OpenAI describes.
+	event := func(kind string, members ...fields) Schema {
+		all := with(members...)
+		return object(with(fields{"type": always(kind), "sequence_number": whole}, all), append(slices.Sorted(maps.Keys(all)), "type", "sequence_number")...)
+	}
+	var events []Schema
+	for _, state := range []string{"created", "in_progress", "completed", "incomplete", "failed"} {
+		events = append(events, event("response."+state, fields{"response": ref("Response")}))
+	}
+	inItem := fields{"item_id": text, "output_index": whole}
+	inPart, inSummary := with(inItem, fields{"content_index": whole}), with(inItem, fields{"summary_index": whole})
+	logprobs := fields{"logprobs": list(object(nil))}
+	for _, state := range []string{"added", "done"} {
+		events = append(events,
+			event("response.output_item."+state, fields{"output_index": whole, "item": ref("ResponseItem")}),
+			event("response.content_part."+state, inPart, fields{"part": ref("ResponsePart")}),
+			event("response.reasoning_summary_part."+state, inSummary, fields{"part": object(fields{"type": always("summary_text"), "text": text}, "type", "text")}))
+	}
+	delta := fields{"delta": text}
+	events = append(events,
+		event("response.output_text.delta", inPart, logprobs, delta), event("response.output_text.done", inPart, logprobs, fields{"text": text}),
+		event("response.output_text.annotation.added", inPart, fields{"annotation": object(nil), "annotation_index": whole}),
+		event("response.refusal.delta", inPart, delta), event("response.refusal.done", inPart, fields{"refusal": text}),
+		event("response.reasoning_text.delta", inPart, delta), event("response.reasoning_text.done", inPart, fields{"text": text}),
+		event("response.reasoning_summary_text.delta", inSummary, delta), event("response.reasoning_summary_text.done", inSummary, fields{"text": text}),
+		event("response.function_call_arguments.delta", inItem, delta),
+		event("response.function_call_arguments.done", inItem, fields{"arguments": text, "name": text}),
+		event("error", fields{"code": nullable(text), "message": text, "param": nullable(text), "error": ref("ErrorObject")}),
+	)
+	define("ResponseEvent", or(events...))
 }
 
 // constant is a constant that is no word.

@@ -137,7 +137,7 @@ func (t *Think) detail(index int) members {
 func ReadChatAnswer(body []byte) (a *Answer, unknown []string) {
 	in := &reading{}
 	o := in.parse("", body)
-	a = &Answer{ID: o.text("id"), Model: o.text("model"), Tier: o.text("service_tier")}
+	a = &Answer{ID: o.text("id"), Model: o.text("model")}
 	for i, raw := range o.list("choices") {
 		x := in.parse(index("choices", i), raw)
 		c := Alternative{Index: int(x.whole("index")), Finish: x.text("finish_reason")}
@@ -182,7 +182,7 @@ func WriteChatAnswer(a *Answer, l Label, bill Bill) []byte {
 		choices[i] = members{"index": c.Index, "message": message, "logprobs": chatLogProbs(logprobs), "finish_reason": orNull(c.Finish), "native_finish_reason": orNull(c.Native)}
 	}
 	m := members{"id": l.ID, "object": "chat.completion", "created": l.Created, "model": l.Model, "provider": l.Provider, "choices": choices, "system_fingerprint": nil}
-	m.text("service_tier", a.Tier)
+	m.text("service_tier", bill.Tier)
 	if bill.Known {
 		m["usage"] = chatUsage(&bill)
 	}

@@ -313,6 +313,7 @@ func (c *chatWriter) End(dst []byte, bill *Bill) []byte {
 	if bill != nil && bill.Known {
 		m := c.label.chatChunk([]any{})
 		m["usage"] = chatUsage(bill)
+		m.text("service_tier", bill.Tier)
 		dst = appendEvent(dst, "", m)
 	}
 	return append(dst, "data: [DONE]\n\n"...)

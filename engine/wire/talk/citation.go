@@ -1,6 +1,10 @@
 package talk
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+	"unicode/utf8"
+)
 
 // Citation is a source that a text names.
 type Citation struct {
@@ -63,10 +67,48 @@ func (c *Citation) chat() members {
 	return members{"type": "url_citation", "url_citation": x}
 }
 
-// block is a citation in Anthropic's API, which has a source by its URL only as what its own search found, and no place for
-// where in the text it belongs. The mark says that no model of Anthropic's can take it back.
+// block is a citation in Anthropic's API, which has a source by its URL only as what its own search found. The mark says that no
+// model of Anthropic's can take it back. Where in the answer it belongs is said there by the block that it stands in; the
+// characters, counted through all blocks of text, stand beside it.
 func (c *Citation) block() members {
-	return members{"type": "web_search_result_location", "url": c.URL, "title": orNull(c.Title), "cited_text": c.Content, "encrypted_index": maker{}.wrap()}
+	x := members{"type": "web_search_result_location", "url": c.URL, "title": orNull(c.Title), "cited_text": c.Content, "encrypted_index": maker{}.wrap()}
+	if c.End > 0 {
+		x["start_index"], x["end_index"] = c.Start, c.End
+	}
+	return x
+}
+
+// citedBlocks are a text with its sources as blocks, each of which ends where a source's characters do. Sources that do not
+// say where they belong, or say what cannot be, stand in the last.
+func citedBlocks(text string, citations []Citation) (blocks []members) {
+	length := int64(utf8.RuneCountInString(text))
+	ends := func(c *Citation) int64 {
+		if c.End <= 0 || c.End > length {
+			return length
+		}
+		return c.End
+	}
+	sorted := slices.Clone(citations)
+	slices.SortStableFunc(sorted, func(a, b Citation) int { return int(ends(&a) - ends(&b)) })
+	rest, at := text, int64(0) // what no block holds yet, and the characters before it
+	for len(sorted) > 0 {
+		end := ends(&sorted[0])
+		n := 1
+		for n < len(sorted) && ends(&sorted[n]) == end {
+			n++
+		}
+		cut := 0
+		for ; at < end; at++ {
+			_, size := utf8.DecodeRuneInString(rest[cut:])
+			cut += size
+		}
+		blocks = append(blocks, members{"type": "text", "text": rest[:cut], "citations": listed(sorted[:n], (*Citation).block)})
+		rest, sorted = rest[cut:], sorted[n:]
+	}
+	if rest != "" {
+		blocks = append(blocks, members{"type": "text", "text": rest})
+	}
+	return blocks
 }
 
 func listed[T any](list []Citation, form func(*Citation) T) []any {

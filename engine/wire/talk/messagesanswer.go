@@ -56,7 +56,11 @@ func WriteMessagesAnswer(a *Answer, l Label, bill Bill) []byte {
 		refused := false
 		for i := range c.Parts {
 			refused = refused || c.Parts[i].Kind == Refusal
-			if x := w.answerBlock(&c.Parts[i]); x != nil {
+			if p := &c.Parts[i]; p.Kind == Text && len(p.Citations) > 0 {
+				for _, x := range citedBlocks(p.Text, p.Citations) {
+					blocks = append(blocks, x)
+				}
+			} else if x := w.answerBlock(p); x != nil {
 				blocks = append(blocks, x)
 			}
 		}
@@ -72,10 +76,6 @@ func (w *writing) answerBlock(p *Part) members {
 	switch p.Kind {
 	case Thought:
 		return p.Thought.block()
-	case Text:
-		if len(p.Citations) > 0 {
-			return members{"type": "text", "text": p.Text, "citations": listed(p.Citations, (*Citation).block)}
-		}
 	case ToolCall:
 		if x := (&writing{}).block("", p); x != nil {
 			return x
@@ -105,6 +105,15 @@ func messagesUsage(b *Bill) members {
 	if b.Cost != "" {
 		u["cost"] = json.RawMessage(b.Cost)
 	}
+	u.text("service_tier", MessagesTier(b.Tier))
 	u.text("rescued", b.Rescued)
 	return u
+}
+
+// MessagesTier is Anthropic's word for a service tier.
+func MessagesTier(tier string) string {
+	if tier == "default" {
+		return "standard"
+	}
+	return tier
 }

@@ -146,6 +146,7 @@ type messagesWriter struct {
 	thought maker  // of the thinking that is open
 	from    int    // the provider's number of that thinking
 	signed  bool   // it has its signature
+	cited   bool   // the text that is open has its sources: what comes next is another's
 	refused bool
 	end     Delta
 }
@@ -162,7 +163,7 @@ func (m *messagesWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 		switch d.Kind {
 		case AddText, AddRefusal:
 			m.refused = m.refused || d.Kind == AddRefusal
-			if m.open != "text" {
+			if m.open != "text" || m.cited {
 				dst = m.start(dst, members{"type": "text", "text": ""})
 			}
 			dst = m.delta(dst, members{"type": "text_delta", "text": d.Text})
@@ -171,6 +172,7 @@ func (m *messagesWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 				dst = m.start(dst, members{"type": "text", "text": ""})
 			}
 			dst = m.delta(dst, members{"type": "citations_delta", "citation": d.Citation.block()})
+			m.cited = true
 		case AddThought, AddSummary, AddSignature:
 			dst = m.think(dst, d)
 		case AddSealed:
@@ -226,7 +228,7 @@ func (m *messagesWriter) start(dst []byte, block members) []byte {
 	dst = m.close(dst)
 	dst = appendEvent(dst, "content_block_start", members{"type": "content_block_start", "index": m.next, "content_block": block})
 	m.next++
-	m.open = block["type"].(string)
+	m.open, m.cited = block["type"].(string), false
 	return dst
 }
 

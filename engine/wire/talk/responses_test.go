@@ -299,8 +299,8 @@ func TestSourcesAndLogProbsReachEveryFront(t *testing.T) {
 			[]string{`"annotations":[{"type":"url_citation","url_citation":{"content":"Rain.","end_index":9,"start_index":0,"title":"Weather","url":"https://weather.example.com"}}]`, `"logprobs":{"content":[` + token + `]`},
 			[]string{`"annotations":[{"type":"url_citation","url_citation":{"content":"Rain.",`, `"logprobs":{"content":[` + token + `]`}},
 		{"messages", talk.WriteMessagesAnswer, talk.NewMessagesWriter,
-			[]string{`"citations":[{"cited_text":"Rain.","encrypted_index":"chaperone:e30","title":"Weather","type":"web_search_result_location","url":"https://weather.example.com"}]`},
-			[]string{`"delta":{"citation":{"cited_text":"Rain.","encrypted_index":"chaperone:e30",`, `"type":"citations_delta"`}},
+			[]string{`"citations":[{"cited_text":"Rain.","encrypted_index":"chaperone:e30","end_index":9,"start_index":0,"title":"Weather","type":"web_search_result_location","url":"https://weather.example.com"}]`},
+			[]string{`"delta":{"citation":{"cited_text":"Rain.","encrypted_index":"chaperone:e30","end_index":9,"start_index":0,`, `"type":"citations_delta"`}},
 		{"responses", talk.WriteResponsesAnswer, talk.NewResponsesWriter,
 			[]string{`"annotations":[{"content":"Rain.","end_index":9,"start_index":0,"title":"Weather","type":"url_citation","url":"https://weather.example.com"}]`, `"logprobs":[` + token + `]`},
 			[]string{`"type":"response.output_text.annotation.added"`, `"annotation_index":0`, `"delta":"It rains.","item_id":"msg_gen-1_0","logprobs":[` + token + `]`}},
@@ -339,6 +339,53 @@ func TestSourcesAndLogProbsReachEveryFront(t *testing.T) {
 	}
 	if _, unknown, err := talk.NewChatReader().Read(nil, nil, []byte(`{"choices":[{"delta":{"annotations":[{"type":"map"}]}}]}`)); !strings.Contains(unknown, `"map"`) || err != nil {
 		t.Errorf("an annotation of another type: %q, %v", unknown, err)
+	}
+}
+
+// In Anthropic's API a source belongs to the block that it stands in, so a text ends a block where its sources end.
+func TestSourcesKeepTheirPlaceInMessages(t *testing.T) {
+	const text = "Es regnet, überall. 🌧 Und es stürmt! So ist das."
+	source := func(url string, start, end int64) talk.Citation {
+		return talk.Citation{URL: url, Start: start, End: end}
+	}
+	for name, c := range map[string]struct {
+		sources []talk.Citation
+		want    string // blocks, each with the URLs of its sources
+	}{
+		"two places":          {[]talk.Citation{source("b", 25, 36), source("a", 0, 19)}, "Es regnet, überall.[a]| 🌧 Und es stürmt![b]| So ist das.[]"},
+		"two of one place":    {[]talk.Citation{source("b", 0, 19), source("a", 3, 19)}, "Es regnet, überall.[b a]| 🌧 Und es stürmt! So ist das.[]"},
+		"the whole":           {[]talk.Citation{source("a", 0, 48)}, text + "[a]"},
+		"no place":            {[]talk.Citation{source("a", 0, 0)}, text + "[a]"},
+		"a place and none":    {[]talk.Citation{source("a", 0, 0), source("b", 0, 10)}, "Es regnet,[b]| überall. 🌧 Und es stürmt! So ist das.[a]"},
+		"behind the last one": {[]talk.Citation{source("a", 0, 5000)}, text + "[a]"},
+	} {
+		a := &talk.Answer{Choices: []talk.Alternative{{Finish: talk.Stop, Parts: []talk.Part{{Kind: talk.Text, Text: text, Citations: c.sources}}}}}
+		var got struct {
+			Content []struct {
+				Text      string
+				Citations []struct{ URL string }
+			}
+		}
+		if err := json.Unmarshal(talk.WriteMessagesAnswer(a, talk.Label{}, talk.Bill{}), &got); err != nil {
+			t.Fatal(err)
+		}
+		var blocks []string
+		for _, b := range got.Content {
+			urls := []string{}
+			for _, x := range b.Citations {
+				urls = append(urls, x.URL)
+			}
+			blocks = append(blocks, fmt.Sprint(b.Text, urls))
+		}
+		if told := strings.Join(blocks, "|"); told != c.want {
+			t.Errorf("%s: %s\nwant %s", name, told, c.want)
+		}
+	}
+	w := talk.NewMessagesWriter()
+	one := source("a", 0, 3)
+	stream, _ := w.Append(nil, []talk.Delta{{Kind: talk.AddText, Text: "One"}, {Kind: talk.AddCitation, Citation: &one}, {Kind: talk.AddCitation, Citation: &one}, {Kind: talk.AddText, Text: "two"}, {Kind: talk.AddText, Text: "three"}})
+	if starts := strings.Count(string(stream), "event: content_block_start"); starts != 2 {
+		t.Errorf("%d blocks begin in\n%s", starts, stream)
 	}
 }
 

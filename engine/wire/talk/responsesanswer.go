@@ -73,7 +73,7 @@ func WriteResponsesAnswer(a *Answer, l Label, bill Bill) []byte {
 	w.close(nil)
 	m := l.response("completed", w.output())
 	ended(m, finish)
-	m.text("service_tier", a.Tier)
+	m.text("service_tier", bill.Tier)
 	if bill.Known {
 		m["usage"] = responsesUsage(&bill)
 	}

@@ -17,7 +17,7 @@ func ReadResponses(body []byte) *Request {
 	o := in.parse("", body)
 	r := &Request{N: 1, Sampling: map[string]json.RawMessage{}}
 	o.ignore(hints...)
-	o.ignore("truncation") // what happens to a prompt that is too long
+	o.ignore("truncation", "max_tool_calls") // what happens to a prompt that is too long; calls of tools that providers run
 	if s := o.text("instructions"); s != "" {
 		r.Messages = append(r.Messages, Message{Role: System, Parts: []Part{{Kind: Text, Text: s}}})
 	}
@@ -68,7 +68,10 @@ func ReadResponses(body []byte) *Request {
 	r.MaxTokens = o.whole("max_output_tokens")
 	r.Reasoning = readReasoning(o)
 	r.readSampling(o)
-	for _, what := range o.texts("include") { // the rest is there anyhow, or of tools that cannot be translated
+	if n := o.whole("n"); n > 1 {
+		in.say("n", "asks for %d answers; a response is one", n)
+	}
+	for _, what := range o.texts("include") { // the skim has seen that the rest is there anyhow
 		if what == TokensIncluded {
 			r.Sampling["logprobs"] = json.RawMessage("true")
 		}

@@ -234,6 +234,7 @@ func (w *responsesWriter) End(dst []byte, bill *Bill) []byte {
 	ended(m, w.finish)
 	if bill != nil && bill.Known {
 		m["usage"] = responsesUsage(bill)
+		m.text("service_tier", bill.Tier)
 	}
 	return w.event(dst, "response."+m["status"].(string), members{"response": m})
 }

@@ -171,7 +171,6 @@ type Answer struct {
 	Model   string
 	Choices []Alternative
 	Usage   Usage
-	Tier    string
 }
 
 // Alternative is one of n.
@@ -270,6 +269,7 @@ type Bill struct {
 	// What of the cost is the prompt's and the answer's.
 	PromptCost, CompletionCost string
 	Estimated                  bool   // the provider counted nothing
+	Tier                       string // service tier that served, "default" for the standard one; "" where neither request nor provider speaks of one
 	Rescued                    string // how; "" where nothing broke off
 }
 

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"mime"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -168,6 +171,17 @@ func (c *Contract) hold(ref string, text []byte) error {
 		return fmt.Errorf("%w\n%s", err, text)
 	}
 	return nil
+}
+
+// Relay stands between a client of any kind and the server at an address, and tells of every answer that the document does not
+// describe.
+func (c *Contract) Relay(server *url.URL, wrong func(error)) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(server) },
+		Transport:     c.Transport(&http.Transport{DisableCompression: true}, wrong),
+		FlushInterval: -1,                         // each event when it comes
+		ErrorLog:      log.New(io.Discard, "", 0), // clients that leave and streams that break off are what is tested
+	}
 }
 
 // Transport passes requests on and tells of every answer that the document does not describe.
