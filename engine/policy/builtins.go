@@ -66,6 +66,7 @@ var insteadOf = []struct{ name, advice string }{
 	{"strings.render_template", "its result has no bound; write $\"… {value} …\" or sprintf"},
 	{"graph.", "the paths through a graph have no bound; write the relation out as a rule"},
 	{"regex.globs_match", "its time has no bound; use glob.match"},
+	{"re_match", "it is regex.match by now"},
 	{"regex.template_match", "write a regular expression, and use regex.match"},
 	{"json.marshal_with_options", "its result has no bound; use json.marshal"},
 	{"json.patch", "its result has no bound; use object.union and object.remove"},

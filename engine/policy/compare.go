@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -219,6 +220,8 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 		}
 		l.dated(a, b)
 		l.dated(b, a)
+		l.reached(a, b, sign)
+		l.reached(b, a, turned[sign])
 		if operator == ast.NotEqual.Name {
 			l.anyOf(a, b)
 			l.anyOf(b, a)
@@ -278,10 +281,30 @@ func (f *field) notOneOf(found string, fold func(string) string) string {
 			words[i] = fold(word)
 		}
 	}
+	for _, meant := range []string{countries[strings.ToUpper(found)], strings.ToLower(countries[strings.ToUpper(found)]), placeOf(found)} {
+		if meant != "" && slices.Contains(words, meant) {
+			return fmt.Sprintf("did you mean %q?", meant)
+		}
+	}
 	if len(words) > 20 {
+		if _, near := config.Nearest(found, words); !near && f.doc != "" {
+			return fmt.Sprintf("unknown value %q; it is %s", found, f.doc)
+		}
 		return config.UnknownName("value", found, words)
 	}
 	return config.NotOneOf(found, words)
+}
+
+// countries are what people call some that ISO 3166-1 calls otherwise.
+var countries = map[string]string{"UK": "GB", "USA": "US"}
+
+// placeOf is the region that a cloud's own name of one begins with, such as eu of eu-west-1.
+func placeOf(found string) string {
+	place, _, isRegion := strings.Cut(found, "-")
+	if !isRegion {
+		return ""
+	}
+	return place
 }
 
 // elementOf is the list of the input of which t is an element; nil where it is none.

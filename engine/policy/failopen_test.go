@@ -48,7 +48,7 @@ func TestWhatFailsOpenInPlainOPADeniesHere(t *testing.T) {
 		{"a builtin fails", `deny contains "x" if to_number(input.claims.user) < 18`, claims, "to_number: "},
 		{"a division by zero", `deny contains "x" if 1 / input.request.tool_count > 0`, nil, "divide by zero"},
 		{"JSON that is none", `deny contains "x" if object.get(json.unmarshal(input.claims.user), "age", 0) < 18`, claims, "json.unmarshal"},
-		{"a regular expression that is none", `deny contains "x" if regex.match(input.claims.user, "a")`, func(q *Query) { q.Request.Claims.User = "(" }, "regex.match"},
+		{"a regular expression that is none", `deny contains "x" if regex.match(input.claims.user, input.request.model)`, func(q *Query) { q.Request.Claims.User = "(" }, "regex.match"},
 		{"a date that is none", `deny contains "x" if time.parse_rfc3339_ns(input.claims.user) < 0`, claims, "time.parse_rfc3339_ns"},
 		{"a size that is none", `deny contains "x" if units.parse_bytes(input.claims.user) > 0`, claims, "units.parse_bytes"},
 		{"a version that is none", `deny contains "x" if semver.compare(input.claims.user, "1.0.0") >= 0`, claims, "semver.compare"},

@@ -34,6 +34,7 @@ type field struct {
 	key    string // the last part of the name
 	doc    string
 	enum   []string
+	most   float64  // the greatest that a number can be; 0: not bounded
 	values int      // of a whole number that is 0 or more and less than this; 0: not bounded so
 	words  []string // that are all it can be, or all that a list's elements can be; the schema does not publish them
 	filled string   // what a list that is never empty holds where nothing is stated; "": the list may be empty, or the field is none
@@ -98,7 +99,11 @@ func fieldOf(t reflect.Type, name string, index []int, offset uintptr) *field {
 			sub.doc = sf.Tag.Get("doc")
 			sub.many = sf.Tag.Get("many")
 			sub.filled = sf.Tag.Get("filled")
-			sub.values, _ = strconv.Atoi(sf.Tag.Get("values")) // absent: 0
+			sub.values, _ = strconv.Atoi(sf.Tag.Get("values"))       // absent: 0
+			sub.most, _ = strconv.ParseFloat(sf.Tag.Get("most"), 64) // absent: 0
+			if sub.values > 0 {
+				sub.most = float64(sub.values - 1)
+			}
 			if enum := sf.Tag.Get("enum"); enum != "" {
 				sub.enum = strings.Split(enum, ",")
 				sub.words = sub.enum

@@ -140,7 +140,7 @@ type StatsInput struct {
 	Samples int64            `json:"samples" doc:"attempts in the window; 0: the other figures are estimates"`
 	TTFT    PercentilesInput `json:"ttft_ms" doc:"time to first token, milliseconds"`
 	TPS     PercentilesInput `json:"tps" doc:"output tokens a second"`
-	Uptime  float64          `json:"uptime" doc:"share of attempts that succeed, 0…1"`
+	Uptime  float64          `json:"uptime" doc:"share of attempts that succeed, 0…1" most:"1"`
 }
 
 // PercentilesInput is a distribution.

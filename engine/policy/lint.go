@@ -7,6 +7,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 )
 
@@ -167,6 +168,9 @@ func (l *linter) visit(x any) bool {
 		if x.Location != nil {
 			l.loc = x.Location
 		}
+		if text, ok := x.Value.(ast.String); ok {
+			l.braces(string(text))
+		}
 	case *ast.TemplateString: // what stands in it is no condition
 		for _, part := range x.Parts {
 			e, ok := part.(*ast.Expr)
@@ -262,6 +266,7 @@ func (l *linter) call(terms []*ast.Term) {
 			l.ref(operator)
 		}
 		l.compare(name, operands)
+		l.written(name, operands)
 	}
 	for _, t := range operands {
 		l.walk(t)
@@ -339,7 +344,7 @@ func (l *linter) input(ref ast.Ref) {
 		l.whole(f)
 	case f.fields != nil:
 		if key, ok := rest[0].Value.(ast.String); ok {
-			l.problem("%s.%s does not exist%s; %s has %s", f.name, string(key), suggestion(string(key), f.names()), f.name, strings.Join(f.names(), ", "))
+			l.problem("%s.%s does not exist%s; %s has %s", f.name, string(key), f.meant(string(key)), f.name, strings.Join(f.names(), ", "))
 		} else {
 			l.problem("%s: the field must be written out, so that it is known to exist; %s has %s", ref, f.name, strings.Join(f.names(), ", "))
 		}
@@ -361,6 +366,45 @@ func (l *linter) input(ref ast.Ref) {
 		}
 		l.node.reads = append(l.node.reads, place[read]{read{field: f}, l.loc})
 	}
+}
+
+// elsewhere is what is called otherwise here than in APIs and in other policies.
+var elsewhere = map[string]string{
+	"max_tokens": "input.request.max_output_tokens", "max_completion_tokens": "input.request.max_output_tokens",
+	"tools": "input.request.tool_kinds", "org": "input.principal.organisation", "tenant": "input.principal.organisation",
+	"region": "input.endpoint.processing_regions", "regions": "input.endpoint.processing_regions", "country": "input.endpoint.headquarters",
+	"capabilities": "input.endpoint.parameters", "cost": "input.endpoint.price.completion", "pricing": "input.endpoint.price.completion",
+	"latency": "input.endpoint.stats.ttft_ms.p90", "throughput": "input.endpoint.stats.tps.p50",
+}
+
+// content is what people look for that no policy is shown.
+var content = []string{"messages", "content", "prompt", "system", "text", "body"}
+
+// meant says what is probably meant by a key that f lacks; "" where that cannot be told.
+func (f *field) meant(key string) string {
+	switch named := inputField.named(key); {
+	case elsewhere[key] != "":
+		return "; did you mean " + elsewhere[key] + "?"
+	case slices.Contains(content, key):
+		return "; policies are not shown what is asked, only what it is like"
+	case slices.Contains(catalog.Parameters, key):
+		return fmt.Sprintf("; write %q in input.request.parameters", key)
+	case len(named) == 1:
+		return "; did you mean " + named[0] + "?"
+	}
+	return suggestion(key, f.names())
+}
+
+// named are the fields and groups anywhere below f that have that key.
+func (f *field) named(key string) []string {
+	var all []string
+	for _, sub := range f.fields {
+		if sub.key == key {
+			all = append(all, sub.name)
+		}
+		all = append(all, sub.named(key)...)
+	}
+	return all
 }
 
 func (l *linter) whole(f *field) {

@@ -300,7 +300,7 @@ func (v vocabulary) addCatalog(c *catalog.Catalog) {
 		names = append(names, id, slug)
 	}
 	for _, name := range []string{"input.request.model", "input.request.models"} {
-		v.add(name, "", "", names...).open = true
+		v.add(name, "model's name", where, names...).open = true
 	}
 }
 
@@ -317,7 +317,7 @@ func (v vocabulary) addAccounts(a *account.Accounts) {
 		}
 		names := slices.Collect(maps.Keys(o.Aliases))
 		for _, name := range []string{"input.request.model", "input.request.models"} {
-			v.add(name, "", "", names...).open = true
+			v.add(name, "model's name", where, names...).open = true
 		}
 	}
 	v.add("input.principal.key", "key", where)
@@ -333,15 +333,16 @@ func (v vocabulary) unmatched(m *match, text string) string {
 	if g == nil || m.fits(g.words, text) || m.stands(g.words) || m.key != "" && m.fits([]string{m.absent}, text) {
 		return ""
 	}
-	if g.open {
+	pattern := m.operator != ast.Equal.Name
+	if g.open && !(pattern && g.kind != "" && !strings.ContainsAny(text, ":@")) { // those are of variants and presets
 		name, _, _ := strings.Cut(text, ":") // a model's variant, such as :nitro
 		meant, ok := config.Nearest(text, g.words)
-		if !ok || m.operator != ast.Equal.Name || m.fits(g.words, name) {
+		if !ok || pattern || m.fits(g.words, name) {
 			return ""
 		}
 		return fmt.Sprintf("%s is held against %q, which is near to a word that is known and is none; did you mean %q?", m.field.name, text, meant)
 	}
-	if m.operator != ast.Equal.Name {
+	if pattern {
 		return fmt.Sprintf("no %s of the %s fits %s(%q), so this never matches", g.kind, g.where, m.operator, text)
 	}
 	why := fmt.Sprintf("there is no %s %q in the %s, so this never matches", g.kind, text, g.where)

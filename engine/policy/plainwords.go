@@ -28,6 +28,8 @@ var plainWords = []struct{ in, say string }{
 	{"number too big", "no number may have so many digits"},
 	{"unexpected and token", "Rego has no &&: write the conditions below one another, in { … }"},
 	{"unexpected or token", "Rego has no || between conditions: write a rule of the same name for each case"},
+	{"unexpected in keyword", "write `not \"value\" in list`, with not before the value"},
+	{"unexpected ; token", "after `if` stands one condition; several stand in { … }"},
 	{"var cannot be used for rule name", "Rego has no `and` and no `or` between conditions: write those that must all hold below one another in { … }, and a rule of the same name for each case"},
 	{"rule must have value assignment", "a rule ends here; what follows it begins a new one"},
 	{"unexpected eq token", "compare with ==, which has no third ="},

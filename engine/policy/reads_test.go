@@ -112,7 +112,11 @@ func randomModule(r *rand.Rand) string {
 		case kindBool:
 			return pick(r, name, "not "+name)
 		case kindInt, kindFloat:
-			return pick(r, name+" > 10", name+" <= 100", "number_of("+name+") > 5", "count([x | x := "+name+"; x > 3]) > 0")
+			low, high := "10", "100"
+			if f.most > 0 {
+				low, high = "0", "1"
+			}
+			return pick(r, name+" > "+low, name+" <= "+high, "number_of("+name+") > 5", "count([x | x := "+name+"; x > "+low+"]) > 0")
 		case kindStrings:
 			return pick(r, "\""+text+"\" in "+name, "every s in "+name+" { s != \""+text+"\" }", "count("+name+") > 1", name+"[_] == \""+text+"\"", "any_of("+name+")")
 		case kindStringMap:
