@@ -78,6 +78,15 @@ func readFrom(from tree, path string, doc *config.Document, files []string) (*so
 	}
 	src.teams = each("include", settings.Include, teamSections)
 	src.catalogs = each("catalog", settings.Catalog, catalogSections)
+	for i := range settings.Scorers {
+		if c := &settings.Scorers[i]; c.Plugin != "" {
+			module := beside(path, c.Plugin)
+			src.files = append(src.files, module, module+wasm.SignatureSuffix)
+			if c.Golden != "" {
+				src.files = append(src.files, beside(path, c.Golden))
+			}
+		}
+	}
 	if settings.ShippedCatalog {
 		shipped, more := from.shipped()
 		src.shipped, problems = shipped, append(problems, more...)
@@ -172,9 +181,6 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 		return nil, err
 	}
 	s.files = append(append(src.files, cat.KeyFiles...), policy.Directories(rules)...)
-	for _, p := range s.plugins {
-		s.files = append(s.files, p.path, p.path+wasm.SignatureSuffix)
-	}
 	if !e.options.DecideOnly { // commands show them
 		for _, w := range policies.Warnings(e.options.Now()) {
 			e.options.Log.Warn("policy", slog.String("what", w.String()))
@@ -236,11 +242,9 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 			problems = append(problems, c.Problem("plugin", "%s cannot be used: %v", c.Plugin, err))
 			continue
 		}
-		for _, column := range plugin.Manifest().Columns {
-			if scorer.Absent(column, s.catalog) {
-				e.options.Log.Warn("a plugin asks for a column that nothing in the catalog has; it reads NaN",
-					slog.String("scorer", c.Name), slog.String("column", column))
-			}
+		if absent := plugin.absent(s.catalog); len(absent) > 0 {
+			e.options.Log.Warn("a plugin asks for columns that nothing in the catalog has: an attribute reads NaN, anything else 0",
+				slog.String("scorer", c.Name), slog.String("columns", strings.Join(absent, ", ")))
 		}
 		s.plugins = append(s.plugins, plugin)
 		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight, Shadow: c.Shadow})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
@@ -28,10 +27,10 @@ func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loade
 		load.Trusted, c.State, c.Golden = nil, "", ""
 	}
 	if c.State != "" {
-		load.State = beside(from, c.State)
+		load.State, load.Borrowed = beside(from, c.State), e.options.DecideOnly
 	}
 	if c.Golden != "" {
-		text, err := os.ReadFile(beside(from, c.Golden))
+		text, err := disk{}.read(beside(from, c.Golden))
 		if err != nil {
 			return loaded{}, fmt.Errorf("golden vectors: %w", err)
 		}

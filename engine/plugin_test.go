@@ -126,4 +126,49 @@ price = { prompt = 1, completion = 4 }
 	if count, ok := saved(); count != 13 || ok != 13 {
 		t.Errorf("after a restart it learned of %v attempts, %v of them good, should be 13", count, ok)
 	}
+
+	// Who only decides leaves the file to the router, and so does a configuration that is refused.
+	write("state/learn", "of another version")
+	left := func(by string) {
+		t.Helper()
+		if state, err := os.ReadFile(filepath.Join(dir, "state", "learn")); err != nil || string(state) != "of another version" {
+			t.Errorf("%s left %q (%v)", by, state, err)
+		}
+	}
+	if _, err := engine.Check(ctx, engine.Options{ConfigPath: filepath.Join(dir, "chaperone.toml"), Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Error(err)
+	}
+	left("a check")
+	write("chaperone.toml", config+"nonsense = 1\n")
+	if _, err := engine.Open(ctx, engine.Options{ConfigPath: filepath.Join(dir, "chaperone.toml"), Log: slog.New(slog.DiscardHandler)}); err == nil {
+		t.Error("nonsense was accepted")
+	}
+	left("a configuration that is refused")
+}
+
+// TestColumnsThatNothingHasAreWarnedAbout has a plugin ask for what no endpoint of the catalog has.
+func TestColumnsThatNothingHasAreWarnedAbout(t *testing.T) {
+	log := make(told, 100)
+	w := openSmall(t, `deny contains "never" if input.endpoint.free`, "attributes = { there = 1.0 }", log, sim.Profile{})
+	config, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := os.ReadFile("../testdata/wasm/sum.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := wasm.Pack(module, []byte("abi = 1\nkind = \"scorer\"\nname = \"sum\"\nversion = \"1\"\nrows = 16\nscale = \"minmax\"\n"+
+		`columns = ["price.prompt", "attr.a", "provider:p0", "provider:p1", "region:mars", "label:x", "label:y=1", "attr.b", "attr.b_01", "attr.there", "attr.there_01", "attr.thereabouts"]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "sum.wasm", string(packed))
+	if err := w.reconfigure(t, string(config), "[[scorers]]\nname = \"sum\"\nplugin = \"sum.wasm\"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line := log.next(t, "a plugin asks for columns that nothing in the catalog has"); !strings.HasSuffix(line,
+		"scorer=sum columns=attr.a, provider:p1, region:mars, label:x, label:y=1, and 3 more") {
+		t.Error(line)
+	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -260,13 +261,20 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 			all = append(all, doc.Problem(config.Dotted("plugins", "trusted_keys", name), "%v", err))
 		}
 	}
-	seen := map[string]bool{}
+	seen, keeper := map[string]bool{}, map[string]string{}
 	for i := range s.Scorers {
 		c := &s.Scorers[i]
 		if seen[c.Name] {
 			all = append(all, c.Problem("name", "%q is the name of an earlier scorer; expected another", c.Name))
 		}
 		seen[c.Name] = true
+		if c.State == "" {
+			continue
+		}
+		if other, taken := keeper[filepath.Clean(c.State)]; taken {
+			all = append(all, c.Problem("state", "%q is the file of the scorer %s; expected another", c.State, other))
+		}
+		keeper[filepath.Clean(c.State)] = c.Name
 	}
 	s.Scorers = slices.DeleteFunc(s.Scorers, func(c Scorer) bool { return c.Disabled })
 	if !slices.ContainsFunc(s.Scorers, func(c Scorer) bool { return !c.Shadow }) {

@@ -24,10 +24,11 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"[[scorers]]\nname = \"valu\"":                                 `2: scorers[0].name: found "valu"; did you mean "value"?, or plugin = "FILE.wasm" beside it`,
 		"[[scorers]]\nname = \"value\"\n[[scorers]]\nname = \"value\"": `4: scorers[1].name: "value" is the name of an earlier scorer; expected another`,
 		"[[scorers]]\nname = \"value\"\nsha256 = \"00\"":               `1: scorers[0]: the native scorer value takes none of sha256, config, golden, state and fuel; expected plugin = "FILE.wasm" or none of them`,
-		"[[scorers]]\nname = \"x\"\nplugin = \"gone.wasm\"":            `3: scorers[0].plugin: gone.wasm cannot be used: `,
-		"catalog = [\"gone.toml\"]":                                    `1: catalog[0]: found "gone.toml", but there is no such file`,
-		"include = [\"[\"]":                                            `1: include[0]: found "[", which is no file pattern: syntax error in pattern`,
-		"sever = 1":                                                    `1: sever: unknown key "sever"; did you mean "server"?`,
+		"[[scorers]]\nname = \"x\"\nplugin = \"x.wasm\"\nstate = \"s\"\n[[scorers]]\nname = \"y\"\nplugin = \"y.wasm\"\nstate = \"./s\"": `8: scorers[1].state: "./s" is the file of the scorer x; expected another`,
+		"[[scorers]]\nname = \"x\"\nplugin = \"gone.wasm\"": `3: scorers[0].plugin: gone.wasm cannot be used: `,
+		"catalog = [\"gone.toml\"]":                         `1: catalog[0]: found "gone.toml", but there is no such file`,
+		"include = [\"[\"]":                                 `1: include[0]: found "[", which is no file pattern: syntax error in pattern`,
+		"sever = 1":                                         `1: sever: unknown key "sever"; did you mean "server"?`,
 	} {
 		path := filepath.Join(t.TempDir(), "chaperone.toml")
 		if err := os.WriteFile(path, []byte(text+world), 0o600); err != nil {

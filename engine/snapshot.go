@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"chaperone/engine/account"
@@ -10,6 +13,7 @@ import (
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
 	"chaperone/engine/route"
+	"chaperone/engine/scorer"
 	"chaperone/engine/telemetry"
 	"chaperone/engine/wasm"
 )
@@ -39,6 +43,21 @@ type snapshot struct {
 type loaded struct {
 	*wasm.Plugin
 	path string
+}
+
+// absent is the columns of a plugin that nothing in a catalog has, as many as are worth reading. Those that refine another by a
+// suffix, attr.grid_03 beside attr.grid, may be absent where the other is not.
+func (p loaded) absent(cat *catalog.Catalog) []string {
+	columns := p.Manifest().Columns
+	absent := slices.DeleteFunc(slices.Clone(columns), func(name string) bool {
+		return !scorer.Absent(name, cat) || slices.ContainsFunc(columns, func(other string) bool {
+			return strings.HasPrefix(name, other+"_") && !scorer.Absent(other, cat)
+		})
+	})
+	if more := len(absent) - 5; more > 0 {
+		absent = append(absent[:5], fmt.Sprintf("and %d more", more))
+	}
+	return absent
 }
 
 // acquire takes the newest snapshot for planning; release it afterwards.

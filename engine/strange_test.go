@@ -49,7 +49,15 @@ func TestNoScoreVectorMovesTheLineThatPolicyDraws(t *testing.T) {
 	}
 	orders, abstained := map[string]int{}, 0
 	const rounds = 3000
-	for range rounds {
+	traps, spins, abstentions := int64(0), int64(0), int64(0) // of the one in the dark
+	for round := range rounds {
+		if round%200 == 199 { // it fails too often for a router to keep calling it
+			s := w.engine.PluginStats()["darkly"]
+			traps, spins, abstentions = traps+s.Traps, spins+s.OutOfFuel, abstentions+s.Abstentions
+			if err := w.engine.Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		denied := random.IntN(1 << providers)
 		plan, err := w.engine.Decide(t.Context(), engine.Call{Key: "sk-acme", Body: fmt.Appendf(nil, `{"model":"m/one","n":%d,"messages":[{"role":"user","content":"hi"}]}`, max(denied, 1))})
 		if err != nil {
@@ -85,8 +93,8 @@ func TestNoScoreVectorMovesTheLineThatPolicyDraws(t *testing.T) {
 	if len(orders) < 500 || abstained < rounds/50 {
 		t.Error("which is too few for the test to tell anything")
 	}
-	if s := w.engine.PluginStats()["darkly"]; s.Traps == 0 || s.OutOfFuel == 0 || s.Abstentions == 0 {
-		t.Errorf("the plugin has not misbehaved: %+v", s)
+	if traps == 0 || spins == 0 || abstentions == 0 {
+		t.Errorf("the plugin has not misbehaved: %d traps, %d times out of fuel, %d abstentions", traps, spins, abstentions)
 	}
 }
 

@@ -23,7 +23,7 @@ type tree interface {
 
 type disk struct{}
 
-var errIrregular = errors.New("is no regular file; expected a TOML file")
+var errIrregular = errors.New("is no regular file")
 
 func (disk) read(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chaperone/engine/sim"
+	"chaperone/engine/wasm"
 )
 
 // told passes on what is logged.
@@ -111,8 +112,36 @@ deny contains "nobody" if input.request.n > 5
 		_, err := ask(w.engine, "sk-acme", stream)
 		denied = err != nil
 	}
+
+	// A plugin that is not there yet, in a folder that is not either, is watched for; and so are its golden vectors.
+	config, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "chaperone.toml", "[[scorers]]\nname = \"sum\"\nplugin = \"scorers/sum.wasm\"\ngolden = \"vectors/sum.json\"\n"+string(config))
+	log.next(t, "the new configuration is refused")
+	w.write(t, "scorers/sum.wasm", string(summing(t)))
+	log.next(t, "vectors/sum.json")
+	w.write(t, "vectors/sum.json", `{"cases": [{"name": "one", "columns": {"price.prompt": [1]}, "scores": [2]}]}`)
+	log.next(t, "row 0 scores 1, should be 2")
+	w.write(t, "vectors/sum.json", `{"cases": [{"name": "one", "columns": {"price.prompt": [1]}, "scores": [1]}]}`)
+	log.next(t, "configuration reloaded")
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// summing is the fixture that scores a row with its price.
+func summing(t *testing.T) []byte {
+	t.Helper()
+	module, err := os.ReadFile("../testdata/wasm/sum.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := wasm.Pack(module, []byte("abi = 1\nkind = \"scorer\"\nname = \"sum\"\nversion = \"1\"\ncolumns = [\"price.prompt\"]\nrows = 64\nscale = \"minmax\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packed
 }

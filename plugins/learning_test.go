@@ -129,6 +129,9 @@ func TestThompsonBeginsAnewWhereTheStateIsNotItsOwn(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	writeFile(t, state, "something else")
 	p := load(t, h, wasm.Config{Bytes: module(t, "thompson"), State: state})
+	if err := p.ObserveTable(t.Context(), [][]float64{{1}, {1}, {4000}, {200}}, begun); err != nil {
+		t.Fatal(err)
+	}
 	closed(t, p)
 	if got := string(read(t, state+".refused")); got != "something else" {
 		t.Errorf("the state that was refused is kept as %q", got)

@@ -86,16 +86,8 @@ func each(t *testing.T, f func(t *testing.T, name string)) {
 	}
 }
 
-// quick leaves the plugin in Go out of short runs.
-func quick(t *testing.T, name string) {
-	if testing.Short() && name == "carbon-aware" {
-		t.Skip("Go's modules take seconds to build and to load")
-	}
-}
-
 func TestCommittedModulesPassEveryCheck(t *testing.T) {
 	each(t, func(t *testing.T, name string) {
-		quick(t, name)
 		c := workbench.Conformance{Plugin: wasm.Config{Bytes: module(t, name), Limits: patient}, Golden: golden(t, name), Seed: 1}
 		for _, o := range workbench.Check(t.Context(), host(t), c) {
 			if o.Verdict == workbench.Failed {
@@ -115,7 +107,6 @@ func TestModulesAreWhatTheirSourceBuilds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		quick(t, name)
 		built, err := project.Build(t.Context(), name)
 		if errors.Is(err, project.ErrToolchain) && os.Getenv("CHAPERONE_TEST_REQUIRE") == "" {
 			t.Skip(err)
@@ -143,7 +134,6 @@ func TestModulesAreWhatTheirSourceBuilds(t *testing.T) {
 // TestReadmesShowWhatTheSampleScores holds each README's table to what its module makes of rows.json.
 func TestReadmesShowWhatTheSampleScores(t *testing.T) {
 	each(t, func(t *testing.T, name string) {
-		quick(t, name)
 		table, err := workbench.ParseTable(read(t, filepath.Join(name, "rows.json")))
 		if err != nil {
 			t.Fatal(err)
@@ -176,7 +166,7 @@ func TestConfigurationsThatAreNotUnderstoodAreRefusedWithTheReason(t *testing.T)
 		configuration map[string]any
 		says          string
 	}{
-		{"carbon-aware", map[string]any{"usd_per_ton": 5}, `there is no setting \"usd_per_ton\"; there are kwh_per_million_output_tokens`},
+		{"carbon-aware", map[string]any{"usd_per_ton": 5}, `there is no setting \"usd_per_ton\"; there are usd_per_tonne_co2`},
 		{"carbon-aware", map[string]any{"usd_per_tonne_co2": -1}, "usd_per_tonne_co2 should not be negative"},
 		{"carbon-aware", map[string]any{"usd_per_tonne_co2": "100"}, `usd_per_tonne_co2 should be a number, is \"100\"`},
 		{"ttft-target", map[string]any{"target_ms": 0}, "target_ms should be greater than 0"},
@@ -193,9 +183,6 @@ func TestConfigurationsThatAreNotUnderstoodAreRefusedWithTheReason(t *testing.T)
 		{"thompson", map[string]any{"half_life_hours": 0}, "half_life_hours should be greater than 0"},
 		{"thompson", map[string]any{"prior_attempts": 0.5}, "prior_attempts should be 1 or greater"},
 	} {
-		if testing.Short() && c.plugin == "carbon-aware" {
-			continue
-		}
 		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: module(t, c.plugin), Configuration: c.configuration, Pool: 1, Limits: patient})
 		if err == nil {
 			t.Errorf("%s: %v was accepted", c.plugin, c.configuration)

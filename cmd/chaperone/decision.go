@@ -51,13 +51,16 @@ func writeDecision(w io.Writer, rec *journal.Record) {
 
 func writeCandidates(w io.Writer, rec *journal.Record) {
 	candidates := inOrder(rec.Candidates)
-	terms := termsOf(candidates)
+	terms, severalModels := termsOf(candidates), len(rec.Request.Models) > 0
 	var lines []string
 	if len(rec.Scorers)+len(rec.Shadows) > 1 {
-		lines = tableOfCandidates(candidates, terms, rec.Scorers, rec.Shadows, len(rec.Request.Models) > 0)
+		lines = tableOfCandidates(candidates, terms, rec.Scorers, rec.Shadows, severalModels)
+		if widest(lines) > lineWidth { // what each scorer says is worth more than what one of them is made of
+			lines = tableOfCandidates(candidates, nil, rec.Scorers, rec.Shadows, severalModels)
+		}
 	}
 	if lines == nil || widest(lines) > lineWidth {
-		lines = tableOfCandidates(candidates, terms, nil, nil, len(rec.Request.Models) > 0)
+		lines = tableOfCandidates(candidates, terms, nil, nil, severalModels)
 	}
 	fmt.Fprintln(w, lines[0])
 	for i, line := range lines[1:] {

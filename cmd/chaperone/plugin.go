@@ -28,7 +28,8 @@ Where a command takes a MODULE it takes the folder of a project too, and means t
 		Example: `  chaperone plugin new --lang rust my-scorer
   chaperone plugin build my-scorer
   chaperone plugin check my-scorer
-  chaperone plugin run my-scorer --input rows.json
+  chaperone plugin run my-scorer
+  chaperone plugin keygen release
   chaperone plugin sign my-scorer --key release.key
   chaperone plugin disable my-scorer`,
 		Args: cobra.NoArgs,

@@ -22,7 +22,7 @@ import (
 )
 
 func pluginCheckCommand(out *printer) *cobra.Command {
-	var golden string
+	var golden, configuration string
 	var seed uint64
 	cmd := &cobra.Command{
 		Use:   "check MODULE",
@@ -40,7 +40,12 @@ The golden vectors are golden.json beside the module, where there is one. The ex
 			if err != nil {
 				return err
 			}
+			settings, err := parseConfiguration(configuration)
+			if err != nil {
+				return err
+			}
 			c := workbench.Conformance{Seed: seed}
+			c.Plugin.Configuration = settings
 			if c.Plugin.Bytes, err = os.ReadFile(path); err != nil {
 				return err
 			}
@@ -68,6 +73,7 @@ The golden vectors are golden.json beside the module, where there is one. The ex
 	}
 	cmd.Flags().StringVar(&golden, "golden", "", "file of golden vectors (golden.json beside the module)")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of the batches that are made up")
+	cmd.Flags().StringVar(&configuration, "config", "", "the plugin's configuration, as JSON; golden vectors have their own")
 	return cmd
 }
 
@@ -126,8 +132,8 @@ func pluginRunCommand(out *printer) *cobra.Command {
     {"rows": [{"id": "a", "price.expected": 0.001}, {"id": "b", "price.expected": null}],
      "request": {"value_of_time": 1}, "configuration": {}, "now_ms": 0, "seed": 0}
 
-chaperone explain --rows writes such a file of a decision. Names are those of the vocabulary; what the module's manifest does not ask for is left out, and what it asks for and the
-file does not have is not known (NaN, null).`,
+chaperone explain --rows writes such a file of a decision. Names are those of the vocabulary; what the module's manifest does not
+ask for is left out, and what it asks for and the file does not have is not known (NaN, null).`,
 		Example: `  chaperone plugin run my-scorer
   chaperone plugin run plugin.wasm --input rows.json --json`,
 		Args: cobra.ExactArgs(1),
@@ -164,6 +170,9 @@ file does not have is not known (NaN, null).`,
 					return err
 				}
 				if missing := table.Missing(p.Manifest()); len(missing) > 0 {
+					if more := len(missing) - 10; more > 0 {
+						missing = append(missing[:10], fmt.Sprintf("and %d more", more))
+					}
 					fmt.Fprintf(cmd.ErrOrStderr(), "not known in %s: %s\n", input, strings.Join(missing, ", "))
 				}
 				v := struct {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"chaperone/engine/account"
 	"chaperone/engine/wire"
@@ -48,7 +49,7 @@ var fields = listed("request", []word[RequestField]{
 			return false
 		}),
 	{
-		Entry: Entry{Name: "meta.NAME", Prefix: "meta.", Unit: "the caller's", Meaning: "that entry of the request's metadata, read as a number",
+		Entry: Entry{Name: "meta.NAME", Prefix: "meta.", Unit: "the caller's", Meaning: "that entry of the request's metadata, read as a decimal number",
 			NaN: "not sent, or not a finite number"},
 		resolve: metadata,
 	},
@@ -90,14 +91,57 @@ func metadata(name string) RequestField {
 		if b.Request == nil {
 			return math.NaN()
 		}
-		text, sent := b.Request.Claims.Metadata[name]
-		if !sent {
+		text := b.Request.Claims.Metadata[name]
+		if !decimal(text) {
 			return math.NaN() // ParseFloat's error would be an allocation
 		}
 		v, err := strconv.ParseFloat(text, 64)
-		if err != nil || math.IsInf(v, 0) {
+		if err != nil {
 			return math.NaN()
 		}
 		return v
 	}
+}
+
+// decimal says whether a text is a decimal number below 10^309, [+-] digits [. digits] [e [+-] digits]: what ParseFloat reads
+// without an error, but for the last numbers above the greatest float64.
+func decimal(text string) bool {
+	i := 0
+	is := func(set string) bool {
+		ok := i < len(text) && strings.IndexByte(set, text[i]) >= 0
+		if ok {
+			i++
+		}
+		return ok
+	}
+	digits := func(of string) (n int) {
+		for is(of) {
+			n++
+		}
+		return n
+	}
+	const digit = "0123456789"
+	is("+-")
+	zeros, whole, fraction := digits("0"), digits(digit), 0
+	if is(".") {
+		fraction = digits(digit)
+	}
+	exponent := 0
+	if is("eE") {
+		less := is("-")
+		if !less {
+			is("+")
+		}
+		from := i
+		if digits(digit) == 0 {
+			return false
+		}
+		for _, c := range []byte(text[from:i]) {
+			exponent = min(10*exponent+int(c-'0'), 10_000)
+		}
+		if less {
+			exponent = -exponent
+		}
+	}
+	return i == len(text) && zeros+whole+fraction > 0 && whole+exponent <= 309
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"chaperone/engine/catalog"
 	"chaperone/engine/config"
@@ -105,7 +106,7 @@ func (w *word[F]) check(name, argument string) error {
 		return fmt.Errorf("%q names nothing; it should be like %s", name, w.Name)
 	}
 	for _, r := range argument {
-		if r <= ' ' || r == 0x7f {
+		if r == ' ' || !unicode.IsPrint(r) {
 			return fmt.Errorf("%q has %q in it; a name has neither spaces nor control characters", name, r)
 		}
 	}

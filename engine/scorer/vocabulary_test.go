@@ -42,10 +42,17 @@ func known() *scorer.Batch {
 		}},
 		Principal: &account.Principal{Organisation: &account.Organisation{ID: "acme"}, Team: &account.Team{ID: "fraud"}},
 		Request: &wire.Request{Model: "gpt-4o", Models: []string{"acme/large"}, Stream: true, N: 2, MaxOutputTokens: 700, PromptTokens: 1000, ToolCount: 3,
-			Claims: wire.Claims{Tags: []string{"code"}, Metadata: map[string]string{"priority": "2.5", "word": "high", "much": "inf", "more": "1e999"}}},
+			Claims: wire.Claims{Tags: []string{"code"}, Metadata: metadata}},
 		Now:         time.Date(2026, 3, 1, 23, 30, 0, 0, time.FixedZone("", -3600)),
 		ValueOfTime: 1.5, OutputTokens: 250,
 	}
+}
+
+// metadata is numbers as callers may write them, and what only looks like one.
+var metadata = map[string]string{
+	"priority": "2.5", "point": ".5", "trailing": "5.", "plus": "+3", "minus": "-0004", "large": "1.7976931348623157E+308", "tiny": "1e-400",
+	"word": "high", "much": "inf", "nan": "NaN", "more": "1e999", "most": strings.Repeat("9", 310),
+	"hex": "0x10", "grouped": "1_000", "empty": "", "sign": "-", "dot": ".", "open": "1e", "signs": "1e+-5", "two": "1 2", "unit": "10ms",
 }
 
 var columnCases = []struct {
@@ -113,9 +120,26 @@ var requestCases = []struct {
 	{"model:acme/chat", 1}, // a row's
 	{"model:acme/small", 0},
 	{"meta.priority", 2.5},
+	{"meta.point", 0.5},
+	{"meta.trailing", 5},
+	{"meta.plus", 3},
+	{"meta.minus", -4},
+	{"meta.large", math.MaxFloat64},
+	{"meta.tiny", 0},
 	{"meta.word", nan},
 	{"meta.much", nan},
+	{"meta.nan", nan},
 	{"meta.more", nan},
+	{"meta.most", nan},
+	{"meta.hex", nan},
+	{"meta.grouped", nan},
+	{"meta.empty", nan},
+	{"meta.sign", nan},
+	{"meta.dot", nan},
+	{"meta.open", nan},
+	{"meta.signs", nan},
+	{"meta.two", nan},
+	{"meta.unit", nan},
 	{"meta.absent", nan},
 }
 
@@ -314,6 +338,15 @@ func TestGatheringColumnsAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := testing.AllocsPerRun(100, func() { column(b, 0) }); n != 0 {
+			t.Errorf("%s allocates %v times", c.name, n)
+		}
+	}
+	for _, c := range requestCases {
+		field, err := scorer.ResolveRequest(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(100, func() { field(b) }); n != 0 {
 			t.Errorf("%s allocates %v times", c.name, n)
 		}
 	}

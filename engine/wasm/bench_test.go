@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"chaperone/engine/wasm"
 	"chaperone/engine/wasm/meter"
+	"chaperone/sdk/project"
 )
 
 // guest is one scorer that is measured, with what its manifest says of the arena.
@@ -25,8 +27,8 @@ type guest struct {
 	columns, request int
 }
 
-// guests is one scorer in each language: testdata's in C, which is the smallest, and those that ship.
-func guests(t testing.TB) []guest {
+// smallest is testdata's scorer, in C.
+func smallest(t testing.TB) guest {
 	t.Helper()
 	packed, err := wasm.Pack(file(t, fixtures+"/score.wasm"), []byte(`
 abi     = 1
@@ -41,9 +43,22 @@ scale   = "minmax"
 	if err != nil {
 		t.Fatal(err)
 	}
+	return guest{"c", packed, 6, 2}
+}
+
+// builtGo is the Go SDK's example: none in Go is kept.
+var builtGo = sync.OnceValues(func() ([]byte, error) { return project.Build(context.Background(), "../../sdk/go/example") })
+
+// guests is one scorer in each language.
+func guests(t testing.TB) []guest {
+	t.Helper()
+	inGo, err := builtGo()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return []guest{
-		{"c", packed, 6, 2},
-		{"go", file(t, "../../plugins/carbon-aware/carbon-aware.wasm"), 2, 2},
+		smallest(t),
+		{"go", inGo, 2, 1},
 		{"rust", file(t, "../../plugins/committed-spend/committed-spend.wasm"), 3, 0},
 		{"as", file(t, "../../plugins/cost-latency/cost-latency.wasm"), 5, 3},
 	}
@@ -69,7 +84,7 @@ func TestScoreAllocatesNothing(t *testing.T) {
 	for _, g := range guests(t) {
 		p := load(t, h, wasm.Config{Bytes: g.module, Pool: 1})
 		b, scores := batch(20), nans(20)
-		b.Request.Claims.Metadata = map[string]string{"value_of_time": "2.5"}
+		b.Request.Claims.Metadata = map[string]string{"usd_per_hour": "as soon as can be"}
 		got := testing.AllocsPerRun(500, func() {
 			if err := p.Score(context.Background(), b, scores); err != nil {
 				t.Fatal(err)
@@ -254,7 +269,7 @@ func TestWhatACallTakes(t *testing.T) {
 		t.Skip("measures time; run without -short and -race")
 	}
 	h, _ := newHost(t)
-	p := load(t, h, wasm.Config{Bytes: guests(t)[0].module, Pool: 1})
+	p := load(t, h, wasm.Config{Bytes: smallest(t).module, Pool: 1})
 	for _, rows := range tableSizes {
 		in, scores := batch(rows), nans(rows)
 		best := time.Hour
@@ -268,6 +283,9 @@ func TestWhatACallTakes(t *testing.T) {
 			best = min(best, time.Since(began)/20)
 		}
 		t.Logf("%d rows of 6 columns: %v", rows, best)
+		if rows == 20 && best > 900*time.Nanosecond { // below 600 where it was measured; there are slower machines
+			t.Error("which is too long")
+		}
 	}
 }
 
@@ -277,7 +295,7 @@ func TestWhatFuelCosts(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("measures time; run without -short and -race")
 	}
-	g := guests(t)[0]
+	g := smallest(t)
 	metered, plain, interruptible := newBare(t, g, 200, true, false), newBare(t, g, 200, false, false), newBare(t, g, 200, false, true)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()

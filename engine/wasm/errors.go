@@ -38,13 +38,22 @@ var errExit = errors.New("exit")
 // errSpent is what a host function panics with when it has used up the fuel.
 var errSpent = errors.New("out of fuel")
 
+// shown is a name that a module has brought, for a message: in one line, and no longer than a person reads.
+func shown(name string) string {
+	const most = 200
+	if name = oneLine([]byte(name)); len(name) > most {
+		name = strings.ToValidUTF8(name[:most], "") + "…"
+	}
+	return name
+}
+
 // trapError says in one line what ended a guest's run. wazero's own text has a stack trace of many.
 func trapError(err error) error {
 	cause, trace, _ := strings.Cut(err.Error(), "\n")
 	cause = strings.TrimPrefix(strings.TrimSuffix(cause, " (recovered by wazero)"), "wasm error: ")
 	for line := range strings.Lines(trace) {
 		if frame, ok := strings.CutPrefix(line, "\t"); ok && !strings.Contains(frame, "(recovered by wazero)") {
-			return fmt.Errorf("%w: %s, in %s", ErrTrap, cause, strings.TrimSpace(frame))
+			return fmt.Errorf("%w: %s, in %s", ErrTrap, cause, shown(frame))
 		}
 	}
 	return fmt.Errorf("%w: %s", ErrTrap, cause)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"chaperone/engine/wasm"
+	"chaperone/engine/wasm/binary"
 )
 
 const fixtures = "../../testdata/wasm"
@@ -47,9 +48,7 @@ func fixture(t testing.TB, name string, replace ...string) []byte {
 
 // withSection adds a custom section as any tool would.
 func withSection(module []byte, name, content string) []byte {
-	body := append([]byte{byte(len(name))}, name+content...)
-	out := append(bytes.Clone(module), 0, byte(len(body)&0x7f|0x80), byte(len(body)>>7))
-	return append(out, body...)
+	return binary.AppendCustom(bytes.Clone(module), name, []byte(content))
 }
 
 // logBuffer is a log that can be read while it is written.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 )
@@ -35,11 +36,35 @@ func NewHost(cacheDir string, log *slog.Logger) (*Host, error) {
 	if err := private(cacheDir); err != nil {
 		return nil, fmt.Errorf("plugin cache %w", err)
 	}
+	if err := forget(cacheDir, time.Now().Add(-keptCompiled)); err != nil {
+		return nil, fmt.Errorf("plugin cache: %w", err)
+	}
 	cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
 	if err != nil {
 		return nil, fmt.Errorf("plugin cache: %w", err)
 	}
 	return &Host{cache: cache, dir: cacheDir, log: log}, nil
+}
+
+// keptCompiled is how long compiled code is kept in a folder: every version of a plugin leaves some megabytes there. What is still
+// in use afterwards is compiled once more.
+const keptCompiled = 30 * 24 * time.Hour
+
+// forget deletes the files below a folder that were written before a time.
+func forget(dir string, before time.Time) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.ModTime().Before(before) {
+			err = os.Remove(path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process has been quicker
+		}
+		return err
+	})
 }
 
 // private says in which way a directory, what is in it or what is above it is open to others.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"chaperone/engine/wasm"
 	"chaperone/engine/wasm/binary"
@@ -26,7 +27,12 @@ type hostile struct {
 	start  []byte   // body of a start function
 	table  uint32   // elements of the table, which may grow to 65,536
 	locals []byte   // declarations of chaperone_score's locals
-	custom []byte   // a section that is appended as it is
+	custom []byte   // sections that are appended as they are
+
+	types    [][]byte          // further types, from firstType on
+	elements [][]byte          // further element segments
+	optional map[string][]byte // bodies of chaperone_configure, chaperone_observe, chaperone_restore and, () -> (i64), chaperone_save
+	manifest string            // plainManifest where empty
 }
 
 // Indices of functions. The imports are random_get, fd_write and log.
@@ -39,6 +45,10 @@ const (
 	startFunction
 	firstExtra
 )
+
+// firstType is the index of the first further type. Those before: one number to one, none to none, of the imports, of start, and
+// of chaperone_save.
+const firstType = 7
 
 // code joins instructions; numbers become i32.const.
 func code(parts ...any) []byte {
@@ -95,29 +105,51 @@ func (h hostile) module(t testing.TB) []byte {
 		functions = append(functions, []byte{0})
 		bodies = append(bodies, body(nil, extra))
 	}
+	exports := [][]byte{exported("memory", 2, 0), exported("chaperone_init", 0, initFunction), exported("chaperone_score", 0, scoreFunction)}
+	for _, name := range slices.Sorted(maps.Keys(h.optional)) {
+		kind := byte(0)
+		if name == "chaperone_save" {
+			kind = 6
+		}
+		exports = append(exports, exported(name, 0, byte(initFunction+len(functions))))
+		functions = append(functions, []byte{kind})
+		bodies = append(bodies, body(nil, h.optional[name]))
+	}
 	out := []byte(binary.Preamble)
 	add := func(id byte, content []byte) { out = binary.AppendSection(out, id, content) }
-	add(binary.Type, vector([]byte("\x60\x01\x7f\x01\x7f"), []byte("\x60\x00\x00"), []byte("\x60\x02\x7f\x7f\x01\x7f"),
-		[]byte("\x60\x04\x7f\x7f\x7f\x7f\x01\x7f"), []byte("\x60\x03\x7f\x7f\x7f\x00"), []byte("\x60\x01\x7f\x00")))
+	add(binary.Type, vector(append([][]byte{[]byte("\x60\x01\x7f\x01\x7f"), []byte("\x60\x00\x00"), []byte("\x60\x02\x7f\x7f\x01\x7f"),
+		[]byte("\x60\x04\x7f\x7f\x7f\x7f\x01\x7f"), []byte("\x60\x03\x7f\x7f\x7f\x00"), []byte("\x60\x01\x7f\x00"),
+		[]byte("\x60\x00\x01\x7e")}, h.types...)...))
 	add(binary.Import, vector(imported("wasi_snapshot_preview1", "random_get", 2), imported("wasi_snapshot_preview1", "fd_write", 3),
 		imported("chaperone", "log", 4)))
 	add(binary.Function, vector(functions...))
 	add(binary.Table, code("\x01\x70\x00", binary.AppendU32(nil, max(h.table, 1))))
 	add(binary.Memory, []byte("\x01\x00\x10"))
-	add(binary.Export, vector(exported("memory", 2, 0), exported("chaperone_init", 0, initFunction), exported("chaperone_score", 0, scoreFunction)))
+	add(binary.Export, vector(exports...))
 	if h.start != nil {
 		add(binary.Start, []byte{startFunction})
 	}
-	add(binary.Element, vector([]byte("\x00\x41\x00\x0b\x01\x04"), []byte("\x01\x00\x04\x04\x04\x04\x04"))) // score itself; a passive one
+	add(binary.Element, vector(append([][]byte{[]byte("\x00\x41\x00\x0b\x01\x04"), []byte("\x01\x00\x04\x04\x04\x04\x04")},
+		h.elements...)...)) // score itself; a passive one
 	add(binary.DataCount, []byte{1})
 	add(binary.Code, vector(bodies...))
 	add(binary.Data, vector([]byte("\x01\x08passive!")))
 	out = append(out, h.custom...)
-	packed, err := wasm.Pack(out, []byte(plainManifest))
-	if err != nil {
-		t.Fatal(err)
+	if h.manifest == "" {
+		h.manifest = plainManifest
 	}
-	return packed
+	return withSection(out, "chaperone.plugin", h.manifest)
+}
+
+// vectorsAt writes 64 vectors for fd_write, each of the same bytes.
+func vectorsAt(place, at, size int) []byte {
+	return many(64, func(i int) []byte { return code(place+8*i, at, "\x36\x02\x00", place+8*i, size, "\x36\x02\x04") })
+}
+
+// named is a name section with the name of one function.
+func named(function byte, name string) []byte {
+	text := binary.AppendName([]byte{1, function}, name)
+	return binary.AppendCustom(nil, "name", append(binary.AppendU32([]byte{1}, uint32(len(text))), text...))
 }
 
 // many repeats what a function gives for 0…n-1.
@@ -197,11 +229,12 @@ func hostileModules(t testing.TB) map[string]attack {
 	// The host.
 	fuel("random_get", forever(0, 64<<10, call(randomGet), drop))
 	fuel("random_get, too much", forever(0, -1, call(randomGet), drop))
-	vectors := many(64, func(i int) []byte { return code(8*i, 0, "\x36\x02\x00", 8*i, 1<<20, "\x36\x02\x04") })
-	fuel("fd_write, 64 MiB", code(vectors, forever(1, 0, 64, 1024, call(fdWrite), drop)))
+	fuel("fd_write, 64 MiB", code(vectorsAt(0, 0, 1<<20), forever(1, 0, 64, 1024, call(fdWrite), drop)))
 	fuel("fd_write, too many vectors", forever(1, 0, -1, 1024, call(fdWrite), drop))
 	fuel("log", forever(3, 0, 1024, call(logLine)))
 	fuel("log, too much", forever(3, 0, -1, call(logLine)))
+	lines := code(0, 0x0a61, "\x3b\x01\x00", many(13, func(i int) []byte { return code(2<<i, 0, 2<<i, copyMem) })) // 16 KiB of one letter each
+	fuel("fd_write, 8,192 lines", code(lines, vectorsAt(1<<15, 0, 16<<10), forever(1, 1<<15, 64, 1024, call(fdWrite), drop)))
 
 	// The start section.
 	add("start, a loop", wasm.ErrFuel, hostile{start: forever()})
@@ -237,6 +270,26 @@ func hostileModules(t testing.TB) map[string]attack {
 	add("a body of 60,000 loops", wasm.ErrModule, hostile{score: bytes.Repeat(code("\x03\x40", end), 60_000)})
 	add("500 bodies of 900 loops", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code("\x03\x40", end), 900), 0)}, 500)})
 	add("20 bodies of 250 KB", nil, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code(1, drop), 83_000), 0)}, 20)})
+	add("125 bodies of 250 KB", nil, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code(1, drop), 83_000), 0)}, 125)})
+	add("memory.grow, 15 million in dead code", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code("\x00", bytes.Repeat([]byte(growMem), 125_000))}, 120)})
+
+	// What is to take the memory of who reads it.
+	thousand := strings.Repeat("\x7f", 1000)
+	wide := [][]byte{code("\x60\x00", binary.AppendU32(nil, 1000), thousand)}
+	add("sections, 10 million", wasm.ErrModule, hostile{custom: bytes.Repeat([]byte("\x00\x01\x00"), 10_000_000)})
+	add("elements, 10 million", wasm.ErrModule, hostile{elements: [][]byte{code("\x01\x00", binary.AppendU32(nil, 10_000_000), bytes.Repeat([]byte{scoreFunction}, 10_000_000))}})
+	add("types, 10,000 of 1,000 values", wasm.ErrModule, hostile{types: slices.Repeat(wide, 10_000)})
+	add("calls, 50,000 of 1,000 values", wasm.ErrModule, hostile{types: wide, score: code(bytes.Repeat(code(0, "\x11", byte(firstType), "\x00"), 50_000), "\x00")})
+	add("calls, 490 of 1,000 values", nil, hostile{types: wide, score: code("\x20\x00\x45\x04\x40", bytes.Repeat(code(0, "\x11", byte(firstType), "\x00"), 490), "\x00", end)})
+	add("blocks, 10,000 of 1,000 values", wasm.ErrModule, hostile{types: wide, score: code(bytes.Repeat(code("\x02", byte(firstType), "\x00", end), 10_000), "\x00")})
+	add("branches, 14,000 of 1,000 values", wasm.ErrModule, hostile{types: wide, score: code("\x02", byte(firstType), bytes.Repeat(code(1), 1000), bytes.Repeat(code(1, "\x0d\x00"), 14_000), end, bytes.Repeat([]byte(drop), 1000))})
+	add("a name of 30 MB", wasm.ErrFuel, hostile{score: code(0, call(firstExtra), drop), extra: [][]byte{code("\x20\x00", call(firstExtra), 1, "\x6a")},
+		custom: named(firstExtra, strings.Repeat("n", 30<<20))})
+	add("a name with a terminal's commands", wasm.ErrTrap, hostile{score: code("\x00"), custom: named(scoreFunction, "\x1b[2J\u009b2J\u202e")})
+	add("names, 10 million", nil, hostile{custom: binary.AppendCustom(nil, "name", code("\x01", binary.AppendU32(nil, 20_000_004),
+		binary.AppendU32(nil, 10_000_000), make([]byte, 20_000_000)))})
+	add("a manifest of 10 MB", wasm.ErrManifest, hostile{manifest: plainManifest + strings.Repeat("#", 10<<20)})
+	add("a manifest, 10,000 tables deep", wasm.ErrManifest, hostile{manifest: plainManifest + "x = " + strings.Repeat("[", 10_000)})
 	add("a name section of 2 billion names", nil, hostile{custom: binary.AppendCustom(nil, "name", code("\x01\x06", binary.AppendU32(nil, math.MaxInt32), "\x00"))})
 	return out
 }
@@ -304,13 +357,15 @@ func TestHostileModulesEndInANamedError(t *testing.T) {
 
 	all := hostileModules(t)
 	var slowestLoad, slowestCall time.Duration
-	var slowLoad, slowCall string
+	var slowLoad, slowCall, hungry string
+	var hungriest uint64 // of what was allocated, kept or not: more than was ever in use
 	refused := map[error]int{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		c := all[name]
 		if testing.Short() && c.slow {
 			continue
 		}
+		used := allocated()
 		began := time.Now()
 		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: c.module, Pool: 1})
 		if took := time.Since(began); took > slowestLoad {
@@ -335,13 +390,23 @@ func TestHostileModulesEndInANamedError(t *testing.T) {
 		if !errors.Is(err, c.is) {
 			t.Errorf("%s: %v, should be %v", name, err, c.is)
 		}
+		if err != nil && (len(err.Error()) > 1000 || strings.ContainsFunc(strings.ReplaceAll(err.Error(), "\n", ""), unicode.IsControl)) {
+			t.Errorf("%s: its error has %d bytes and begins with %.200q", name, len(err.Error()), err)
+		}
+		if used = allocated() - used; used > hungriest {
+			hungriest, hungry = used, name
+		}
 		refused[c.is]++
 		latency(1) // which fails where the neighbour does
 	}
 	t.Logf("%d modules: %d out of fuel, %d trapped, %d refused, %d did not start, %d only look dangerous", len(all), refused[wasm.ErrFuel],
-		refused[wasm.ErrTrap], refused[wasm.ErrModule], refused[wasm.ErrInit], refused[nil])
+		refused[wasm.ErrTrap], refused[wasm.ErrModule]+refused[wasm.ErrManifest], refused[wasm.ErrInit], refused[nil])
 	t.Logf("slowest to load: %s, %v; to call: %s, %v; longest pause of the garbage collector: at most %v", slowLoad, slowestLoad,
 		slowCall, slowestCall, longestPause(t))
+	t.Logf("most allocated: %s, %d MiB", hungry, hungriest>>20)
+	if hungriest > 1<<30 {
+		t.Error("which is too much")
+	}
 	if slowestLoad > 30*time.Second || slowestCall > 5*time.Second {
 		t.Error("which is too long even for a busy machine")
 	}
@@ -368,6 +433,13 @@ func TestHostileModulesEndInANamedError(t *testing.T) {
 			t.Fatalf("%d goroutines, there were %d", runtime.NumGoroutine(), goroutines)
 		}
 	}
+}
+
+// allocated is what has been allocated so far, kept or not.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 func heap() uint64 {

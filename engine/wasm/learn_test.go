@@ -157,6 +157,10 @@ func TestLearnedStateSurvivesATrapAReloadAndARestart(t *testing.T) {
 	if got := learned(t, anew); got != 0 {
 		t.Errorf("it scores %v, should start anew", got)
 	}
+	if left, err := os.ReadFile(other); err != nil || string(left) != "of another version" {
+		t.Errorf("before it has learned anything its file holds %q (%v): another version may be about to come back", left, err)
+	}
+	observe(t, anew, 1)
 	if kept, err := os.ReadFile(other + ".refused"); err != nil || string(kept) != "of another version" {
 		t.Errorf("%q %v", kept, err)
 	}

@@ -58,7 +58,7 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 		return nil, fmt.Errorf("%w:\n%w", ErrManifest, err)
 	}
 	p := &Plugin{
-		name: c.Name, digest: digest, signer: signer, signature: signature, manifest: m, limits: c.Limits.withDefaults(wasi), statePath: c.State,
+		name: c.Name, digest: digest, signer: signer, signature: signature, manifest: m, limits: c.Limits.withDefaults(wasi), statePath: c.State, borrowed: c.Borrowed,
 		closed: make(chan struct{}),
 	}
 	p.fuel = fuelFor(m.Fuel, p.limits.Fuel)
@@ -118,11 +118,23 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 // often is the exports that are called often.
 var often = []string{"chaperone_score", "chaperone_observe"}
 
+// open opens a file that is one: a pipe would keep its reader waiting, and a device does not end.
+func open(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: is no regular file", path)
+	}
+	return os.Open(path)
+}
+
 // read gives the module's bytes: those that are verified are those that are compiled.
 func read(c Config) ([]byte, error) {
 	module := c.Bytes
 	if module == nil {
-		f, err := os.Open(c.Path)
+		f, err := open(c.Path)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRead, err)
 		}
@@ -136,6 +148,12 @@ func read(c Config) ([]byte, error) {
 	}
 	return module, nil
 }
+
+// What a module brings that a message tells, and what its manifest may be.
+const (
+	maxTold     = 10
+	maxManifest = 64 << 10
+)
 
 // inspect checks what can be told from the sections: it finds the manifest, refuses imports that there are not, and says
 // whether the module uses WASI.
@@ -160,7 +178,7 @@ func inspect(module []byte) (wasi bool, manifest []byte, err error) {
 		}
 		for _, i := range wanted {
 			if _, ok := hostFunctions[i.Module][i.Name]; !ok || i.Kind != binary.KindFunction {
-				refused = append(refused, fmt.Sprintf("%s (%s)", i, i.KindName()))
+				refused = append(refused, fmt.Sprintf("%s (%s)", shown(i.String()), i.KindName()))
 			}
 			wasi = wasi || i.Module == wasiModule
 		}
@@ -168,6 +186,12 @@ func inspect(module []byte) (wasi bool, manifest []byte, err error) {
 	if manifests != 1 {
 		return false, nil, fmt.Errorf("%w: it has %d custom sections %q, should have exactly one (chaperone plugin pack adds it)",
 			ErrManifest, manifests, manifestSection)
+	}
+	if more := len(refused) - maxTold; more > 0 {
+		refused = append(refused[:maxTold], fmt.Sprintf("and %d more", more))
+	}
+	if len(manifest) > maxManifest {
+		return false, nil, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrManifest, len(manifest), maxManifest)
 	}
 	if len(refused) > 0 {
 		return false, nil, fmt.Errorf("%w: %s; there are chaperone.log and the functions of %s for clock, randomness, "+

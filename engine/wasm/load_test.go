@@ -277,8 +277,24 @@ func TestCompileCacheMustBePrivate(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
-	if entries, err := os.ReadDir(private); err != nil || len(entries) == 0 {
-		t.Errorf("nothing was kept: %v", err)
+	kept, err := filepath.Glob(filepath.Join(private, "*", "*"))
+	if err != nil || len(kept) == 0 {
+		t.Fatalf("nothing was kept: %v", err)
+	}
+	for _, days := range []int{29, 31} {
+		if err := os.Chtimes(kept[0], time.Time{}, time.Now().AddDate(0, 0, -days)); err != nil {
+			t.Fatal(err)
+		}
+		h, err := wasm.NewHost(private, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(kept[0]); (err == nil) != (days < 30) {
+			t.Errorf("after %d days: %v", days, err)
+		}
 	}
 }
 

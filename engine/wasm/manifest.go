@@ -78,8 +78,8 @@ func parseManifest(path string, src []byte) (*Manifest, error) {
 	if !pluginName.MatchString(m.Name) {
 		bad("name", "is %q, should be 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit", m.Name)
 	}
-	if m.Version == "" || len(m.Version) > 64 {
-		bad("version", "is %q, should be 1 to 64 characters", m.Version)
+	if m.Version == "" || len(m.Version) > 64 || m.Version != oneLine([]byte(m.Version)) {
+		bad("version", "is %q, should be 1 to 64 characters that can be printed", m.Version)
 	}
 	if m.Rows < 1 || m.Rows > maxManifestRows {
 		bad("rows", "is %d, should be 1 to %d", m.Rows, maxManifestRows)

@@ -111,6 +111,7 @@ type learner struct {
 
 	telling sync.Mutex    // one delivery at a time
 	handed  bool          // its state went to a successor, which keeps the file from then on; under telling
+	refused bool          // what the file holds was refused: it is put aside before the file is written; under telling
 	wake    chan struct{} // holds one
 	stop    chan struct{}
 	stopped chan struct{}
@@ -152,7 +153,7 @@ func (p *Plugin) learn() {
 		case <-l.wake:
 		}
 		if err := p.Flush(context.Background()); err != nil {
-			p.log.Warn("plugin could not learn", "plugin", p.name, "error", err)
+			p.warn("plugin could not learn", err)
 		}
 		pause.Reset(observeEvery)
 	}

@@ -26,6 +26,7 @@ type Config struct {
 	Configuration map[string]any // handed to the plugin as JSON
 	Golden        *Golden        // which a plugin must reproduce to be loaded; nil for none
 	State         string         // file in which what a stateful plugin learns outlives the process; "" for none
+	Borrowed      bool           // State is another process's: it is read and never written
 	Pool          int            // instances; 0: GOMAXPROCS, at most 8. A stateful plugin always has one
 	Limits        Limits
 }
@@ -55,8 +56,12 @@ func (l Limits) withDefaults(wasi bool) Limits {
 	return l
 }
 
-// breakAfter is how many failures in a row disable a plugin until it is loaded again.
-const breakAfter = 10
+// How many failures in a row, or within a minute, disable a plugin until it is loaded again. The second bounds what a plugin costs
+// that fails every other time: each failure takes a new instance, and starting one of stock Go's takes milliseconds.
+const (
+	breakAfter = 10
+	breakAt    = 60
+)
 
 // Plugin is a loaded scorer. It is safe for concurrent use.
 type Plugin struct {
@@ -73,6 +78,7 @@ type Plugin struct {
 	observed      []observed
 	configuration []byte // JSON
 	statePath     string
+	borrowed      bool
 
 	configures, saves, restores bool // it has these exports
 
@@ -86,6 +92,7 @@ type Plugin struct {
 	learner  *learner // nil where it is not stateful
 
 	failures atomic.Int64 // in a row
+	recent   minute       // failures
 	disabled atomic.Bool
 	stats    counters
 	runs     runs
@@ -212,12 +219,18 @@ func (p *Plugin) judge(healthy bool, err error) {
 		}
 		return
 	}
-	n := p.failures.Add(1)
-	if dropped, ok := p.lines.allow(time.Now()); ok {
-		p.log.Warn("plugin call failed", "plugin", p.name, "error", err, "in_a_row", n, "lines_dropped", dropped)
+	n, recent := p.failures.Add(1), p.recent.count(time.Now())
+	p.warn("plugin call failed", err, "in_a_row", n)
+	if (n >= breakAfter || recent >= breakAt) && p.disabled.CompareAndSwap(false, true) {
+		p.log.Error("plugin disabled: it abstains until it is loaded again", "plugin", p.name, "failures_in_a_row", n,
+			"failures_within_a_minute", recent, "last", err)
 	}
-	if n >= breakAfter && p.disabled.CompareAndSwap(false, true) {
-		p.log.Error("plugin disabled: it abstains until it is loaded again", "plugin", p.name, "failures_in_a_row", n, "last", err)
+}
+
+// warn logs what went wrong as far as the plugin's lines go: it may go wrong at every call.
+func (p *Plugin) warn(what string, err error, attrs ...any) {
+	if dropped, ok := p.lines.allow(time.Now()); ok {
+		p.log.Warn(what, append([]any{"plugin", p.name, "error", err, "lines_dropped", dropped}, attrs...)...)
 	}
 }
 

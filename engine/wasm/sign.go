@@ -78,7 +78,7 @@ func (c *Config) checkSignature(module []byte) (signer string, signature []byte,
 		return "", nil, nil
 	}
 	path := c.Path + SignatureSuffix
-	f, err := os.Open(path)
+	f, err := open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil, fmt.Errorf("%w: there is no %s; chaperone plugin sign makes it", ErrSignature, path)
 	}

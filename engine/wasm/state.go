@@ -44,7 +44,7 @@ func (p *Plugin) save(ctx context.Context) error {
 	same := bytes.Equal(state, l.state)
 	l.state = state
 	l.mu.Unlock()
-	if same || p.statePath == "" {
+	if same || p.statePath == "" || p.borrowed {
 		return nil
 	}
 	return p.writeState(state)
@@ -79,6 +79,9 @@ func (p *Plugin) Inherit(ctx context.Context, old *Plugin) error {
 	}
 	heir, err := p.newInstance(state)
 	if err != nil {
+		p.learner.telling.Lock()
+		p.learner.refused = true
+		p.learner.telling.Unlock()
 		return fmt.Errorf("plugin %s takes over nothing of what was learned: %w", p.name, err)
 	}
 	in, _, err := p.pool.take(ctx, observeWithin)
@@ -101,7 +104,7 @@ func (p *Plugin) readState() ([]byte, error) {
 	if p.statePath == "" || !p.restores {
 		return nil, nil
 	}
-	f, err := os.Open(p.statePath)
+	f, err := open(p.statePath)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -119,25 +122,31 @@ func (p *Plugin) readState() ([]byte, error) {
 	return state, nil
 }
 
-// startAnew makes an instance that has learned nothing, and puts the file that could not be restored aside: ranking should not
-// end because a new version cannot read what an old one wrote.
+// startAnew makes an instance that has learned nothing: ranking should not end because a new version cannot read what an old one
+// wrote. The file stays where it is until there is something else to write, since a configuration that is refused leaves it to
+// the version that wrote it.
 func (p *Plugin) startAnew(why error) (*instance, error) {
-	aside := p.statePath + ".refused"
-	p.log.Error("plugin starts without what it had learned", "plugin", p.name, "error", why, "kept_as", aside)
-	if err := os.Rename(p.statePath, aside); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrState, err)
-	}
-	p.learner.state = nil
+	p.log.Error("plugin starts without what it had learned", "plugin", p.name, "error", why, "to_be_kept_as", p.aside())
+	p.learner.state, p.learner.refused = nil, true
 	return p.newInstance(nil)
 }
+
+// aside is where a state goes that was refused.
+func (p *Plugin) aside() string { return p.statePath + ".refused" }
 
 // writeState replaces the file as a whole: a crash leaves the old state or the new one.
 func (p *Plugin) writeState(state []byte) error {
 	dir := filepath.Dir(p.statePath)
 	err := os.MkdirAll(dir, 0o700)
+	if err == nil && p.learner.refused {
+		if err = os.Rename(p.statePath, p.aside()); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
+	p.learner.refused = false
 	f, err := os.CreateTemp(dir, ".state-*")
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)

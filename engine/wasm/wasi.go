@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -163,7 +164,7 @@ func fdWrite(in *instance, mem api.Memory, s []uint64) uint64 {
 		}
 		total += size
 		b = b[:min(size, maxWrite)]
-		in.spend(uint32(8 + len(b)))
+		in.spend(uint32(8 + len(b) + hostCall*bytes.Count(b, []byte("\n")))) // each line is a call of the log's
 		in.write(b)
 	}
 	return store(mem.WriteUint32Le(written, total))
@@ -227,10 +228,10 @@ func guestLevel(level int32) slog.Level {
 	return [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}[min(max(level, 0), 3)]
 }
 
-// oneLine is a guest's text without what would forge lines or terminal sequences.
+// oneLine is a guest's text without what would forge lines, terminal sequences or the direction of what follows.
 func oneLine(b []byte) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

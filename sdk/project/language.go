@@ -16,6 +16,7 @@ type language struct {
 	files   map[string]string // folders and files of sdk.Files, and where they go in a project
 	edits   []string          // pairs of what an example says and what a project says; NAME is the project's name
 	ignores string            // .gitignore
+	setup   string            // what is to be done before the first build, as its README has it
 	compile func(ctx context.Context, folder, scratch string) (module string, err error)
 	version func(ctx context.Context, folder string) (string, error)
 }
@@ -38,7 +39,7 @@ var languages = map[string]language{
 		marks:   "asconfig.json",
 		files:   map[string]string{"assemblyscript/example": ".", "assemblyscript/chaperone": "chaperone"},
 		edits:   []string{`"../../chaperone`, `"../chaperone`, `"../chaperone/manifest.mjs"`, `"./chaperone/manifest.mjs"`},
-		ignores: "node_modules/\nbuild/\n",
+		ignores: "node_modules/\nbuild/\n", setup: "    npm install                          # the compiler, once\n",
 		compile: compileAssemblyScript, version: ascVersion,
 	},
 	"c": {

@@ -19,18 +19,19 @@ const exampleName = "cheap-and-quick"
 
 const readme = `# NAME
 
-A scorer for the Chaperone router. What it wants to see stands in manifest.toml, what it must give for it in golden.json.
+A scorer for the Chaperone router. What it wants to see stands in manifest.toml, what it must give for it in golden.json. In this
+folder:
 
-    chaperone plugin build .             # NAME.wasm, with the manifest in it
+SETUP    chaperone plugin build               # NAME.wasm, with the manifest in it
     chaperone plugin check NAME.wasm     # does it keep to the rules, and does it give the golden scores?
     chaperone plugin run NAME.wasm       # scores rows.json
     chaperone plugin bench NAME.wasm
 
-To have it rank, write into chaperone.toml:
+To have it rank, write into the chaperone.toml that lies beside this folder (the module's path is relative to that file):
 
     [[scorers]]
     name   = "NAME"
-    plugin = "NAME.wasm"
+    plugin = "NAME/NAME.wasm"
     config = { patience = 1 }
 `
 
@@ -57,7 +58,7 @@ func New(parent, name, lang string) (string, error) {
 	for from, to := range l.files {
 		errs = append(errs, lay(from, filepath.Join(folder, filepath.FromSlash(to)), edit))
 	}
-	texts := map[string]string{"README.md": strings.ReplaceAll(readme, "NAME", name), ".gitignore": l.ignores}
+	texts := map[string]string{"README.md": strings.NewReplacer("NAME", name, "SETUP", l.setup).Replace(readme), ".gitignore": l.ignores}
 	if lang == "go" {
 		texts["go.mod"] = "module chaperone-" + name + "\n\ngo 1.24\n"
 	}

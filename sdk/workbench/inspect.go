@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 
 	"chaperone/engine/scorer"
 	"chaperone/engine/wasm"
+	"chaperone/engine/wasm/meter"
 )
 
 // Description is what can be told of a module.
@@ -72,8 +74,13 @@ func burn(ctx context.Context, p *wasm.Plugin) ([]Fuel, error) {
 	return all, nil
 }
 
-// boundary lists what a module imports and exports.
+// boundary lists what a module imports and exports. It looks at the module as the router would run it: an engine believes what a
+// damaged name section says of its length.
 func (d *Description) boundary(ctx context.Context, module []byte) error {
+	module, err := meter.Rewrite(module, meter.Default)
+	if err != nil {
+		return err
+	}
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
 	defer rt.Close(ctx)
 	compiled, err := rt.CompileModule(ctx, module)
@@ -85,7 +92,9 @@ func (d *Description) boundary(ctx context.Context, module []byte) error {
 		d.Imports = append(d.Imports, from+"."+name)
 	}
 	for name := range compiled.ExportedFunctions() {
-		d.Exports = append(d.Exports, name)
+		if !strings.HasPrefix(name, meter.Reserved) {
+			d.Exports = append(d.Exports, name)
+		}
 	}
 	slices.Sort(d.Imports)
 	slices.Sort(d.Exports)

@@ -35,6 +35,9 @@ type Section struct {
 	Raw     []byte // with id and length
 }
 
+// maxSections keeps a module of empty sections, three bytes each, from taking its reader's memory. Toolchains write some dozen.
+const maxSections = 1000
+
 // Sections splits a module without interpreting what is in it.
 func Sections(module []byte) ([]Section, error) {
 	if !bytes.HasPrefix(module, []byte(Preamble)) {
@@ -60,7 +63,9 @@ func Sections(module []byte) ([]Section, error) {
 			}
 			s.Content = s.Content[inner.At:]
 		}
-		out = append(out, s)
+		if out = append(out, s); len(out) > maxSections {
+			return nil, fmt.Errorf("has more than %d sections", maxSections)
+		}
 	}
 	return out, nil
 }

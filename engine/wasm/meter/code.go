@@ -145,7 +145,7 @@ func (b *bodies) read(r *binary.Reader) error {
 	if err := m.limit("locals", m.locals, m.limits.AllLocals); err != nil {
 		return err
 	}
-	branches := 0
+	branches, values, widest := 0, 0, 0
 	indirect := false
 	b.blocks = append(b.blocks[:0], block{region: len(b.charges), op: opBlock})
 	b.charges = append(b.charges, charge{at: r.At, cost: frame, by: perRegion})
@@ -159,11 +159,19 @@ func (b *bodies) read(r *binary.Reader) error {
 			b.charges = append(b.charges, charge{at: at, by: by})
 			m.needs[by] = true
 		}
+		if r.Err() != nil {
+			break
+		}
+		immediate := binary.Reader{Src: r.Src, At: at + 1}
 		switch op {
 		case opCall, opRefFunc:
-			callee := binary.Reader{Src: r.Src, At: at + 1}
-			b.calls = append(b.calls, callee.U32())
+			callee := immediate.U32()
+			b.calls = append(b.calls, callee)
+			if op == opCall {
+				values += m.arity[m.typeOf[callee]]
+			}
 		case opCallIndirect:
+			values += m.arity[immediate.U32()]
 			indirect = true
 		case opBlock, opBr, opBrIf:
 			branches++
@@ -173,6 +181,12 @@ func (b *bodies) read(r *binary.Reader) error {
 			branches += 4 // with those of its charge
 		case opBrTable:
 			branches += r.At - at // at least a byte each
+		}
+		if op == opBlock || op == opLoop || op == opIf {
+			if t := immediate.Signed(33); t >= 0 {
+				values += m.arity[t]
+				widest = max(widest, m.arity[t])
+			}
 		}
 		switch op {
 		case opLoop:
@@ -195,9 +209,15 @@ func (b *bodies) read(r *binary.Reader) error {
 		}
 	}
 	// Compilers walk the dominators of every block, and every local in each: a body of nothing but branches takes wazero time
-	// by their square, and a module has room for many such bodies.
-	m.work += branches * (branches + int(locals))
+	// by their square, and a module has room for many such bodies. A branch carries what the block that it leads to takes.
+	m.work += branches * (branches + int(locals) + widest)
 	if err := m.limit("units of work for a compiler in its branches", m.work, m.limits.Work); err != nil {
+		return err
+	}
+	if err := m.limit("values in the calls and blocks of a function", values, m.limits.Values); err != nil {
+		return err
+	}
+	if err := m.limit("places where fuel is taken", len(b.charges), m.limits.Charges); err != nil {
 		return err
 	}
 	r.End()

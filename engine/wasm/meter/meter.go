@@ -41,10 +41,13 @@ var (
 type Limits struct {
 	Bytes         int    // of the module
 	Functions     int    // defined ones, and likewise entries of every other section
+	Elements      int    // of all element segments together, and likewise parameters and results of all types
 	FunctionBytes int    // of one function's body
 	Nesting       int    // of blocks
 	Locals        int    // of one function, parameters not counted
 	AllLocals     int    // of all functions together
+	Values        int    // that the calls and blocks of one function take and give
+	Charges       int    // places where fuel is taken
 	Work          int    // of compiling: what grows with the square of a function's branches, see body.read
 	MemoryPages   uint32 // of 64 KiB: what a memory may grow to
 	Tables        int
@@ -53,13 +56,13 @@ type Limits struct {
 
 // Default is limits that real modules of every common toolchain keep by far.
 var Default = Limits{
-	Bytes: 32 << 20, Functions: 50_000, FunctionBytes: 256 << 10, Nesting: 2000, Locals: 2000, AllLocals: 1_000_000,
-	Work: 200_000_000, MemoryPages: 65536, Tables: 16, TableElements: 65536,
+	Bytes: 32 << 20, Functions: 50_000, Elements: 250_000, FunctionBytes: 256 << 10, Nesting: 2000, Locals: 2000, AllLocals: 1_000_000,
+	Values: 500_000, Charges: 2_000_000, Work: 200_000_000, MemoryPages: 65536, Tables: 16, TableElements: 65536,
 }
 
 // Rewrite returns the module with a counter. The same module gives the same bytes; names and other custom sections are kept,
-// but for a name section that cannot be read. Memories and tables that it defines get the limits as their maximum; imported
-// ones are the host's affair.
+// but for a name section that cannot be read or is out of all measure. Memories and tables that it defines get the limits as
+// their maximum; imported ones are the host's affair.
 //
 // often names the exports that are called often: what these cannot reach is charged in fewer bytes and more time.
 func Rewrite(src []byte, l Limits, often ...string) ([]byte, error) {
@@ -99,7 +102,7 @@ type module struct {
 	often     []string
 	last      int // rank of the last section
 	types     uint32
-	plain     []bool          // by type: () -> ()
+	arity     []int           // by type: parameters and results
 	functions space           // with their types below
 	typeOf    []uint32        // by function
 	declared  map[uint32]bool // functions that stand outside of bodies, which alone ref.func may name in them
@@ -107,6 +110,8 @@ type module struct {
 	tables    space
 	globals   space
 	bodies    uint32
+	elements  int
+	values    int // parameters and results of types
 	locals    int
 	work      int
 	start     uint32
@@ -212,7 +217,7 @@ func (m *module) readTypes(r *binary.Reader) error {
 		if form := r.Byte(); r.Err() == nil && form != 0x60 {
 			return fmt.Errorf("type of the form %#x, should be a function's: the proposal garbage collection is not supported", form)
 		}
-		empty := true
+		arity := 0
 		for range 2 {
 			values := r.Count(1)
 			if values > maxSignature {
@@ -220,10 +225,14 @@ func (m *module) readTypes(r *binary.Reader) error {
 			}
 			for range values {
 				r.ValueType()
-				empty = false
 			}
+			arity += int(values)
 		}
-		m.plain = append(m.plain, empty)
+		m.values += arity
+		if err := m.limit("parameters and results in its types", m.values, m.limits.Elements); err != nil {
+			return err
+		}
+		m.arity = append(m.arity, arity)
 	}
 	return nil
 }
@@ -380,7 +389,7 @@ func (m *module) readExports(r *binary.Reader) error {
 	for range n {
 		name := r.Name()
 		if strings.HasPrefix(name, Reserved) {
-			return fmt.Errorf("it exports %q; names that begin with %q are the host's", name, Reserved)
+			return fmt.Errorf("it exports %.40q; names that begin with %q are the host's", name, Reserved)
 		}
 		switch kind := r.Byte(); kind {
 		case binary.KindFunction:
@@ -400,7 +409,7 @@ func (m *module) readExports(r *binary.Reader) error {
 
 func (m *module) readStart(r *binary.Reader) error {
 	m.start = m.index(r, "function", r.U32(), m.functions.size())
-	if r.Err() == nil && !m.plain[m.typeOf[m.start]] {
+	if r.Err() == nil && m.arity[m.typeOf[m.start]] != 0 {
 		return errors.New("the start function should be () -> ()")
 	}
 	return nil
@@ -430,7 +439,12 @@ func (m *module) readElements(r *binary.Reader) error {
 				r.Fail("element kind %#x, should be 0", kind)
 			}
 		}
-		for range r.Count(1) {
+		entries := r.Count(1)
+		m.elements += int(entries)
+		if err := m.limit("elements in its segments", m.elements, m.limits.Elements); err != nil {
+			return err
+		}
+		for range entries {
 			if expressions {
 				m.constant(r)
 			} else {
@@ -467,14 +481,28 @@ func (m *module) readData(r *binary.Reader) error {
 	return nil
 }
 
-// readable says whether a name section can be read. The specification wants a damaged one ignored; engines do not, and
-// believe the lengths in it.
+// What a name section has at most to be kept. Engines keep all names, and put those of functions into the error of every trap.
+const (
+	maxNames = 4 << 20 // bytes of all
+	maxName  = 4 << 10 // of one
+)
+
+// readable says whether a name section can be read, and has names that people can. The specification wants a damaged one ignored;
+// engines do not, and believe the lengths in it.
 func readable(content []byte) bool {
+	if len(content) > maxNames {
+		return false
+	}
 	r := &binary.Reader{Src: content}
+	name := func(r *binary.Reader) {
+		if len(r.Name()) > maxName {
+			r.Fail("a name is longer than %d bytes", maxName)
+		}
+	}
 	names := func(r *binary.Reader) {
 		for range r.Count(2) {
 			r.U32()
-			r.Name()
+			name(r)
 		}
 	}
 	for r.More() {
@@ -482,7 +510,7 @@ func readable(content []byte) bool {
 		sub := &binary.Reader{Src: r.Bytes(r.U32())}
 		switch id {
 		case 0:
-			sub.Name()
+			name(sub)
 		case 1:
 			names(sub)
 		case 2:

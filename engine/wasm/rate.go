@@ -33,3 +33,20 @@ func (l *lineRate) allow(now time.Time) (dropped int, ok bool) {
 	dropped, l.dropped = l.dropped, 0
 	return dropped, true
 }
+
+// minute counts what happens within a minute of the first.
+type minute struct {
+	mu    sync.Mutex
+	since time.Time
+	n     int
+}
+
+func (m *minute) count(now time.Time) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.since) > time.Minute {
+		m.since, m.n = now, 0
+	}
+	m.n++
+	return m.n
+}

@@ -1,0 +1,186 @@
+package wasm_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"chaperone/engine/wasm"
+	"chaperone/engine/wasm/binary"
+)
+
+// stateful is the plain manifest of a plugin that observes.
+var stateful = strings.Replace(plainManifest, "scale ", "stateful = true\nobserve = [\"ok\"]\nscale ", 1)
+
+// TestEveryCallIsHeldToItsFuel has a plugin spin in each call but chaperone_score, which other tests hold.
+func TestEveryCallIsHeldToItsFuel(t *testing.T) {
+	h, log := newHost(t)
+	spin := forever()
+	_, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: hostile{optional: map[string][]byte{"chaperone_configure": code(spin, 0)}}.module(t)})
+	if !errors.Is(err, wasm.ErrFuel) || !strings.Contains(err.Error(), "chaperone_configure: the plugin ran out of fuel: the host's limit of its budget configure is") {
+		t.Errorf("configure: %v", err)
+	}
+
+	p := load(t, h, wasm.Config{Bytes: hostile{manifest: stateful, optional: map[string][]byte{"chaperone_observe": code(spin, 0)}}.module(t)})
+	if err := p.ObserveTable(context.Background(), [][]float64{{1}}, time.UnixMilli(1)); !errors.Is(err, wasm.ErrFuel) {
+		t.Errorf("observe: %v", err)
+	}
+
+	silent := code(0)
+	p = load(t, h, wasm.Config{Bytes: hostile{manifest: stateful, optional: map[string][]byte{"chaperone_observe": silent, "chaperone_save": code(spin, "\x42\x00")}}.module(t)})
+	if err := p.Flush(context.Background()); !errors.Is(err, wasm.ErrFuel) || !strings.Contains(err.Error(), "chaperone_save") {
+		t.Errorf("save: %v", err)
+	}
+
+	state := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(state, []byte("learned"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load(t, h, wasm.Config{State: state, Bytes: hostile{manifest: stateful,
+		optional: map[string][]byte{"chaperone_observe": silent, "chaperone_save": code("\x42\x00"), "chaperone_restore": code(spin, 0)}}.module(t)})
+	if !strings.Contains(log.String(), "plugin starts without what it had learned") || !strings.Contains(log.String(), "chaperone_restore: the plugin ran out of fuel") {
+		t.Errorf("restore: the log says\n%s", log)
+	}
+}
+
+// TestWhatIsSavedLiesInMemoryAndIsBounded has chaperone_save give places of every kind.
+func TestWhatIsSavedLiesInMemoryAndIsBounded(t *testing.T) {
+	h, _ := newHost(t)
+	const memory = (16 + 31) << 16
+	for name, c := range map[string]struct {
+		at, size uint32
+		is       error
+	}{
+		"nothing":                    {0, 0, nil},
+		"all there may be":           {64, 1 << 20, nil},
+		"a byte more":                {64, 1<<20 + 1, wasm.ErrState},
+		"all that can be said":       {math.MaxUint32, math.MaxUint32, wasm.ErrState},
+		"what passes the end":        {memory - 1, 2, wasm.ErrState},
+		"what begins behind the end": {memory + 1, 1, wasm.ErrState},
+		"nothing, far outside":       {math.MaxUint32, 0, wasm.ErrState},
+	} {
+		place := binary.AppendSigned([]byte{0x42}, int64(uint64(c.at)<<32|uint64(c.size)))
+		p := load(t, h, wasm.Config{Bytes: hostile{manifest: stateful, optional: map[string][]byte{"chaperone_observe": code(0),
+			"chaperone_save": code(31, growMem, drop, place)}}.module(t)})
+		if err := p.Flush(context.Background()); !errors.Is(err, c.is) {
+			t.Errorf("%s: %v, should be %v", name, err, c.is)
+		}
+		if _, err := p.ScoreTable(context.Background(), table(0, 1), 1); err != nil && !errors.Is(err, wasm.ErrBusy) {
+			t.Errorf("%s: afterwards %v", name, err)
+		}
+	}
+}
+
+// TestMemoryMayGrowAtEveryCall has a plugin take a page more at each call until there is none: the arena moves with it.
+func TestMemoryMayGrowAtEveryCall(t *testing.T) {
+	h, _ := newHost(t)
+	// The score of the first row is the memory's pages.
+	score := code(1, growMem, drop, 1024, "\x28\x02\x18", 1024, "\x6a", "\x3f\x00\xb8\x39\x03\x00")
+	p := load(t, h, wasm.Config{Bytes: hostile{score: score}.module(t), Pool: 1, Limits: wasm.Limits{MemoryPages: 100, Wait: patient.Wait}})
+	for call := range 200 {
+		got, err := p.ScoreTable(context.Background(), table(0, 1, 2), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := float64(min(17+call, 100)); got[0] != want || got[1] == got[1] {
+			t.Fatalf("call %d: scores %v, should be %v pages and no opinion", call, got, want)
+		}
+	}
+	if s := p.Stats(); s.Memory != 100<<16 {
+		t.Errorf("it has %d bytes, should have 100 pages", s.Memory)
+	}
+}
+
+// TestAPluginThatFailsNowAndThenIsDisabledToo has one fail at every third call: each failure takes an instance.
+func TestAPluginThatFailsNowAndThenIsDisabledToo(t *testing.T) {
+	h, log := newHost(t)
+	p := load(t, h, wasm.Config{Bytes: fixture(t, "misbehave"), Pool: 2})
+	fails := 0
+	for call := 0; !p.Disabled(); call++ {
+		mode := -1.0
+		if call%3 == 0 {
+			mode = 0
+		}
+		_, err := p.ScoreTable(context.Background(), table(mode, 1), 1)
+		if errors.Is(err, wasm.ErrTrap) {
+			fails++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if fails > 60 {
+			t.Fatal("it was not disabled at its 60th failure")
+		}
+	}
+	if fails != 60 || !strings.Contains(log.String(), "failures_within_a_minute=60") {
+		t.Errorf("disabled at its failure %d, should be at the 60th:\n%s", fails, log)
+	}
+}
+
+// TestAPluginThatCannotLearnIsDisabledAndSaysSoInFewLines lets one fail at whatever it is told.
+func TestAPluginThatCannotLearnIsDisabledAndSaysSoInFewLines(t *testing.T) {
+	h, log := newHost(t)
+	p := load(t, h, wasm.Config{Bytes: hostile{manifest: stateful, optional: map[string][]byte{"chaperone_observe": code(2)}}.module(t)})
+	for deadline := time.Now().Add(60 * time.Second); !p.Disabled(); {
+		p.Observe(attempt(1))
+		_ = p.Flush(context.Background()) // which is done by itself too, ten times a second
+		if _, err := p.ScoreTable(context.Background(), table(0, 1), 1); err != nil && !errors.Is(err, wasm.ErrBusy) && !errors.Is(err, wasm.ErrDisabled) {
+			t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not disabled: %+v", p.Stats())
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines > 60 {
+		t.Errorf("it is told in %d lines:\n%s", lines, log)
+	}
+}
+
+// TestASymbolicLinkIsFollowedAndAStateReplacesIt holds what is read to the link's target, and what is written to the link itself.
+func TestASymbolicLinkIsFollowedAndAStateReplacesIt(t *testing.T) {
+	h, _ := newHost(t)
+	folder := t.TempDir()
+	module, target, state := filepath.Join(folder, "plugin.wasm"), filepath.Join(folder, "target"), filepath.Join(folder, "state")
+	if err := os.WriteFile(target, learner(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range []string{module, state} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := load(t, h, wasm.Config{Path: module})
+	observe(t, p, 1)
+	p = load(t, h, wasm.Config{Path: module, State: state}) // which holds no state
+	observe(t, p, 1)
+	if text, err := os.ReadFile(target); err != nil || string(text) != string(learner(t)) {
+		t.Errorf("what the link leads to was written to (%v)", err)
+	}
+	if text, err := os.ReadFile(state); err != nil || len(text) != 16 {
+		t.Errorf("the state has %d bytes (%v)", len(text), err)
+	}
+}
+
+// TestABorrowedStateIsReadAndNeverWritten lets a command look at what a router's plugin has learned.
+func TestABorrowedStateIsReadAndNeverWritten(t *testing.T) {
+	h, _ := newHost(t)
+	state := filepath.Join(t.TempDir(), "state")
+	p := load(t, h, wasm.Config{Bytes: learner(t), State: state})
+	observe(t, p, 2)
+	before, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest := load(t, h, wasm.Config{Bytes: learner(t), State: state, Borrowed: true})
+	observe(t, guest, 5)
+	if got := learned(t, guest); got != 2007 {
+		t.Errorf("it scores %v, should be 2007", got)
+	}
+	if after, err := os.ReadFile(state); err != nil || string(after) != string(before) {
+		t.Errorf("the state was written to (%v)", err)
+	}
+}
