@@ -50,6 +50,7 @@ type answer struct {
 	provider    string
 	model       string
 	finish      string
+	native      string
 }
 
 // overhead is about what an entry takes besides its body.
@@ -170,7 +171,7 @@ func (e *Engine) again(w wished, job dispatch.Job, began time.Time) *dispatch.Re
 	}
 	rec := journal.Of(p)
 	rec.Outcome = journal.Outcome{
-		Status: http.StatusOK, Provider: kept.provider, Model: kept.model, Row: kept.row, FinishReason: kept.finish, CachedFrom: kept.source,
+		Status: http.StatusOK, Provider: kept.provider, Model: kept.model, Row: kept.row, FinishReason: kept.finish, NativeReason: kept.native, CachedFrom: kept.source,
 		DurationMs: float64(time.Since(began)) / float64(time.Millisecond),
 	}
 	body := bytes.ReplaceAll(kept.body, []byte(kept.source), []byte(p.ID))
@@ -198,7 +199,7 @@ func (e *Engine) keeper(w wished, p *route.Plan, record **journal.Record) func([
 		outcome := &(*record).Outcome
 		kept := &answer{
 			key: w.key, source: p.ID, row: permit.Row().ID, obligations: o, at: e.options.Now(), ttl: w.TTL,
-			provider: outcome.Provider, model: outcome.Model, finish: outcome.FinishReason,
+			provider: outcome.Provider, model: outcome.Model, finish: outcome.FinishReason, native: outcome.NativeReason,
 		}
 		if kept.body = wire.ZeroUsage(body); p.Request.Stream {
 			kept.body = zeroEvents(body)

@@ -14,18 +14,23 @@ import (
 	"chaperone/engine/ledger"
 )
 
-// leastRetention of a ledger is longer than what could be read again of a journal, so that nothing comes back that was summed up.
+// leastRetention is that of a ledger. It is also longer than what may be read again of a journal, which is a segment, so that
+// nothing comes back that was summed up.
 const leastRetention = 7 * 24 * time.Hour
 
-func (l *Ledger) check(doc *config.Document, journal string) (all config.Problems) {
-	if journal == "" && *l != (Ledger{}) {
+func (l *Ledger) check(doc *config.Document, journal *Journal) (all config.Problems) {
+	if journal.Dir == "" && *l != (Ledger{}) {
 		all = append(all, doc.Problem("ledger", "there is no journal on disk to make a ledger from; set journal.dir"))
 	}
 	if l.Database != "" && l.DatabaseEnv != "" {
 		all = append(all, doc.Problem("ledger.database_env", "stands beside database; expected one of the two"))
 	}
-	if l.Retention != 0 && l.Retention < leastRetention {
+	switch least := 2 * journal.SegmentAge; {
+	case l.Retention == 0:
+	case l.Retention < leastRetention:
 		all = append(all, doc.Problem("ledger.retention", "found %s; expected at least %s, or 0 for no limit", l.Retention, leastRetention))
+	case l.Retention < least:
+		all = append(all, doc.Problem("ledger.retention", "found %s; expected at least %s, twice journal.segment_age, or 0 for no limit", l.Retention, least))
 	}
 	if !ledger.IsURL(l.Database) {
 		return all
@@ -50,7 +55,7 @@ func ReadBooks(path string, env func(string) (string, bool)) (Books, error) {
 	}
 	s := defaults()
 	problems = append(doc.Decode("journal", &s.Journal), doc.Decode("ledger", &s.Ledger)...)
-	if problems = append(problems, s.Ledger.check(doc, s.Journal.Dir)...); len(problems) > 0 {
+	if problems = append(problems, s.Ledger.check(doc, &s.Journal)...); len(problems) > 0 {
 		return Books{}, problems.Err()
 	}
 	return s.books(path, env)

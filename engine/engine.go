@@ -156,6 +156,9 @@ func (e *Engine) statistics(s *Settings) *telemetry.Store {
 
 // Decide plans a request without dispatching it. Errors are *wire.Error; a refusal is a plan with Refusal set.
 func (e *Engine) Decide(ctx context.Context, c Call) (*route.Plan, error) {
+	if err := e.Ready(); err != nil {
+		return nil, err // a question is recorded as well
+	}
 	d, err := e.plan(ctx, c)
 	if err != nil {
 		return nil, err
@@ -239,7 +242,7 @@ func (e *Engine) Do(ctx context.Context, c Call) (*dispatch.Response, error) {
 // do is Do, with the plan as far as there is one. The error is nil or a *wire.Error.
 func (e *Engine) do(ctx context.Context, c Call) (*dispatch.Response, *route.Plan, error) {
 	began := time.Now()
-	if err := e.recordable(); err != nil {
+	if err := e.Ready(); err != nil {
 		return nil, nil, e.refuse("", "", err, began)
 	}
 	pass, waited, refused := e.admit(ctx, c)

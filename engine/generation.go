@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
 
+	"chaperone/engine/catalog"
 	"chaperone/engine/ledger"
 	"chaperone/engine/wire"
 )
@@ -15,10 +17,12 @@ import (
 type generationView struct {
 	ID                   string                 `json:"id"`
 	RequestID            string                 `json:"request_id"`
+	SessionID            *string                `json:"session_id"`
 	Model                string                 `json:"model"`
 	ProviderName         *string                `json:"provider_name"`
 	ProviderResponses    []providerResponseView `json:"provider_responses"`
-	APIType              string                 `json:"api_type"`
+	APIType              string                 `json:"api_type"` // "completions", in whatever API of texts, "embeddings" or "rerank"
+	API                  *string                `json:"api"`      // "chat", "messages", "responses" …
 	Streamed             bool                   `json:"streamed"`
 	Cancelled            bool                   `json:"cancelled"`
 	CreatedAt            string                 `json:"created_at"`
@@ -32,7 +36,7 @@ type generationView struct {
 	NativeReasoning      int64                  `json:"native_tokens_reasoning"`
 	NativeCached         int64                  `json:"native_tokens_cached"`
 	NativeImages         *int64                 `json:"native_tokens_completion_images"`
-	MediaPrompt          *int64                 `json:"num_media_prompt"`
+	MediaPrompt          int64                  `json:"num_media_prompt"` // images
 	MediaCompletion      *int64                 `json:"num_media_completion"`
 	AudioPrompt          *int64                 `json:"num_input_audio_prompt"`
 	SearchResults        *int64                 `json:"num_search_results"`
@@ -43,7 +47,8 @@ type generationView struct {
 	Usage                json.Number            `json:"usage"` // USD
 	TotalCost            json.Number            `json:"total_cost"`
 	UpstreamCost         json.Number            `json:"upstream_inference_cost"`
-	CacheDiscount        *float64               `json:"cache_discount"`
+	CacheDiscount        *json.Number           `json:"cache_discount"`
+	CacheSourceID        *string                `json:"response_cache_source_id"`
 	BYOK                 bool                   `json:"is_byok"`
 	UpstreamID           *string                `json:"upstream_id"`
 	Origin               string                 `json:"origin"`
@@ -78,6 +83,7 @@ type providerResponseView struct {
 	Purpose        string      `json:"purpose"`
 	Outcome        string      `json:"outcome"`
 	BodySent       string      `json:"body_sent"`
+	ServiceTier    *string     `json:"routed_service_tier"`
 	Cost           json.Number `json:"cost"`
 }
 
@@ -113,13 +119,18 @@ func viewGeneration(g *ledger.Generation) generationView {
 	cost := json.Number(g.Cost.String())
 	v := generationView{
 		ID: g.ID, RequestID: g.ID, Model: g.Model, ProviderName: notEmpty(g.ProviderName), ProviderResponses: []providerResponseView{},
-		APIType: "completions", DataRegion: "global", Streamed: g.Streamed, Cancelled: g.Error == "cancelled", CreatedAt: g.At.Format(time.RFC3339Nano),
+		APIType: apiType(g.API), API: notEmpty(g.API), SessionID: notEmpty(g.Session), PresetID: notEmpty(g.Preset), MediaPrompt: g.Images,
+		ServiceTier: notEmpty(g.ServiceTier), CacheSourceID: notEmpty(g.CachedFrom), HTTPReferer: notEmpty(g.Site), DataRegion: "global", Streamed: g.Streamed, Cancelled: g.Error == "cancelled", CreatedAt: g.At.Format(time.RFC3339Nano),
 		Latency: ms(g.Duration), GenerationTime: ms(g.Duration - g.TTFT), TokensPrompt: g.Usage.PromptTokens, TokensCompletion: g.Usage.CompletionTokens,
 		NativePrompt: g.Usage.PromptTokens, NativeCompletion: g.Usage.CompletionTokens, NativeReasoning: g.Usage.ReasoningTokens,
 		NativeCached: g.Usage.CachedTokens, NativeCacheWrite: g.Usage.CacheWriteTokens, FinishReason: notEmpty(g.FinishReason),
-		NativeFinishReason: notEmpty(g.FinishReason), Usage: cost, TotalCost: cost, UpstreamCost: cost, ExternalUser: notEmpty(g.User),
+		NativeFinishReason: notEmpty(cmp.Or(g.NativeReason, g.FinishReason)), Usage: cost, TotalCost: cost, UpstreamCost: cost, ExternalUser: notEmpty(g.User),
 		WorkspaceID: notEmpty(g.Team), App: notEmpty(g.App), Tags: append([]string{}, g.Tags...), APIKeyID: g.Key, Status: g.Status,
 		ErrorType: notEmpty(g.Error), Attempts: len(g.Attempts), CompletionIsEstimate: !g.Usage.Known && g.Cost > 0,
+	}
+	if g.Discount != 0 {
+		discount := json.Number(g.Discount.String())
+		v.CacheDiscount = &discount
 	}
 	if g.TTFT > 0 {
 		ttft := ms(g.TTFT)
@@ -130,13 +141,22 @@ func viewGeneration(g *ledger.Generation) generationView {
 	}
 	for _, a := range g.Attempts {
 		r := providerResponseView{ProviderName: a.ProviderName, EndpointID: a.Endpoint, ModelPermaslug: a.Model, Latency: ms(a.Duration),
-			Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, Cost: json.Number(a.Cost.String())}
+			Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, ServiceTier: notEmpty(catalog.TierOf(a.Endpoint)), Cost: json.Number(a.Cost.String())}
 		if a.Status != 0 {
 			r.Status = &a.Status
 		}
 		v.ProviderResponses = append(v.ProviderResponses, r)
 	}
 	return v
+}
+
+// apiType is OpenRouter's word (https://openrouter.ai/docs/client-sdks/python/components/apitype.md) for what an API is for.
+func apiType(api string) string {
+	switch wire.Shape(api) {
+	case wire.Embeddings, wire.Rerank:
+		return api
+	}
+	return "completions"
 }
 
 // notEmpty is nil for "".

@@ -61,8 +61,8 @@ func (e *Engine) seen(s *snapshot, p *route.Plan) *journal.Seen {
 	return last
 }
 
-// recordable refuses requests while there is nowhere to record them.
-func (e *Engine) recordable() *wire.Error {
+// Ready refuses requests while there is nowhere to record them; nil where they are served.
+func (e *Engine) Ready() *wire.Error {
 	if err := e.journal.Ready(); err != nil {
 		return &wire.Error{Status: http.StatusServiceUnavailable, Type: "server",
 			Message: "the router cannot write its journal and serves nothing without a record; ask again later"}
@@ -77,7 +77,8 @@ func (e *Engine) keepArtefacts(s *snapshot) error {
 	}
 	files := map[string][]byte{}
 	for _, doc := range s.documents {
-		text, err := doc.Plain("server", "journal", "ledger") // none decides anything, and an address can be a secret
+		// None of these decides anything: addresses can be secrets, and a preset's text is a prompt. What presets set is in each record.
+		text, err := doc.Plain("server", "journal", "ledger", "presets", "organisations.*.presets")
 		if err != nil {
 			return fmt.Errorf("%s cannot be archived: %w", doc.Path(), err)
 		}

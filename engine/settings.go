@@ -255,7 +255,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	if s.Statistics.Tick > s.Statistics.Window {
 		all = append(all, doc.Problem("statistics.tick", "found %s, longer than the window of %s; expected a shorter one", s.Statistics.Tick, s.Statistics.Window))
 	}
-	all = append(all, s.Ledger.check(doc, s.Journal.Dir)...)
+	all = append(all, s.Ledger.check(doc, &s.Journal)...)
 	for _, name := range slices.Sorted(maps.Keys(s.Plugins.TrustedKeys)) {
 		if _, err := wasm.ParsePublicKey(s.Plugins.TrustedKeys[name]); err != nil {
 			all = append(all, doc.Problem(config.Dotted("plugins", "trusted_keys", name), "%v", err))

@@ -124,3 +124,32 @@ func TestJournalCommands(t *testing.T) {
 	dir = filepath.Join(dir, "nowhere")
 	expect(exitInput, "no folder", "verify")
 }
+
+func TestReportAndReplayCommands(t *testing.T) {
+	dir, _ := journalled(t)
+	laxer := write(t, "laxer.toml", "[organisations.acme]\n") // without a policy
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{exitDone, "# Data of acme", []string{"report", "--org", "acme"}},
+		{exitDone, "</html>", []string{"report", "--org", "acme", "--format", "html"}},
+		{exitDone, `"organisation":"acme"`, []string{"report", "--org", "acme", "--json"}},
+		{exitDone, `"all":0`, []string{"report", "--org", "acme", "--json", "--from", "2020-01-01", "--to", "2020-02-01"}},
+		{exitInput, `unknown organisation "acmee"; did you mean "acme"?`, []string{"report", "--org", "acmee"}},
+		{exitInput, `--format: found "pdf"`, []string{"report", "--org", "acme", "--format", "pdf"}},
+		{exitInput, "--to: found", []string{"report", "--org", "acme", "--from", "1h", "--to", "2h"}},
+		{exitDone, "requests                    2", []string{"replay"}},
+		{exitRefused, "now permitted             2", []string{"replay", "--policy", laxer}},
+		{exitRefused, "now permitted             2", []string{"replay", "--policy", laxer, "--fail-on", "served"}},
+		{exitDone, "now permitted             2", []string{"replay", "--policy", laxer, "--fail-on", "denied,refused"}},
+		{exitInput, "--fail-on: found", []string{"replay", "--fail-on", "everything"}},
+		{exitInput, "there is no such folder", []string{"replay", "--policy", laxer + "x"}},
+	} {
+		code, stdout, stderr := chaperone(t, append(c.args, "--dir", dir)...)
+		if code != c.code || !strings.Contains(stdout+stderr, c.want) {
+			t.Errorf("%s: exit code %d, not %d, or no %q in:\n%s%s", strings.Join(c.args, " "), code, c.code, c.want, stdout, stderr)
+		}
+	}
+}

@@ -8,12 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chaperone/engine/config"
 	"chaperone/engine/report"
 )
 
 func reportCommand(out *printer) *cobra.Command {
 	var o report.Options
-	var config, from, to, format string
+	var path, from, to, format string
 	var given trusted
 	cmd := &cobra.Command{
 		Use:   "report",
@@ -38,7 +39,7 @@ The exit code is 1 where a journal does not hold; the report is written all the 
 	f.StringVar(&to, "to", "", "before then, likewise (default: now)")
 	f.StringVar(&format, "format", "markdown", "markdown, html or json")
 	f.StringArrayVar(&o.Dirs, "dir", nil, "folder of a journal; one for each router (default: journal.dir of --config)")
-	f.StringVar(&config, "config", defaultConfig, "configuration that names the journal, where --dir does not")
+	f.StringVar(&path, "config", defaultConfig, "configuration that names the journal, where --dir does not")
 	given.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if out.json {
@@ -48,7 +49,7 @@ The exit code is 1 where a journal does not hold; the report is written all the 
 			return inputErrorf("--format: found %q; expected markdown, html or json", format)
 		}
 		if len(o.Dirs) == 0 {
-			dir, err := (&folder{config: config}).path()
+			dir, err := (&folder{config: path}).path()
 			if err != nil {
 				return err
 			}
@@ -86,6 +87,9 @@ The exit code is 1 where a journal does not hold; the report is written all the 
 		r, err := report.Make(cmd.Context(), o)
 		if err != nil {
 			return err
+		}
+		if others := r.Strange(); others != nil {
+			return inputErrorf("--org: %s", config.UnknownName("organisation", o.Organisation, others))
 		}
 		switch format {
 		case "json":

@@ -44,6 +44,12 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 func (l *lines) await(t *testing.T, part string) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)

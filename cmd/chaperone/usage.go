@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"chaperone/engine"
 	"chaperone/engine/catalog"
+	"chaperone/engine/config"
 	"chaperone/engine/ledger"
 )
 
@@ -128,6 +130,15 @@ func (q *usageQuestion) answer(cmd *cobra.Command, out *printer) error {
 	if u.Omitted && !out.json {
 		fmt.Fprintln(cmd.ErrOrStderr(), "days of which only the sums are kept are left out: these do not know users, apps and tags")
 	}
+	if len(u.Rows) == 0 && !out.json {
+		strange, err := strangers(cmd.Context(), l, query)
+		if err != nil {
+			return err
+		}
+		for _, text := range strange {
+			fmt.Fprintln(cmd.ErrOrStderr(), text)
+		}
+	}
 	if q.csv {
 		return writeUsageCSV(out.w, query.By, u)
 	}
@@ -146,6 +157,31 @@ func (q *usageQuestion) answer(cmd *cobra.Command, out *printer) error {
 		a.Rows = append(a.Rows, r)
 	}
 	return out.print(a, func(w io.Writer) { writeUsage(w, query, u) })
+}
+
+// strangers says which names in a question the ledger has nothing of, at any time: they may be misspelt.
+func strangers(ctx context.Context, l *ledger.Ledger, q ledger.Query) (all []string, err error) {
+	for _, d := range ledger.Dimensions {
+		if len(q.Where[d]) == 0 {
+			continue
+		}
+		u, err := l.Usage(ctx, ledger.Query{By: []ledger.Dimension{d}})
+		if err != nil {
+			return nil, err
+		}
+		var known []string
+		for _, r := range u.Rows {
+			if r.Keys[0] != "" {
+				known = append(known, r.Keys[0])
+			}
+		}
+		for _, name := range q.Where[d] {
+			if !slices.Contains(known, name) {
+				all = append(all, "in this ledger: "+config.UnknownName(string(d), name, known))
+			}
+		}
+	}
+	return all, nil
 }
 
 // query is the question in the ledger's terms.

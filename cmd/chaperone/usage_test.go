@@ -133,6 +133,8 @@ price = { prompt = 1, completion = 1 }
 	for _, c := range [][]string{
 		{"nothing was used since", "--org", "idle"},
 		{"nothing was used so far", "--org", "idle", "--since", "all"},
+		{`in this ledger: unknown organisation "acmee"; did you mean "acme"?`, "--org", "acmee"},
+		{`in this ledger: unknown provider "goood"; did you mean "good"?`, "--org", "acme", "--provider", "goood"},
 	} {
 		if text := usage(exitDone, c[1:]...); !strings.Contains(text, c[0]) {
 			t.Errorf("%v: %s", c, text)

@@ -34,9 +34,15 @@ func TestWorkedExamples(t *testing.T) {
 	// (https://openrouter.ai/docs/client-sdks/typescript/models/pricingoverride).
 	const astra = `prompt = 10, completion = 50, cache_read = 1, cache_write = 12.5,
 		overrides = [{ min_prompt_tokens = 272_000, prompt = 20, completion = 75, cache_read = 2, cache_write = 25 }]`
-	// https://openrouter.ai/docs/client-sdks/go/models/components/pricing: request and image are a piece each, and internal reasoning has a
-	// price beside completion's. The figures are made up.
-	const pieces = "prompt = 2, completion = 8, reasoning = 40, request = 0.005, image = 0.00289"
+	// https://docs.perplexity.ai/guides/pricing: "Total cost per query = Token costs + Request fee", which for Sonar is $5 for 1,000
+	// requests of low search context, $12 of high; the tokens that Sonar Deep Research reasons with have a price of their own, below
+	// that of its output. (Its searches are billed beside that.)
+	const sonar = "prompt = 1, completion = 1, request = 0.005"
+	const sonarHigh = "prompt = 1, completion = 1, request = 0.012"
+	const research = "prompt = 2, completion = 8, reasoning = 3"
+	// https://openrouter.ai/api/v1/models, anthropic/claude-3.5-sonnet, as cline/cline
+	// records it (src/core/webview/ClineProvider.ts at 2e56149): an image has a price of its own beside the tokens.
+	const pictures = "prompt = 3, completion = 15, image = 0.0048"
 	for _, c := range []struct {
 		name, price string
 		of          catalog.Counts
@@ -62,8 +68,14 @@ func TestWorkedExamples(t *testing.T) {
 		{"a long prompt, most of it cached", astra, catalog.Counts{Prompt: 300_000, Cached: 250_000, Completion: 1000}, weekday, "1.575"},
 		// 100,000 · $20/M + 200,000 · $25/M: what is like the write follows it
 		{"a long prompt, most of it written for an hour", astra, catalog.Counts{Prompt: 300_000, CacheWrite: 200_000, CacheWrite1h: 200_000}, weekday, "7"},
-		// $0.005 + 2 · $0.00289 + 1,000 · $2/M + 100 · $8/M + 400 · $40/M
-		{"images, a request and reasoning", pieces, catalog.Counts{Prompt: 1000, Completion: 500, Reasoning: 400, Images: 2}, weekday, "0.02958"},
+		// 500 · $1/M + 200 · $1/M + $0.005
+		{"a fee for each request", sonar, catalog.Counts{Prompt: 500, Completion: 200}, weekday, "0.0057"},
+		{"a higher one", sonarHigh, catalog.Counts{Prompt: 500, Completion: 200}, weekday, "0.0127"},
+		{"a request without tokens", sonar, catalog.Counts{}, weekday, "0.005"},
+		// 10,000 · $2/M + 4,000 · $8/M + 90,000 · $3/M
+		{"reasoning at a price of its own", research, catalog.Counts{Prompt: 10_000, Completion: 94_000, Reasoning: 90_000}, weekday, "0.322"},
+		// 1,000 · $3/M + 200 · $15/M + 2 · $0.0048
+		{"two images", pictures, catalog.Counts{Prompt: 1000, Completion: 200, Images: 2}, weekday, "0.0156"},
 	} {
 		row := load(t, priced(c.price)).Rows[0]
 		prices := row.PricesAt(c.of.Prompt, c.at)

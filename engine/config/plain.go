@@ -3,18 +3,37 @@ package config
 import (
 	"bytes"
 	"maps"
-	"slices"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 )
 
-// Plain is the document as TOML without comments, which may say anything, and without the top-level keys in without.
+// Plain is the document as TOML without comments, which may say anything, and without what is in without: keys such as "journal",
+// or those of tables, "organisations.*.presets", where * stands for every key.
 func (d *Document) Plain(without ...string) ([]byte, error) {
-	root := maps.Clone(d.root)
-	maps.DeleteFunc(root, func(name string, _ any) bool { return slices.Contains(without, name) })
+	root := d.root
+	for _, path := range without {
+		root = less(root, path)
+	}
 	var out bytes.Buffer
 	err := toml.NewEncoder(&out).Encode(root)
 	return out.Bytes(), err
+}
+
+func less(table map[string]any, path string) map[string]any {
+	name, rest, deeper := strings.Cut(path, ".")
+	out := maps.Clone(table)
+	for key, value := range table {
+		if key != name && name != "*" {
+			continue
+		}
+		if inner, ok := value.(map[string]any); ok && deeper {
+			out[key] = less(inner, rest)
+		} else if !deeper {
+			delete(out, key)
+		}
+	}
+	return out
 }
 
 // Change is a copy of the document with its tables as change leaves them. What it says of lines is of Plain, not of the file.

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -105,7 +106,11 @@ func (r *run) finish(err *wire.Error, winner *attempt) {
 	}
 	if winner != nil {
 		o.Provider, o.Model, o.Row = winner.row.Provider.Name, winner.row.Model.ID, winner.row.ID
-		o.FinishReason, o.Usage = winner.finishReason, winner.answerUsage()
+		o.FinishReason, o.Usage = wire.CommonReason(winner.finishReason), winner.answerUsage()
+		if native := cmp.Or(winner.nativeReason, winner.finishReason); native != o.FinishReason {
+			o.NativeReason = native
+		}
+		o.CacheDiscount = winner.row.CacheDiscount(winner.usage, r.j.Plan.Request.Images, winner.started)
 		o.TTFTMs = millis(r.ttft)
 		if winner.rescue != nil && err == nil {
 			o.Rescued = winner.rescue.method

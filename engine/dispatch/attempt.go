@@ -74,6 +74,7 @@ type attempt struct {
 	impossible   *wire.Usage // what the provider has counted that it cannot have; nil: nothing
 	served       string      // the service tier that the provider says it served in; "" where it does not say
 	finishReason string
+	nativeReason string // "": the same
 	finished     uint64 // choices that have a finish reason, as wire.Chunk has them
 	begun        uint64 // and those that have output
 	outputBytes  int
@@ -271,7 +272,7 @@ func (a *attempt) note() {
 		a.served = recordable(a.chunk.ServiceTier)
 	}
 	if a.chunk.FinishReason != "" {
-		a.finishReason = recordable(a.chunk.FinishReason)
+		a.finishReason, a.nativeReason = recordable(a.chunk.FinishReason), recordable(a.chunk.NativeReason)
 		a.finished |= a.chunk.Finished
 	}
 	a.outputBytes += a.chunk.OutputBytes

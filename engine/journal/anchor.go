@@ -31,8 +31,9 @@ const (
 	anchorFarewell = 5 * time.Second // to deliver what waits when the journal closes
 )
 
-func newAnchor(url string, command []string, log *slog.Logger) *anchor {
-	a := &anchor{url: url, command: command, log: log, waiting: make(chan Checkpoint, anchorsWaiting), done: make(chan struct{})}
+// newAnchor has so many checkpoints wait at the most.
+func newAnchor(url string, command []string, most int, log *slog.Logger) *anchor {
+	a := &anchor{url: url, command: command, log: log, waiting: make(chan Checkpoint, most), done: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	go a.run()
 	return a

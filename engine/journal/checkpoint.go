@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -67,12 +68,19 @@ func (s *signer) sign(at chain, now time.Time) Checkpoint {
 	return c
 }
 
-// openSigner reads the key of a folder, or makes one at first use. signing.pub is for those who verify.
+// openSigner reads the key of a folder, or makes one at first use. A journal that was signed with another is not gone on with: it
+// would not verify any more. signing.pub is for those who verify.
 func openSigner(dir string) (*signer, error) {
 	path := filepath.Join(dir, "signing.key")
+	before, err := signedWith(dir)
+	if err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(path)
 	var key ed25519.PrivateKey
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && before != "":
+		return nil, fmt.Errorf("%s is missing, and the journal was signed with it: %s", path, mendKey)
 	case errors.Is(err, fs.ErrNotExist):
 		if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 			return nil, err
@@ -99,6 +107,9 @@ func openSigner(dir string) (*signer, error) {
 	}
 	public := key.Public().(ed25519.PublicKey)
 	s := &signer{key: key, public: hex.EncodeToString(public), replica: replicaOf(public)}
+	if before != "" && before != s.public {
+		return nil, fmt.Errorf("%s is not the key %s that the journal was signed with; it was changed or exchanged: %s", path, before, mendKey)
+	}
 	shown := filepath.Join(dir, "signing.pub")
 	if had, err := os.ReadFile(shown); err != nil || string(had) != s.public+"\n" {
 		if err := writeWhole(shown, []byte(s.public+"\n")); err != nil {
@@ -106,6 +117,19 @@ func openSigner(dir string) (*signer, error) {
 		}
 	}
 	return s, nil
+}
+
+const mendKey = "put it back from a copy, or move the folder away to begin another journal"
+
+// signedWith is the public key of the last segment that can be read; "" where there is none.
+func signedWith(dir string) (string, error) {
+	all, err := segments(dir)
+	for i := range slices.Backward(all) {
+		if h, err := all[i].header(); err == nil {
+			return h.Key, nil
+		}
+	}
+	return "", err
 }
 
 // ReadCheckpoints reads checkpoints as anchoring hands them out: JSON objects, one after the other.

@@ -1,10 +1,13 @@
 package journal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,11 +24,12 @@ import (
 
 // Sealed is claims under AES-256-GCM: a nonce of 12 bytes and what it seals, in base64.
 type Sealed struct {
-	Month string `json:"month"` // in UTC, 2006-01: names the key, with the organisation
-	Box   string `json:"box"`
+	Month string `json:"month"`         // in UTC, 2006-01: names the key's file, with the organisation
+	Key   string `json:"key,omitempty"` // names the key: where one was destroyed there may be another in its place
+	Box   string `json:"box"`           // "": they could not be sealed when they were made, and are lost
 }
 
-// ErrErased is returned for claims whose key has been destroyed.
+// ErrErased is returned for claims whose key has been destroyed, and for those that could not be sealed.
 var ErrErased = errors.New("the key to these claims has been destroyed")
 
 const monthForm = "2006-01"
@@ -36,56 +40,64 @@ type claimKeys struct {
 	keeps bool // what unseal has read too: for one reading of the journal
 
 	mu   sync.RWMutex
-	open map[claimKey]cipher.AEAD
+	open map[claimKey]*opener
 }
 
 type claimKey struct{ month, organisation string }
 
+// opener is a key that is ready for use.
+type opener struct {
+	cipher.AEAD
+	name string
+}
+
 func newClaimKeys(dir string) *claimKeys {
-	return &claimKeys{dir: filepath.Join(dir, "claim-keys"), open: map[claimKey]cipher.AEAD{}}
+	return &claimKeys{dir: filepath.Join(dir, "claim-keys"), open: map[claimKey]*opener{}}
 }
 
 func (k *claimKeys) path(id claimKey) string {
 	return filepath.Join(k.dir, id.month, url.PathEscape(id.organisation)+".key")
 }
 
-// seal seals claims under the key of the record's month, which it makes where there is none.
+// seal seals claims under the key of the record's month, which it makes where there is none. Where that fails, what it returns
+// says that there were claims.
 func (k *claimKeys) seal(r *Record) (*Sealed, error) {
 	id := claimKey{r.At.UTC().Format(monthForm), r.Organisation}
 	k.mu.RLock()
-	aead := k.open[id]
+	key := k.open[id]
 	k.mu.RUnlock()
-	if aead == nil {
+	if key == nil {
 		var err error
-		if aead, err = k.make(id); err != nil {
-			return nil, err
+		if key, err = k.make(id); err != nil {
+			return &Sealed{Month: id.month}, err
 		}
 	}
-	box := make([]byte, aead.NonceSize(), 256)
+	box := make([]byte, key.NonceSize(), 256)
 	rand.Read(box) // never fails: crypto/rand ends the process instead
-	box = aead.Seal(box, box, r.Claims.appendJSON(nil), []byte(r.ID))
-	return &Sealed{id.month, base64.StdEncoding.EncodeToString(box)}, nil
+	box = key.Seal(box, box, r.Claims.appendJSON(nil), []byte(r.ID))
+	return &Sealed{id.month, key.name, base64.StdEncoding.EncodeToString(box)}, nil
 }
 
 // make reads or makes a key. Keys of months that have passed are forgotten here, so that destroying a file is the end of one.
-func (k *claimKeys) make(id claimKey) (cipher.AEAD, error) {
+func (k *claimKeys) make(id claimKey) (*opener, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if aead := k.open[id]; aead != nil {
-		return aead, nil
+	if key := k.open[id]; key != nil {
+		return key, nil
 	}
 	path := k.path(id)
-	aead, err := readClaimKey(path)
+	key, err := readClaimKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return nil, err
 		}
-		var secret [32]byte
+		var secret [secretBytes]byte
 		rand.Read(secret[:])
-		if err = writeWhole(path, secret[:]); err != nil {
+		sum := sha256.Sum256(secret[:])
+		if err = writeWhole(path, append(secret[:], sum[:checkBytes]...)); err != nil {
 			return nil, err
 		}
-		aead, err = readClaimKey(path)
+		key, err = readClaimKey(path)
 	}
 	if err != nil {
 		return nil, err
@@ -96,23 +108,34 @@ func (k *claimKeys) make(id claimKey) (cipher.AEAD, error) {
 			delete(k.open, other)
 		}
 	}
-	k.open[id] = aead
-	return aead, nil
+	k.open[id] = key
+	return key, nil
 }
 
-func readClaimKey(path string) (cipher.AEAD, error) {
-	secret, err := os.ReadFile(path)
+// A key's file is the key and the beginning of its SHA-256, which is also its name.
+const (
+	secretBytes = 32
+	checkBytes  = 8
+)
+
+func readClaimKey(path string) (*opener, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(secret) != 32 {
-		return nil, fmt.Errorf("%s: found %d bytes; a key has 32", path, len(secret))
+	if len(text) != secretBytes+checkBytes {
+		return nil, fmt.Errorf("%s: found %d bytes; a key and its checksum have %d", path, len(text), secretBytes+checkBytes)
+	}
+	secret, check := text[:secretBytes], text[secretBytes:]
+	if sum := sha256.Sum256(secret); !bytes.Equal(sum[:checkBytes], check) {
+		return nil, fmt.Errorf("%s: the key does not have its checksum: the file was changed", path)
 	}
 	block, err := aes.NewCipher(secret)
 	if err != nil {
 		return nil, err
 	}
-	return cipher.NewGCM(block)
+	aead, err := cipher.NewGCM(block)
+	return &opener{aead, hex.EncodeToString(check)}, err
 }
 
 // unseal puts a record's claims back in the clear. The error is ErrErased where their key is gone.
@@ -120,48 +143,55 @@ func (k *claimKeys) unseal(r *Record) error {
 	if r.Sealed == nil {
 		return nil
 	}
-	if _, err := time.Parse(monthForm, r.Sealed.Month); err != nil {
-		return fmt.Errorf("sealed claims name the month %q; expected one such as 2026-11", r.Sealed.Month)
+	claims, err := k.claims(r.ID, r.Organisation, r.Sealed)
+	if err == nil {
+		r.Claims, r.Sealed = claims, nil
 	}
-	aead, path, err := k.opener(claimKey{r.Sealed.Month, r.Organisation})
-	if errors.Is(err, fs.ErrNotExist) {
-		return ErrErased
-	}
-	if err != nil {
-		return err
-	}
-	box, err := base64.StdEncoding.DecodeString(r.Sealed.Box)
-	if err != nil || len(box) < aead.NonceSize() {
-		return fmt.Errorf("sealed claims are no base64 of a nonce and what follows it")
-	}
-	text, err := aead.Open(nil, box[:aead.NonceSize()], box[aead.NonceSize():], []byte(r.ID))
-	if err != nil {
-		return fmt.Errorf("%s does not open the claims of %s: either was changed", path, r.ID)
-	}
-	var claims Claims
-	if err := json.Unmarshal(text, &claims); err != nil {
-		return err
-	}
-	r.Claims, r.Sealed = &claims, nil
-	return nil
+	return err
 }
 
-func (k *claimKeys) opener(id claimKey) (aead cipher.AEAD, path string, err error) {
-	path = k.path(id)
+// claims are those that are sealed in the record of that id.
+func (k *claimKeys) claims(record, organisation string, s *Sealed) (*Claims, error) {
+	if _, err := time.Parse(monthForm, s.Month); err != nil {
+		return nil, fmt.Errorf("sealed claims name the month %q; expected one such as 2026-11", s.Month)
+	}
+	if s.Box == "" {
+		return nil, ErrErased
+	}
+	key, err := k.opener(claimKey{s.Month, organisation})
+	if errors.Is(err, fs.ErrNotExist) || err == nil && key.name != s.Key {
+		return nil, ErrErased
+	}
+	if err != nil {
+		return nil, err
+	}
+	box, err := base64.StdEncoding.DecodeString(s.Box)
+	if err != nil || len(box) < key.NonceSize() {
+		return nil, errors.New("sealed claims are no base64 of a nonce and what follows it")
+	}
+	text, err := key.Open(nil, box[:key.NonceSize()], box[key.NonceSize():], []byte(record))
+	if err != nil {
+		return nil, fmt.Errorf("their key does not open the claims of %s: they were changed", record)
+	}
+	claims := new(Claims)
+	return claims, json.Unmarshal(text, claims)
+}
+
+func (k *claimKeys) opener(id claimKey) (key *opener, err error) {
 	if k.keeps {
 		k.mu.RLock()
-		aead = k.open[id]
+		key = k.open[id]
 		k.mu.RUnlock()
 	}
-	if aead == nil {
-		aead, err = readClaimKey(path)
+	if key == nil {
+		key, err = readClaimKey(k.path(id))
 		if k.keeps && err == nil {
 			k.mu.Lock()
-			k.open[id] = aead
+			k.open[id] = key
 			k.mu.Unlock()
 		}
 	}
-	return aead, path, err
+	return key, err
 }
 
 // Erase destroys the key to the claims that an organisation's callers made in a month, 2006-01: they cannot be read any more,
@@ -175,7 +205,7 @@ func Erase(dir, organisation, month string) error {
 	path := k.path(claimKey{month, organisation})
 	if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
 		// Overwritten first: where the file system writes in place, nothing is left to be found.
-		_, err = f.Write(make([]byte, 32))
+		_, err = f.Write(make([]byte, secretBytes+checkBytes))
 		err = errors.Join(err, f.Sync(), f.Close())
 		if err != nil {
 			return err

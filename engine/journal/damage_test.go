@@ -2,6 +2,9 @@ package journal
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -92,6 +95,11 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 		t.Fatal("no artefacts", err)
 	}
 	files = append(files, artefacts...)
+	keys, err := filepath.Glob(filepath.Join(dir, "claim-keys", "*", "*"))
+	if err != nil || len(keys) == 0 {
+		t.Fatal("no keys to claims", err)
+	}
+	files = append(files, keys...)
 	step := 7
 	if testing.Short() {
 		step = 331 // prime to 8: every place of a bit in a byte comes up
@@ -120,6 +128,65 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 	}
 	t.Logf("%d bits of %d files", flips, len(files))
 	sound(t, dir, Trust{})
+}
+
+// privateKey is the one in a PEM; nil where there is none.
+func privateKey(text []byte) ed25519.PrivateKey {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil
+	}
+	key, _ := x509.ParsePKCS8PrivateKey(block.Bytes)
+	signer, _ := key.(ed25519.PrivateKey)
+	return signer
+}
+
+// A journal is not gone on with under another key than it was signed with, nor under none.
+func TestAChangedSigningKeyIsNoticedAtTheStart(t *testing.T) {
+	dir := t.TempDir()
+	small(t, dir, 0, 2)
+	small(t, dir, 10, 2)
+	path := filepath.Join(dir, "signing.key")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := privateKey(good)
+	begins, ends := bytes.IndexByte(good, '\n')+1, bytes.LastIndex(good, []byte("\n-----END"))
+	for bit := 8 * begins; bit < 8*ends; bit += 3 {
+		bad := bytes.Clone(good)
+		bad[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if now := privateKey(bad); now != nil && now.Equal(key) {
+			continue // there are bits that mean nothing
+		}
+		j, err := Open(Options{Dir: dir, Log: quiet})
+		if err == nil {
+			j.Close()
+			t.Fatalf("bit %d of byte %d was flipped, and the journal goes on", bit%8, bit/8)
+		}
+		if bit == 8*ends-3*8 {
+			t.Log(err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if j, err := Open(Options{Dir: dir, Log: quiet}); err == nil || !strings.Contains(err.Error(), "is missing, and the journal was signed with it") {
+		if j != nil {
+			j.Close()
+		}
+		t.Errorf("without its key: %v", err)
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	small(t, dir, 20, 2)
+	if r := sound(t, dir, Trust{}); r.Segments != 3 || r.Records != 6 {
+		t.Errorf("%d segments with %d records: a start that was refused has left something", r.Segments, r.Records)
+	}
 }
 
 // A writer that cuts, inserts, exchanges or forges, and fixes every checksum on the way, is found by the chain.

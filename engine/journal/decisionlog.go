@@ -63,8 +63,9 @@ const (
 	logTimeout  = 10 * time.Second
 )
 
-func newDecisionLog(url, token, replica string, log *slog.Logger) *decisionLog {
-	d := &decisionLog{url: url, token: token, replica: replica, log: log, waiting: make(chan *Record, logsWaiting), done: make(chan struct{})}
+// newDecisionLog has so many decisions wait at the most.
+func newDecisionLog(url, token, replica string, most int, log *slog.Logger) *decisionLog {
+	d := &decisionLog{url: url, token: token, replica: replica, log: log, waiting: make(chan *Record, most), done: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	go d.run()
 	return d

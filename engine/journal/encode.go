@@ -109,6 +109,7 @@ func (c *Claims) appendJSON(dst []byte) []byte {
 func (s *Sealed) appendJSON(dst []byte) []byte {
 	o := object(dst)
 	o.text("month", s.Month)
+	o.optional("key", s.Key)
 	o.b = append(o.key("box"), '"')
 	o.b = append(o.b, s.Box...)
 	o.b = append(o.b, '"')
@@ -302,6 +303,7 @@ func (v *Outcome) appendJSON(dst []byte) []byte {
 	o.optional("model", v.Model)
 	o.optional("row", v.Row)
 	o.optional("finish_reason", v.FinishReason)
+	o.optional("native_finish_reason", v.NativeReason)
 	o.positive("queued_ms", v.QueuedMs)
 	o.positive("ttft_ms", v.TTFTMs)
 	o.number("duration_ms", v.DurationMs)
@@ -310,6 +312,7 @@ func (v *Outcome) appendJSON(dst []byte) []byte {
 	o.optional("cached_from", v.CachedFrom)
 	o.b = appendUsage(o.key("usage"), &v.Usage)
 	o.integer("cost_picodollars", int64(v.Cost))
+	o.count("cache_discount_picodollars", int64(v.CacheDiscount))
 	o.integer("fallbacks", int64(v.Fallbacks))
 	return o.end()
 }

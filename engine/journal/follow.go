@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 )
 
 // Position is a place in a journal: behind so many bytes of a segment as it is unpacked. The zero value is the beginning.
@@ -41,12 +40,12 @@ func (f *Follower) Replica() (string, error) {
 		return "", err
 	}
 	for i := range all {
-		data, err := f.from(&all[i], 0)
-		if err != nil {
-			return "", err
-		}
-		if h, _, err := readHeader(all[i].path, data); err == nil {
+		h, err := all[i].header()
+		if err == nil {
 			return h.Replica, nil
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // else it is being made
+			return "", err
 		}
 	}
 	return "", fmt.Errorf("%s holds no segment: %w", f.dir, fs.ErrNotExist)
@@ -195,7 +194,7 @@ func (f *Follower) from(s *segment, offset int64) ([]byte, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return data, err
 		}
-		s.packed, s.path = true, strings.TrimSuffix(s.path, plainSuffix)+packedSuffix // since it was listed
+		s.pack() // since it was listed
 	}
 	if f.packed != s.path {
 		packed, err := os.ReadFile(s.path)

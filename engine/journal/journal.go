@@ -97,6 +97,7 @@ type batch struct {
 }
 
 type entry struct {
+	at      time.Time // of the record
 	seen    *Seen
 	catalog string // whose rows the body has as numbers; "": none
 	body    []byte
@@ -149,15 +150,15 @@ func (j *Journal) open() (err error) {
 	if err != nil {
 		return err
 	}
-	at, last, found, err := findEnd(dir, j.o.Log)
+	end, err := findEnd(dir, j.o.Log)
 	if err != nil {
 		return err
 	}
-	j.tape = &tape{dir: dir, signer: signer, at: at, number: last, linker: newLinker(), always: j.o.Fsync == Always}
+	j.tape = &tape{dir: dir, signer: signer, at: end.at, number: end.last, latest: end.latest, linker: newLinker(), always: j.o.Fsync == Always}
 	if err := j.tape.start(time.Now()); err != nil {
 		return err
 	}
-	for _, e := range found {
+	for _, e := range end.found {
 		j.tape.event(e)
 	}
 	j.tape.checkpoint(time.Now())
@@ -167,7 +168,7 @@ func (j *Journal) open() (err error) {
 	j.claims = newClaimKeys(dir)
 	j.token, j.pending, j.closing = make(chan struct{}, 1), newBatch(), make(chan struct{})
 	if j.o.AnchorURL != "" || len(j.o.AnchorCommand) > 0 {
-		j.anchor = newAnchor(j.o.AnchorURL, j.o.AnchorCommand, j.o.Log)
+		j.anchor = newAnchor(j.o.AnchorURL, j.o.AnchorCommand, anchorsWaiting, j.o.Log)
 		j.tape.anchor = j.anchor
 	}
 	if j.o.TimestampURL != "" {
@@ -175,7 +176,7 @@ func (j *Journal) open() (err error) {
 		j.tape.stamps = j.stamps
 	}
 	if j.o.DecisionLogURL != "" {
-		j.events = newDecisionLog(j.o.DecisionLogURL, j.o.DecisionLogToken, signer.replica, j.o.Log)
+		j.events = newDecisionLog(j.o.DecisionLogURL, j.o.DecisionLogToken, signer.replica, logsWaiting, j.o.Log)
 	}
 	j.background.Add(1)
 	go j.tend()
@@ -202,7 +203,7 @@ func (j *Journal) Append(rec *Record, seen *Seen) {
 	j.recent.Append(rec)
 	buffer := bodies.Get().(*[]byte)
 	defer bodies.Put(buffer)
-	e := entry{seen: seen}
+	e := entry{at: rec.At, seen: seen}
 	if seen != nil && rec.known(seen.Rows) {
 		e.catalog = rec.Catalog
 	}
@@ -232,7 +233,7 @@ func (j *Journal) onDisk(rec *Record) *Record {
 	sealed, err := j.claims.seal(rec)
 	if err != nil {
 		// Claims that cannot be sealed are not written at all: in the clear they could not be erased any more.
-		j.o.Log.Error("the journal cannot seal what a caller said of itself; it is left out", "decision", rec.ID, "error", err)
+		j.o.Log.Error("the journal cannot seal what a caller said of itself; it is lost", "decision", rec.ID, "error", err)
 	}
 	out.Claims, out.Sealed = nil, sealed
 	return &out
@@ -253,7 +254,7 @@ func (j *Journal) commit() {
 	}
 	t := j.tape
 	before, told := t.at, t.toldDropped
-	if lost := j.dropped.Load(); lost > told && j.fault.Load() == nil {
+	if lost := j.dropped.Load(); lost > told {
 		t.event(Event{What: Dropped, Count: lost - told})
 		t.toldDropped = lost
 	}
@@ -262,6 +263,9 @@ func (j *Journal) commit() {
 	}
 	if t.sinceCheckpoint >= checkpointEvery {
 		t.checkpoint(time.Now())
+	}
+	if len(t.out) == 0 {
+		return // which says nothing of the disk
 	}
 	if err := t.flush(); err != nil {
 		t.toldDropped = told
@@ -359,11 +363,13 @@ func (j *Journal) second(now time.Time) {
 	j.token <- struct{}{}
 	t := j.tape
 	j.commit() // what waits since it could not be written
-	if t.sinceCheckpoint > 0 && j.fault.Load() == nil {
+	if t.sinceCheckpoint > 0 && len(t.out) == 0 {
 		before := t.at
 		t.checkpoint(now)
 		if err := t.flush(); err != nil {
 			j.failed(err, before)
+		} else {
+			j.recovered()
 		}
 	}
 	if now.Sub(t.started) >= j.o.SegmentAge && t.decisions > 0 && j.fault.Load() == nil {

@@ -199,8 +199,9 @@ type Outcome struct {
 	Provider     string  `json:"provider,omitempty"`
 	Model        string  `json:"model,omitempty"`
 	Row          string  `json:"row,omitempty"`
-	FinishReason string  `json:"finish_reason,omitempty"`
-	QueuedMs     float64 `json:"queued_ms,omitempty"` // waiting for a place, at the router and at endpoints
+	FinishReason string  `json:"finish_reason,omitempty"`        // OpenRouter's word
+	NativeReason string  `json:"native_finish_reason,omitempty"` // the provider's own, where it is another
+	QueuedMs     float64 `json:"queued_ms,omitempty"`            // waiting for a place, at the router and at endpoints
 	TTFTMs       float64 `json:"ttft_ms,omitempty"`
 	DurationMs   float64 `json:"duration_ms"`
 	// Rescued is what saved an answer that broke off, continue or splice; NotRescued is why nothing was tried to.
@@ -209,5 +210,7 @@ type Outcome struct {
 	CachedFrom string              `json:"cached_from,omitempty"` // the id of the answer that was given once more
 	Usage      wire.Usage          `json:"usage"`
 	Cost       catalog.Picodollars `json:"cost_picodollars"` // of the answer and of failed attempts that were billed
-	Fallbacks  int                 `json:"fallbacks"`        // attempts with another endpoint or credential than the one before
+	// CacheDiscount is how much less the answer has cost than without a cache; negative where it has cost more.
+	CacheDiscount catalog.Picodollars `json:"cache_discount_picodollars,omitempty"`
+	Fallbacks     int                 `json:"fallbacks"` // attempts with another endpoint or credential than the one before
 }

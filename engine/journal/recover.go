@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -8,49 +9,83 @@ import (
 	"time"
 )
 
-// findEnd finds the end of the journal in dir: the place behind its last whole frame and the number of its last segment. What
-// follows that frame is set aside as SEGMENT.torn and cut off: nothing is destroyed, and the journal goes on in a new segment.
-func findEnd(dir string, log *slog.Logger) (at chain, last uint64, found []Event, err error) {
+// end is where a journal ends.
+type end struct {
+	at     chain     // behind its last whole frame
+	last   uint64    // number of its last segment; 0: there is none
+	latest time.Time // that the clock has shown while it was written
+	found  []Event   // what was not as it should be
+}
+
+// findEnd finds the end of the journal in dir. What follows the last whole frame is set aside as SEGMENT.torn and cut off: nothing
+// is destroyed, and the journal goes on in a new segment.
+func findEnd(dir string, log *slog.Logger) (e end, err error) {
 	all, err := segments(dir)
 	if err != nil || len(all) == 0 {
-		return at, 0, nil, err
+		return e, err
 	}
 	s := all[len(all)-1]
 	data, err := s.read()
 	if err != nil {
-		return at, 0, nil, fmt.Errorf("%s: %w", s.path, err)
+		return e, fmt.Errorf("%s: %w", s.path, err)
 	}
 	h, first, err := readHeader(s.path, data)
 	if err != nil && len(all) > 1 && !s.packed && len(data) < 64<<10 && !holdsFrame(data) {
 		// The process ended while it made the segment: nothing is in there yet.
 		if err := os.Rename(s.path, s.path+".torn"); err != nil {
-			return at, 0, nil, err
+			return e, err
 		}
-		at, last, found, err = findEnd(dir, log)
-		return at, last, append(found, Event{What: Recovered, Segment: s.number, Bytes: int64(len(data)), Detail: "its header was not whole"}), err
+		e, err = findEnd(dir, log)
+		e.found = append(e.found, Event{What: Recovered, Segment: s.number, Bytes: int64(len(data)), Detail: "its header was not whole"})
+		return e, err
 	}
 	if err != nil {
-		return at, 0, nil, err
+		return e, err
 	}
-	if at, err = h.chain(); err != nil {
-		return at, 0, nil, fmt.Errorf("%s: %w", s.path, err)
+	if e.at, err = h.chain(); err != nil {
+		return e, fmt.Errorf("%s: %w", s.path, err)
 	}
-	l, end := newLinker(), len(first)
-	l.add(&at, first)
-	for end < len(data) {
-		frame, torn := nextFrame(data[end:])
+	e.last, e.latest = s.number, later(h.Latest, h.At)
+	l, at := newLinker(), len(first)
+	l.add(&e.at, first)
+	for at < len(data) {
+		frame, torn := nextFrame(data[at:])
 		if torn != nil {
-			e, err := cut(s, data, end, torn)
+			event, err := cut(s, data, at, torn)
 			if err != nil {
-				return at, 0, nil, err
+				return e, err
 			}
-			log.Warn("the end of the journal was not whole and was set aside", "segment", s.number, "bytes", e.Bytes, "why", e.Detail)
-			return at, s.number, []Event{e}, nil
+			log.Warn("the end of the journal was not whole and was set aside", "segment", s.number, "bytes", event.Bytes, "why", event.Detail)
+			e.found = append(e.found, event)
+			return e, nil
 		}
-		l.add(&at, frame)
-		end += len(frame)
+		l.add(&e.at, frame)
+		e.latest = later(e.latest, madeAt(frame))
+		at += len(frame)
 	}
-	return at, s.number, nil, nil
+	return e, nil
+}
+
+// later is the later of two, by what the clock showed.
+func later(a, b time.Time) time.Time {
+	if a, b = a.Round(0), b.Round(0); a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// madeAt is the time of a record or a checkpoint, which stands in both behind an id or a digest; zero for all else.
+func madeAt(frame []byte) time.Time {
+	if kind := frame[frameHead]; kind != kindDecision && kind != kindCheckpoint {
+		return time.Time{}
+	}
+	_, text, _ := bytes.Cut(frame, []byte(`","at":"`))
+	text, _, _ = bytes.Cut(text, []byte{'"'})
+	at, err := time.Parse(time.RFC3339Nano, string(text))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // cut sets aside what follows end.

@@ -1,10 +1,12 @@
 package journal
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,6 +31,9 @@ type header struct {
 	Replica  string    `json:"replica"`
 	Key      string    `json:"key"` // public, of the checkpoints
 	At       time.Time `json:"at"`
+	// Latest is the latest moment that the clock has shown while earlier segments were written: nothing in them is later, though the
+	// clock may have gone back since. In the first it is At.
+	Latest time.Time `json:"latest,omitzero"`
 }
 
 const version = 2
@@ -95,13 +100,59 @@ func compare(a, b uint64) int {
 func (s *segment) read() ([]byte, error) {
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) && !s.packed { // it has been packed since it was listed
-		s.packed, s.path = true, strings.TrimSuffix(s.path, plainSuffix)+packedSuffix
+		s.pack()
 		data, err = os.ReadFile(s.path)
 	}
 	if err != nil || !s.packed {
 		return data, err
 	}
 	return unpack(data)
+}
+
+// header reads the header, and little more of the file.
+func (s *segment) header() (*header, error) {
+	f, err := os.Open(s.path)
+	if errors.Is(err, fs.ErrNotExist) && !s.packed { // it has been packed since it was listed
+		s.pack()
+		f, err = os.Open(s.path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, frameHead)
+	at := 0
+	if s.packed {
+		at = len(packedMagic)
+		data = make([]byte, at+frameHead)
+	}
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("%s: the header cannot be read: %w", s.path, err)
+	}
+	length := binary.LittleEndian.Uint32(data[at:])
+	if length > mostFrame {
+		return nil, fmt.Errorf("%s: the header cannot be read: its length is %d", s.path, length)
+	}
+	data = slices.Grow(data, int(length))[:len(data)+int(length)]
+	if _, err := io.ReadFull(f, data[at+frameHead:]); err != nil {
+		return nil, fmt.Errorf("%s: the header cannot be read: %w", s.path, err)
+	}
+	if s.packed {
+		content, _, err := block(data, uint64(at))
+		if err == nil {
+			data, err = inflate(nil, content, uint64(at))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.path, err)
+		}
+	}
+	h, _, err := readHeader(s.path, data)
+	return h, err
+}
+
+// pack follows the file to where it is once it is packed.
+func (s *segment) pack() {
+	s.packed, s.path = true, strings.TrimSuffix(s.path, plainSuffix)+packedSuffix
 }
 
 // readHeader is the header of data, which stands in file.
@@ -119,6 +170,9 @@ func readHeader(file string, data []byte) (*header, []byte, error) {
 	}
 	if h.Version != version {
 		return nil, nil, fmt.Errorf("%s: is of version %d; this program reads version %d", file, h.Version, version)
+	}
+	if h.Latest.IsZero() {
+		h.Latest = h.At
 	}
 	return &h, frame, nil
 }

@@ -25,6 +25,7 @@ type tape struct {
 	ready  []Checkpoint
 
 	started         time.Time
+	latest          time.Time // that the clock has shown while the journal was written
 	teller          teller
 	index           map[decision]int64 // offsets in the segment
 	artefacts       *Artefacts         // in force
@@ -64,6 +65,7 @@ func (t *tape) configure(a *Artefacts) {
 
 func (t *tape) checkpoint(now time.Time) {
 	c := t.signer.sign(t.at, now)
+	t.latest = later(t.latest, c.At)
 	t.json(kindCheckpoint, c)
 	t.sinceCheckpoint = 0
 	t.ready = append(t.ready, c)
@@ -86,6 +88,7 @@ func (t *tape) decision(e *entry) {
 	if id, ok := frameID(t.out[start:]); ok {
 		t.index[id] = t.size + int64(start)
 	}
+	t.latest = later(t.latest, e.at)
 	t.sinceCheckpoint++
 	t.decisions++
 	t.waiting++
@@ -145,7 +148,7 @@ func (t *tape) start(now time.Time) error {
 		return err
 	}
 	body, err := json.Marshal(header{Version: version, Segment: t.number + 1, Count: t.at.count,
-		Previous: hex.EncodeToString(t.at.head[:]), Replica: t.signer.replica, Key: t.signer.public, At: now.UTC()})
+		Previous: hex.EncodeToString(t.at.head[:]), Replica: t.signer.replica, Key: t.signer.public, At: now.UTC(), Latest: t.latest.UTC()})
 	if err != nil {
 		panic("journal: " + err.Error()) // numbers, strings and a time
 	}
@@ -162,7 +165,7 @@ func (t *tape) start(now time.Time) error {
 		return err
 	}
 	t.number++
-	t.file, t.size, t.started = f, int64(len(first)), now
+	t.file, t.size, t.started, t.latest = f, int64(len(first)), now, later(t.latest, now)
 	t.linker.add(&t.at, first)
 	t.teller, t.index, t.decisions, t.toldArtefacts = newTeller(), map[decision]int64{}, 0, false
 	return nil

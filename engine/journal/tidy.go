@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// expired are the sealed segments that ended longer than retention ago; 0 keeps all.
+// expired are the sealed segments of which all was written longer than retention ago; 0 keeps all. A clock that has gone back makes
+// nothing older than it is.
 func expired(dir string, retention time.Duration, now time.Time) ([]segment, error) {
 	all, err := segments(dir)
 	if err != nil || retention <= 0 {
@@ -20,13 +21,8 @@ func expired(dir string, retention time.Duration, now time.Time) ([]segment, err
 		if i+1 == len(all) {
 			return all[:i], nil // the last one is being written
 		}
-		next := &all[i+1] // began when this one ended
-		data, err := next.read()
-		if err != nil {
-			return all[:i], fmt.Errorf("%s: %w", next.path, err)
-		}
-		h, _, err := readHeader(next.path, data)
-		if err != nil || !h.At.Before(now.Add(-retention)) {
+		h, err := all[i+1].header()
+		if err != nil || !h.Latest.Before(now.Add(-retention)) {
 			return all[:i], err
 		}
 	}

@@ -234,3 +234,53 @@ func missing(t *testing.T, what string) {
 	}
 	t.Skip(what)
 }
+
+// Whatever bit of a stamp or of the checkpoint that it is of is flipped, it is found; or nothing depends on it (certificates that are
+// trusted anyway come with a stamp), and what is proven is the same.
+func TestEveryFlippedBitOfAStampIsFound(t *testing.T) {
+	a := newAuthority(t, "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+	dir := t.TempDir()
+	j := open(t, Options{Dir: dir, TimestampURL: a.url})
+	j.Append(sample(idOf(1), time.Now(), 0), nil)
+	closeJournal(t, j)
+	trust := Trust{Authorities: a.pool(t)}
+	whole := sound(t, dir, trust)
+	if whole.Stamped != 1 {
+		t.Fatalf("%+v", whole)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "timestamps", "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	step, flips, found := 3, 0, 0
+	if testing.Short() {
+		step = 61
+	}
+	for _, path := range files {
+		good, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bit := 0; bit < 8*len(good); bit += step {
+			bad := bytes.Clone(good)
+			bad[bit/8] ^= 1 << (bit % 8)
+			if err := os.WriteFile(path, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r := verified(t, dir, trust)
+			if len(r.Problems) > 0 {
+				found++
+			} else if strings.HasSuffix(path, ".json") || r.Stamped != 1 || !r.StampedAt.Equal(*whole.StampedAt) {
+				t.Errorf("bit %d of byte %d of %s was flipped and not found", bit%8, bit/8, filepath.Base(path))
+			}
+			flips++
+		}
+		if err := os.WriteFile(path, good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d of %d flipped bits are found; nothing depends on the others", found, flips)
+	if found < flips/2 {
+		t.Error("that is too few")
+	}
+}

@@ -150,6 +150,7 @@ type verifier struct {
 	next    int // of outside
 	stamped []stamped
 	files   map[string]string // digest of an artefact → where it is named
+	lost    int               // records whose claims could not be sealed
 	expired uint64            // segments up to it were removed, as the journal says
 	missing []uint64
 	started uint64 // number of the segment before
@@ -293,9 +294,7 @@ func (v *verifier) frame(path string, at int, frame []byte) {
 	case kindDecision:
 		v.report.Records++
 		v.report.Unprotected++
-		if text, _, ok := bytes.Cut(body, []byte{'\n'}); !ok || !json.Valid(text) {
-			err = fmt.Errorf("the record is no JSON with its candidates")
-		}
+		err = v.record(body)
 	case kindStatistics, kindRows:
 	case kindCheckpoint:
 		err = v.checkpoint(body)
@@ -321,6 +320,34 @@ func (v *verifier) frame(path string, at int, frame []byte) {
 	}
 }
 
+// record counts claims that are lost. Those that are there are held by the chain, and their keys in keys.
+func (v *verifier) record(body []byte) error {
+	var r struct {
+		Sealed *Sealed `json:"sealed_claims"`
+	}
+	text, _, ok := bytes.Cut(body, []byte{'\n'})
+	if !ok || json.Unmarshal(text, &r) != nil {
+		return errors.New("the record is no JSON with its candidates")
+	}
+	if r.Sealed != nil && r.Sealed.Box == "" {
+		v.lost++
+	}
+	return nil
+}
+
+// keys holds the keys to claims to their checksums.
+func (v *verifier) keys() {
+	paths, err := filepath.Glob(filepath.Join(newClaimKeys(v.dir).dir, "*", "*.key"))
+	if err != nil {
+		return
+	}
+	for _, path := range paths {
+		if _, err := readClaimKey(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // one may be erased meanwhile
+			v.problem(path, 0, "%v; what callers said of themselves under it cannot be read", err)
+		}
+	}
+}
+
 func (v *verifier) checkpoint(body []byte) error {
 	var c Checkpoint
 	if err := json.Unmarshal(body, &c); err != nil {
@@ -335,6 +362,9 @@ func (v *verifier) checkpoint(body []byte) error {
 	if c.Count != v.at.count || c.Head != hex.EncodeToString(v.at.head[:]) {
 		return fmt.Errorf("the checkpoint is of %d frames with the head %s, and before it stand %d with %x: something was changed, removed or put in",
 			c.Count, c.Head, v.at.count, v.at.head)
+	}
+	if last := v.report.LastCheckpoint; last != nil && last.At.Sub(c.At) > time.Second {
+		v.notice("the clock went back by %s after %s: times do not tell the order of what is around there", last.At.Sub(c.At).Round(time.Second), last.At.Format(time.RFC3339))
 	}
 	v.report.Checkpoints++
 	v.report.LastCheckpoint, v.report.Unprotected = &c, 0
@@ -379,6 +409,10 @@ func (v *verifier) finish(all []segment) {
 		if _, err := Artefact(v.dir, digest); err != nil {
 			v.problem(filepath.Join("artefacts", digest), 0, "%s: %v", v.files[digest], err)
 		}
+	}
+	v.keys()
+	if v.lost > 0 {
+		v.notice("what the callers of %d requests said of themselves could not be sealed when they were recorded, and is lost", v.lost)
 	}
 	shown, err := os.ReadFile(filepath.Join(v.dir, "signing.pub"))
 	if err != nil || string(shown) != v.key+"\n" {

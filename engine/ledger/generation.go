@@ -25,19 +25,28 @@ type Generation struct {
 	User         string   // as the caller claims; likewise App and Tags
 	App          string   // its title, or else its address
 	Tags         []string // in order, each once
-	Asked        string   // the model that was asked for
-	Model        string   // that answered, or else was asked for
-	Provider     string   // id; "" where none has answered
+	Session      string   // likewise as the caller claims
+	Site         string   // likewise: the app's address
+	API          string   // that it came in, as wire.Shape names it; "" where the ledger did not keep that yet
+	Preset       string
+	Images       int64  // in the prompt
+	Asked        string // the model that was asked for
+	Model        string // that answered, or else was asked for
+	Provider     string // id; "" where none has answered
 	ProviderName string
 	Endpoint     string // id of the row that answered
 	Status       int    // HTTP, as the client saw it
 	Error        string // error_type; "" where there was none
 	FinishReason string
+	NativeReason string // the provider's own word for it; "": the same
+	ServiceTier  string // that has served, "default" for none, where one was asked for or has served
 	Streamed     bool
 	Rescued      string
+	CachedFrom   string // id of the request whose answer was given once more
 	Fallbacks    int
 	Usage        wire.Usage
 	Cost         catalog.Picodollars // of all attempts
+	Discount     catalog.Picodollars // how much less the answer has cost than without a cache
 	TTFT         time.Duration       // 0 where nothing came, or all at once
 	Duration     time.Duration
 	Attempts     []Attempt
@@ -79,15 +88,20 @@ func Of(r *journal.Record) *Generation {
 		ID: text(r.ID), At: r.At.UTC().Truncate(time.Microsecond), Organisation: text(r.Organisation), Team: text(r.Team), Key: text(r.Key),
 		Asked: text(r.Request.Model), Model: text(o.Model), Endpoint: text(o.Row), ProviderName: text(o.Provider),
 		Status: o.Status, Error: text(o.Error), FinishReason: text(o.FinishReason), Streamed: r.Request.Stream, Rescued: text(o.Rescued),
+		API: text(r.Request.API), Preset: text(r.Request.Preset), Images: r.Request.Images, CachedFrom: text(o.CachedFrom), NativeReason: text(o.NativeReason),
+		ServiceTier: catalog.TierOf(text(o.Row)), Discount: o.CacheDiscount,
 		Fallbacks: o.Fallbacks, Usage: o.Usage, Cost: o.Cost, TTFT: duration(o.TTFTMs), Duration: duration(o.DurationMs),
 	}
 	if g.Model == "" {
 		g.Model = g.Asked
 	}
+	if g.ServiceTier == "" && g.Endpoint != "" && r.Request.ServiceTier != "" {
+		g.ServiceTier = "default"
+	}
 	if c := r.Claims; c != nil {
-		g.User = text(c.User)
+		g.User, g.Session = text(c.User), text(c.Session)
 		if c.App != nil {
-			g.App = cmp.Or(text(c.App.Title), text(c.App.URL))
+			g.App, g.Site = cmp.Or(text(c.App.Title), text(c.App.URL)), text(c.App.URL)
 		}
 		for _, t := range c.Tags {
 			if t != "" {
@@ -136,12 +150,14 @@ func duration(ms float64) time.Duration {
 }
 
 const generationColumns = "id, at, replica, organisation, team, key_id, asked, model, provider, provider_name, endpoint, status, error, finish_reason, streamed, " +
-	"rescued, attempts, fallbacks, counted, prompt, completion, reasoning, cached, cache_write, cost, ttft_us, duration_us"
+	"rescued, attempts, fallbacks, counted, prompt, completion, reasoning, cached, cache_write, cost, ttft_us, duration_us, " +
+	"api, preset, images, native_reason, service_tier, cached_from, discount"
 
 func (g *Generation) values(replica string) []any {
 	return []any{g.ID, g.At.UnixMicro(), replica, g.Organisation, g.Team, g.Key, g.Asked, g.Model, g.Provider, g.ProviderName, g.Endpoint, g.Status, g.Error,
 		g.FinishReason, number(g.Streamed), g.Rescued, len(g.Attempts), g.Fallbacks, number(g.Usage.Known), g.Usage.PromptTokens, g.Usage.CompletionTokens, g.Usage.ReasoningTokens,
-		g.Usage.CachedTokens, g.Usage.CacheWriteTokens, int64(g.Cost), g.TTFT.Microseconds(), g.Duration.Microseconds()}
+		g.Usage.CachedTokens, g.Usage.CacheWriteTokens, int64(g.Cost), g.TTFT.Microseconds(), g.Duration.Microseconds(),
+		g.API, g.Preset, g.Images, g.NativeReason, g.ServiceTier, g.CachedFrom, int64(g.Discount)}
 }
 
 const lineColumns = "generation, n, at, organisation, team, key_id, model, provider, provider_name, endpoint, purpose, outcome, status, body_sent, duration_us, " +
@@ -188,9 +204,11 @@ func number(b bool) int64 {
 
 // The kinds of claims.
 const (
-	claimUser = "user"
-	claimApp  = "app"
-	claimTag  = "tag"
+	claimUser    = "user"
+	claimApp     = "app"
+	claimTag     = "tag"
+	claimSession = "session"
+	claimSite    = "site"
 )
 
 const claimColumns = "generation, kind, value, organisation, month"
@@ -203,6 +221,8 @@ func (g *Generation) claims() (all [][]any) {
 	}
 	add(claimUser, g.User)
 	add(claimApp, g.App)
+	add(claimSession, g.Session)
+	add(claimSite, g.Site)
 	for _, t := range g.Tags {
 		add(claimTag, t)
 	}
@@ -217,11 +237,12 @@ func (l *Ledger) Generation(ctx context.Context, id string) (*Generation, error)
 		return nil, err
 	}
 	var g Generation
-	var at, streamed, attempts, ttft, took, cost int64
+	var at, streamed, attempts, ttft, took, cost, discount int64
 	var replica string
 	err := l.db.QueryRowContext(ctx, "SELECT "+generationColumns+" FROM generations WHERE id = $1", text(id)).Scan(&g.ID, &at, &replica, &g.Organisation, &g.Team,
 		&g.Key, &g.Asked, &g.Model, &g.Provider, &g.ProviderName, &g.Endpoint, &g.Status, &g.Error, &g.FinishReason, &streamed, &g.Rescued, &attempts, &g.Fallbacks, &g.Usage.Known,
-		&g.Usage.PromptTokens, &g.Usage.CompletionTokens, &g.Usage.ReasoningTokens, &g.Usage.CachedTokens, &g.Usage.CacheWriteTokens, &cost, &ttft, &took)
+		&g.Usage.PromptTokens, &g.Usage.CompletionTokens, &g.Usage.ReasoningTokens, &g.Usage.CachedTokens, &g.Usage.CacheWriteTokens, &cost, &ttft, &took,
+		&g.API, &g.Preset, &g.Images, &g.NativeReason, &g.ServiceTier, &g.CachedFrom, &discount)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -229,6 +250,7 @@ func (l *Ledger) Generation(ctx context.Context, id string) (*Generation, error)
 		return nil, err
 	}
 	g.At, g.Streamed, g.Cost = time.UnixMicro(at).UTC(), streamed == 1, catalog.Picodollars(cost)
+	g.Discount = catalog.Picodollars(discount)
 	g.TTFT, g.Duration = time.Duration(ttft)*time.Microsecond, time.Duration(took)*time.Microsecond
 	if err := l.addClaims(ctx, &g); err != nil {
 		return nil, err
@@ -245,6 +267,10 @@ func (l *Ledger) addClaims(ctx context.Context, g *Generation) error {
 			g.User = value
 		case claimApp:
 			g.App = value
+		case claimSession:
+			g.Session = value
+		case claimSite:
+			g.Site = value
 		case claimTag:
 			g.Tags = append(g.Tags, value)
 			slices.Sort(g.Tags)

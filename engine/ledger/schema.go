@@ -127,6 +127,14 @@ CREATE TABLE progress (
 	segment       BIGINT NOT NULL,
 	position      BIGINT NOT NULL
 )`,
+	// What GET /v1/generation tells beside that. Generations that were entered before do not have it.
+	`ALTER TABLE generations ADD COLUMN api TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN preset TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN images BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE generations ADD COLUMN native_reason TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN service_tier TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN cached_from TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN discount BIGINT NOT NULL DEFAULT 0`,
 }
 
 // ErrNewer is returned for a database that a later version of the program has brought up to date.

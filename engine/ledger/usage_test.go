@@ -465,3 +465,55 @@ func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 		}
 	}
 }
+
+// Routers that share a database enter their journals, sum up old days and answer at the same time, and every sum stays exact.
+func TestRoutersShareALedger(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(testing.TB) string) {
+		d, database := newDice(t), fresh(t)
+		var all []*ledger.Generation
+		var routers []*ledger.Ledger
+		var journals []*journal.Journal
+		for range 3 {
+			dir := t.TempDir()
+			journals = append(journals, openJournal(t, dir))
+			routers = append(routers, open(t, ledger.Options{Database: database, Journal: dir, Retention: 20 * 24 * time.Hour}))
+		}
+		for range 4 {
+			for _, j := range journals {
+				all = append(all, fill(t, d, j, 60)...)
+			}
+			failed := make(chan error)
+			for _, l := range routers {
+				go func() {
+					err := l.CatchUp(t.Context())
+					if err == nil {
+						err = l.Keep(t.Context(), end)
+					}
+					if err == nil {
+						_, err = l.Usage(t.Context(), ledger.Query{By: []ledger.Dimension{ledger.Provider}})
+					}
+					failed <- err
+				}()
+			}
+			for range routers {
+				if err := <-failed; err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, by := range [][]ledger.Dimension{nil, {ledger.Provider, ledger.Organisation}, {ledger.Month, ledger.Key}} {
+				q := ledger.Query{By: by}
+				u, err := routers[0].Usage(t.Context(), q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := map[string]string{}
+				for _, r := range u.Rows {
+					got[strings.Join(r.Keys, "|")] = figuresOf(&r.Sums)
+				}
+				if want := expect(all, &q); !maps.Equal(got, want) {
+					t.Fatalf("by %v:\ngot  %v\nwant %v", by, got, want)
+				}
+			}
+		}
+	})
+}

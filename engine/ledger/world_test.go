@@ -114,10 +114,11 @@ func (d dice) record(until time.Time) *journal.Record {
 	at := until.Add(-time.Duration(d.Int64N(int64(60 * 24 * time.Hour))))
 	r := &journal.Record{
 		ID: d.id(), At: at, Organisation: d.one("acme", "open", "acme"), Team: d.one("", "search", "fraud"), Key: d.one("key_1", "key_2", "key_3"),
-		Request: journal.Request{Model: d.one("m/one", "m/two"), Stream: d.IntN(2) == 0, N: 1}, Dispatched: d.IntN(10) > 0,
+		Request: journal.Request{API: d.one("chat", "messages", "embeddings"), Model: d.one("m/one", "m/two"), Stream: d.IntN(2) == 0, N: 1,
+			Preset: d.one("", "careful"), ServiceTier: d.one("", "priority"), Images: d.Int64N(3)}, Dispatched: d.IntN(10) > 0,
 	}
 	if d.IntN(3) > 0 {
-		r.Claims = &journal.Claims{User: d.one("", "ann", "bob", "nul\x00", "Ä'\"$1;--"), DataClass: d.one("", "internal")}
+		r.Claims = &journal.Claims{User: d.one("", "ann", "bob", "nul\x00", "Ä'\"$1;--"), DataClass: d.one("", "internal"), Session: d.one("", "s1")}
 		for range d.IntN(4) {
 			r.Claims.Tags = append(r.Claims.Tags, d.one("red", "green", "blue", ""))
 		}
@@ -142,7 +143,7 @@ func (d dice) record(until time.Time) *journal.Record {
 	for i := range n {
 		provider := d.one("p1", "p2", "p3")
 		a := journal.Attempt{
-			Row: r.Request.Model + "@" + provider + "#own", Provider: "The " + provider, ProviderID: provider, Model: r.Request.Model, Purpose: d.one(journal.ForAnswer, journal.ForFallback, journal.ForHedge),
+			Row: r.Request.Model + "@" + provider + d.one("", "/priority") + "#own", Provider: "The " + provider, ProviderID: provider, Model: r.Request.Model, Purpose: d.one(journal.ForAnswer, journal.ForFallback, journal.ForHedge),
 			StartedMs: elapsed, DurationMs: d.Float64() * 3000, BodySent: d.one("none", "part", "all"), Outcome: d.one("provider_unavailable", "timeout", "cancelled"), Status: 500,
 		}
 		if i == n-1 {
@@ -167,6 +168,7 @@ func (d dice) record(until time.Time) *journal.Record {
 		return r
 	}
 	last := r.Attempts[n-1]
+	o.NativeReason, o.CacheDiscount, o.CachedFrom = d.one("", "end_turn"), catalog.Picodollars(d.Int64N(1<<40)-1<<39), d.one("", "", d.id())
 	o.Status, o.Provider, o.Model, o.Row, o.FinishReason, o.Usage, o.TTFTMs = 200, last.Provider, last.Model, last.Row, "stop", last.Usage, elapsed-last.DurationMs+last.TTFTMs
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"chaperone/engine"
+	"chaperone/engine/account"
 	"chaperone/engine/catalog"
 	"chaperone/engine/journal"
 	"chaperone/engine/policy"
@@ -44,12 +45,14 @@ type Report struct {
 	Verified []*Verified  `json:"verification"`
 	Limits   []string     `json:"limits"` // of what all of this proves
 	Gaps     []string     `json:"gaps"`   // what is not in the journals, as far as they say so
-	shown    map[string]*Recipient
-	controls map[string]*Control
-	waivers  map[policy.Waiver]*Waiver
-	trials   map[string]*Trial
-	aged     map[string]*Evidence
-	worlds   map[string]*world
+
+	organisations map[string]bool // of the configurations that were in force
+	shown         map[string]*Recipient
+	controls      map[string]*Control
+	waivers       map[policy.Waiver]*Waiver
+	trials        map[string]*Trial
+	aged          map[string]*Evidence
+	worlds        map[string]*world
 }
 
 // Requests counts those of the organisation.
@@ -162,6 +165,7 @@ type Verified struct {
 type world struct {
 	catalog  *catalog.Catalog
 	controls []policy.Control
+	accounts *account.Accounts
 	missing  string
 }
 
@@ -171,6 +175,7 @@ func Make(ctx context.Context, o Options) (*Report, error) {
 		Organisation: o.Organisation, From: o.From, To: o.To, Made: o.Now, Requests: Requests{DataClasses: map[string]int{}},
 		Limits: limits, Gaps: []string{}, shown: map[string]*Recipient{}, controls: map[string]*Control{}, waivers: map[policy.Waiver]*Waiver{},
 		trials: map[string]*Trial{}, aged: map[string]*Evidence{}, worlds: map[string]*world{},
+		organisations: map[string]bool{},
 	}
 	for _, dir := range o.Dirs {
 		if err := r.read(ctx, &o, dir); err != nil {
@@ -219,6 +224,11 @@ func (r *Report) read(ctx context.Context, o *Options, dir string) error {
 		if p.From.Before(o.To) && (p.Until.IsZero() || p.Until.After(o.From)) {
 			w := r.world(ctx, dir, c.Digest)
 			p.Controls, p.Missing = w.controls, w.missing
+			if w.accounts != nil {
+				for id := range w.accounts.Organisations {
+					r.organisations[id] = true
+				}
+			}
 			r.configured(w.controls)
 			r.Periods = append(r.Periods, p)
 		}
@@ -281,7 +291,7 @@ func (r *Report) world(ctx context.Context, dir, digest string) *world {
 		return w
 	}
 	defer rebuilt.Close(ctx)
-	w.catalog = rebuilt.Router.Catalog
+	w.catalog, w.accounts = rebuilt.Router.Catalog, rebuilt.Accounts
 	w.controls = append(w.controls, rebuilt.Router.Policies.Controls(rebuilt.Accounts, r.Organisation)...)
 	return w
 }
@@ -541,6 +551,15 @@ func sorted[T any](m map[string]*T) []*T {
 		all = append(all, m[key])
 	}
 	return all
+}
+
+// Strange are the organisations that there were, where the one that is asked about was none of them and has asked for nothing; nil
+// else.
+func (r *Report) Strange() []string {
+	if r.Requests.All+r.Requests.Questions > 0 || r.organisations[r.Organisation] {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(r.organisations))
 }
 
 // Holds says whether every journal was verified without a finding.

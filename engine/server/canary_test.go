@@ -2,8 +2,9 @@ package server_test
 
 import (
 	"bytes"
-	"context"
+	"compress/gzip"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,11 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"chaperone/engine/journal"
+	"chaperone/engine/report"
 )
 
 // What must be found nowhere: words of prompts and answers, and the provider's key.
@@ -79,8 +82,39 @@ func parrot(t *testing.T) *httptest.Server {
 	return p
 }
 
+// sink keeps all that it is sent.
+type sink struct {
+	*httptest.Server
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func newSink(t *testing.T) *sink {
+	s := &sink{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var from io.Reader = r.Body
+		if r.Header.Get("Content-Encoding") == "gzip" {
+			z, err := gzip.NewReader(r.Body)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			from = z
+		}
+		text, err := io.ReadAll(from)
+		if err != nil {
+			t.Error(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.text.Write(text)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
 func TestNoContentAndNoKeyIsFoundAnywhere(t *testing.T) {
-	dir := t.TempDir()
+	dir, decisions, anchors := t.TempDir(), newSink(t), newSink(t)
 	more := fmt.Sprintf(`# %s %s
 [routing]
 attempts = 3
@@ -88,17 +122,25 @@ attempts = 3
 dir = %q
 content_dir = %q
 segment_bytes = 65536
+decision_log_url = %q
+decision_log_token_env = "TOKEN"
+anchor_url = %q
+[presets.calm]
+system = "%s"
+[organisations.acme.presets.own]
+system = "%s"
+tools = [{ type = "function", function = { name = "f", description = "%s" } }]
 [organisations.beta]
 log_content = true
 [[keys]]
 organisation = "beta"
 sha256 = "%x"
-`, promptCanary, keyCanary, filepath.Join(dir, "journal"), filepath.Join(dir, "content"), sha256.Sum256([]byte("sk-beta")))
+`, promptCanary, keyCanary, filepath.Join(dir, "journal"), filepath.Join(dir, "content"), decisions.URL, anchors.URL, promptCanary, promptCanary, promptCanary, sha256.Sum256([]byte("sk-beta")))
 	w := before(t, parrot(t).URL, more, nil)
 	c := client(t)
 	var ids, errors []string
-	ask := func(as, body string) {
-		r := newRequest(t, http.MethodPost, w.url("/v1/chat/completions"), body)
+	askAt := func(path, as, body string) {
+		r := newRequest(t, http.MethodPost, w.url(path), body)
 		r.Header.Set("Authorization", "Bearer "+as)
 		resp, text := do(t, c, r)
 		ids = append(ids, resp.Header.Get("X-Generation-Id"))
@@ -110,11 +152,12 @@ sha256 = "%x"
 		}
 		clean(t, "an answer", text, keyCanary)
 	}
-	for i := range 60 {
+	ask := func(as, body string) { askAt("/v1/chat/completions", as, body) }
+	for i := range 30 {
 		body := fmt.Sprintf(`{"model":"m/one","stream":%t,"user":"u","metadata":{"app":"a"},`+
 			`"messages":[{"role":"system","content":"%[2]s"},{"role":"user","content":[{"type":"text","text":"%[2]s"}]}]}`, i%2 == 0, promptCanary)
 		ask(key, body)
-		if i == 30 {
+		if i == 15 {
 			ask("sk-beta", strings.Replace(body, `"stream":true`, `"stream":false`, 1))
 			ask("sk-beta", strings.Replace(body, `"stream":false`, `"stream":true`, 1))
 		}
@@ -122,6 +165,13 @@ sha256 = "%x"
 	for _, bad := range []string{`{"model":"m/one","messages":[{"role":"user","content":"` + promptCanary, `{"model":"m/one","messages":"` + promptCanary + `"}`,
 		`{"model":"m/one","model":"` + promptCanary + `"}`} {
 		ask(key, bad)
+	}
+	for i := range 6 {
+		stream := fmt.Sprint(i%2 == 0)
+		askAt("/v1/messages", key, `{"model":"m/one","max_tokens":50,"stream":`+stream+`,"system":"`+promptCanary+`","messages":[{"role":"user","content":"`+promptCanary+`"}]}`)
+		askAt("/v1/responses", key, `{"model":"m/one","stream":`+stream+`,"instructions":"`+promptCanary+`","input":"`+promptCanary+`"}`)
+		askAt("/v1/completions", key, `{"model":"m/one","stream":`+stream+`,"prompt":"`+promptCanary+`"}`)
+		ask(key, `{"model":"m/one","preset":"`+[]string{"calm", "own"}[i%2]+`","messages":[{"role":"user","content":"`+promptCanary+`"}]}`)
 	}
 	if len(errors) < 20 {
 		t.Fatalf("only %d errors", len(errors))
@@ -138,8 +188,24 @@ sha256 = "%x"
 			clean(t, path, text, promptCanary, answerCanary, keyCanary)
 		}
 	}
-	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
-		resp, err := http.Get("http://" + w.PrivateAddr().String() + path)
+	prompt := `{"model":"m/one","messages":[{"role":"user","content":"` + promptCanary + `"}]}`
+	for _, r := range []struct{ method, path, body string }{
+		{"POST", "/v1/route", prompt}, {"POST", "/v1/route?api=chat", `{"model":"m/one","preset":"calm",` + prompt[len(`{"model":"m/one",`):]}, {"POST", "/v1/messages/count_tokens", prompt},
+		{"GET", "/v1/models", ""}, {"GET", "/v1/models/m/one/endpoints", ""}, {"GET", "/v1/providers", ""}, {"GET", "/v1/endpoints/zdr", ""}, {"GET", "/v1/key", ""}, {"GET", "/v1/credits", ""},
+		{"GET", "/v1/activity", ""}, {"GET", "/v1/analytics/meta", ""}, {"POST", "/v1/analytics/query", `{"metrics":["total_usage"],"dimensions":["model"]}`}, {"GET", "/openapi.json", ""},
+	} {
+		_, text := do(t, c, newRequest(t, r.method, w.url(r.path), r.body))
+		clean(t, r.path, text, promptCanary, answerCanary, keyCanary)
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/health", "/plugins", "/v1/rows", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2",
+		"/debug/pprof/heap?debug=1", "/debug/pprof/allocs?debug=1"} {
+		resp, err := func() (*http.Response, error) {
+			if path == "/v1/rows" {
+				r := newRequest(t, http.MethodPost, "http://"+w.PrivateAddr().String()+path, prompt)
+				return c.Do(r)
+			}
+			return http.Get("http://" + w.PrivateAddr().String() + path)
+		}()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,9 +214,20 @@ sha256 = "%x"
 		if err != nil {
 			t.Fatal(err)
 		}
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s answers %d", path, resp.StatusCode)
+		}
 		clean(t, path, string(text), promptCanary, answerCanary, keyCanary)
 	}
-	w.Shutdown(context.Background())
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+	for what, s := range map[string]*sink{"the decision log": decisions, "an anchor": anchors} {
+		if s.text.Len() == 0 {
+			t.Errorf("%s got nothing", what)
+		}
+		clean(t, what, s.text.String(), promptCanary, answerCanary, keyCanary)
+	}
 	clean(t, "the log", w.log.String(), promptCanary, answerCanary, keyCanary)
 	kept := 0
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -177,6 +254,17 @@ sha256 = "%x"
 	}
 	if kept != 2 {
 		t.Errorf("the content of %d requests is kept, not of 2", kept)
+	}
+	told, err := report.Make(t.Context(), report.Options{Dirs: []string{filepath.Join(dir, "journal")}, Organisation: "acme", From: time.Now().Add(-time.Hour), To: time.Now(), Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []func(io.Writer) error{told.Markdown, told.HTML, func(w io.Writer) error { return json.NewEncoder(w).Encode(told) }} {
+		var text strings.Builder
+		if err := form(&text); err != nil {
+			t.Fatal(err)
+		}
+		clean(t, "the report", text.String(), promptCanary, answerCanary, keyCanary)
 	}
 	for e, err := range journal.Records(filepath.Join(dir, "journal"), time.Time{}) {
 		if err != nil {

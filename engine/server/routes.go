@@ -164,7 +164,7 @@ func (s *Server) decision(r *request) error {
 // health says whether a path is for whoever watches over the process: it is served also where connections are short.
 func (p *path) health() bool { return p.pattern == "/healthz" || p.pattern == "/readyz" }
 
-// healthz says that the process serves; readyz also that it wants more to serve.
+// healthz says that the process serves; readyz also that it wants more to serve, and can.
 func (s *Server) healthz(r *request) error {
 	return answer(r)([]byte(`{"status":"ok"}`), nil)
 }
@@ -172,6 +172,9 @@ func (s *Server) healthz(r *request) error {
 func (s *Server) readyz(r *request) error {
 	if s.draining.Load() {
 		return &wire.Error{Status: fasthttp.StatusServiceUnavailable, Type: "provider_unavailable", Message: "the router is shutting down"}
+	}
+	if err := s.router.Ready(); err != nil {
+		return err
 	}
 	return answer(r)([]byte(`{"status":"ready"}`), nil)
 }

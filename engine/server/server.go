@@ -18,11 +18,13 @@ import (
 
 	"chaperone/engine"
 	"chaperone/engine/dispatch"
+	"chaperone/engine/wire"
 )
 
 // Router is what the server needs of an engine. Every error is a *wire.Error. What a Do or Route is given of a body belongs
 // to the router from then on.
 type Router interface {
+	Ready() *wire.Error
 	Authenticate(key string) error
 	Do(ctx context.Context, c engine.Call) (*dispatch.Response, error)
 	Route(ctx context.Context, c engine.Call) ([]byte, error)

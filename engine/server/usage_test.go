@@ -296,3 +296,66 @@ func TestRouterMetadata(t *testing.T) {
 		})
 	}
 }
+
+// What a request was and what became of it stands in its generation, in whatever API it was asked.
+func TestAGenerationTellsWhatIsKnownOfARequest(t *testing.T) {
+	f := openFleet(t, `[journal]
+dir = "journal"
+[presets.calm]
+model = "m/one"
+[models."m/vectors"]
+context_length = 1000
+output_modalities = ["embeddings"]
+[[endpoints]]
+model = "m/vectors"
+provider = "delta"
+credentials = ["paid"]
+upstream_model = "vectors"
+price = { prompt = 2, completion = 0 }
+[models."m/eyes"]
+context_length = 32000
+input_modalities = ["text", "image"]
+[[endpoints]]
+model = "m/eyes"
+provider = "delta"
+credentials = ["paid"]
+upstream_model = "eyes"
+price = { prompt = 2, completion = 0 }
+`, "")
+	picture := `"messages":[{"role":"user","content":[{"type":"text","text":"what is it?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}]`
+	generation := func(r *reply) map[string]any {
+		t.Helper()
+		_, text := do(t, client(t), newRequest(t, http.MethodGet, "http://"+f.Addr().String()+"/v1/generation?id="+r.header.Get("X-Generation-Id"), ""))
+		var g struct{ Data map[string]any }
+		if err := json.Unmarshal([]byte(text), &g); err != nil || r.status != http.StatusOK {
+			t.Fatalf("%d %s: %v: %s", r.status, r.body, err, text)
+		}
+		return g.Data
+	}
+	is := func(name string, g map[string]any, want map[string]any) {
+		t.Helper()
+		for field, v := range want {
+			if got, there := g[field]; !there || got != v {
+				t.Errorf("%s: %s is %v, not %v", name, field, got, v)
+			}
+		}
+	}
+	chat := f.ask(t, `"model":"@preset/calm","service_tier":"priority","session_id":"s-1","user":"u-1"`, "HTTP-Referer: https://app.example", "X-Title: App")
+	g := generation(chat)
+	is("chat", g, map[string]any{"api_type": "completions", "api": "chat", "session_id": "s-1", "external_user": "u-1", "preset_id": "calm", "num_media_prompt": 0.0,
+		"service_tier": "priority", "http_referer": "https://app.example", "app": "App", "finish_reason": "stop", "native_finish_reason": "stop", "streamed": false,
+		"model": "m/one", "response_cache_source_id": nil, "cache_discount": nil, "router": nil, "is_byok": false})
+	if first := g["provider_responses"].([]any)[0].(map[string]any); first["routed_service_tier"] != "priority" || first["endpoint_id"] != chat.record.Attempts[0].Row {
+		t.Errorf("%v", first)
+	}
+	is("a picture", generation(f.ask(t, `"model":"m/eyes",`+picture)), map[string]any{"num_media_prompt": 1.0})
+	is("no tier", generation(f.ask(t, `"provider":{"only":["beta"]}`)), map[string]any{"service_tier": nil, "session_id": nil, "preset_id": nil})
+	is("another tier", generation(f.ask(t, `"service_tier":"priority","provider":{"only":["beta"]}`)), map[string]any{"service_tier": "default"})
+	for api, front := range fronts {
+		g := generation(f.askAt(t, front.path, `"model":"m/one",`+front.asks))
+		is(api, g, map[string]any{"api_type": "completions", "api": api})
+	}
+	is("embeddings", generation(f.askAt(t, "/v1/embeddings", `"model":"m/vectors","input":"hi"`)), map[string]any{"api_type": "embeddings", "api": "embeddings"})
+	first := f.ask(t, `"model":"m/three"`, cached)
+	is("from memory", generation(f.ask(t, `"model":"m/three"`, cached)), map[string]any{"response_cache_source_id": first.record.ID, "total_cost": 0.0})
+}

@@ -39,6 +39,7 @@ type world struct {
 	began    chan sim.Record // requests as the provider gets them
 	ended    chan sim.Record
 	log      *lockedBuffer
+	close    func() error // server and engine, once
 }
 
 // open starts a world with the given profile, after change has been at the settings.
@@ -105,10 +106,12 @@ func before(t *testing.T, provider, more string, change func(*engine.Server)) *w
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
+	w.close = sync.OnceValue(func() error {
+		w.Shutdown(context.Background()) // the error is for tests that are about it
+		return w.engine.Close(context.Background())
+	})
 	t.Cleanup(func() {
-		ctx := context.Background()
-		w.Shutdown(ctx) // the error is for tests that are about it
-		if err := w.engine.Close(ctx); err != nil {
+		if err := w.close(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -19,6 +19,7 @@ type Usage = talk.Usage
 type Chunk struct {
 	Commits      bool   // holds text, reasoning, refusal, tool-call or audio output that is not empty
 	FinishReason string // "" where none; the last one found
+	NativeReason string // the provider's own word for it, where FinishReason is another
 	Finished     uint64 // bit i: choice i has its finish reason; choices above 62 share the last bit
 	Begun        uint64 // likewise, of choices in OpenAI's form: it holds output as Commits says
 	Usage        Usage

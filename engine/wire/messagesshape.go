@@ -698,7 +698,7 @@ func (a *answer) stopReason() {
 	reason := ""
 	a.maybe(&reason)
 	if reason != "" {
-		a.c.FinishReason, a.c.Finished = talk.FinishOf(reason), 1
+		a.c.FinishReason, a.c.NativeReason, a.c.Finished = talk.FinishOf(reason), reason, 1
 	}
 }
 

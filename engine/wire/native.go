@@ -14,6 +14,14 @@ var finishReasons = map[string]string{
 	"safety": "content_filter", "SAFETY": "content_filter", "refusal": "content_filter", "sensitive": "content_filter",
 }
 
+// CommonReason is OpenRouter's word for why a choice ended; a word that is not known stays.
+func CommonReason(reason string) string {
+	if common, ok := finishReasons[reason]; ok {
+		return common
+	}
+	return reason
+}
+
 // NativeReasons is the edit that puts the provider's own word for why a choice ended beside OpenRouter's; none where nothing
 // ends, or the provider has said both.
 func (c *Chunk) NativeReasons(data []byte) []Edit {

@@ -3,10 +3,10 @@ package openapi
 // Usage, as OpenRouter describes it (https://openrouter.ai/docs/api-reference).
 func init() {
 	define("Generation", object(fields{"data": object(fields{
-		"id": text, "request_id": text, "model": text, "provider_name": nullable(text), "api_type": text, "streamed": truth, "cancelled": truth,
+		"id": text, "request_id": text, "session_id": nullable(text), "model": text, "provider_name": nullable(text), "api_type": oneOf("completions", "embeddings", "rerank"), "api": nullable(text), "streamed": truth, "cancelled": truth,
 		"provider_responses": list(object(fields{
 			"provider_name": text, "endpoint_id": text, "model_permaslug": text, "status": nullable(whole), "latency": about(number, "milliseconds"), "is_byok": truth,
-			"purpose": text, "outcome": text, "body_sent": oneOf("none", "part", "all"), "cost": about(number, "USD"),
+			"purpose": text, "outcome": text, "body_sent": oneOf("none", "part", "all"), "routed_service_tier": nullable(text), "cost": about(number, "USD"),
 		}, "provider_name", "endpoint_id", "status", "latency")),
 		"created_at": Schema{"type": "string", "format": "date-time"}, "latency": about(number, "milliseconds"),
 		"generation_time": about(number, "milliseconds"), "moderation_latency": nullable(number), "tokens_prompt": whole, "tokens_completion": whole,
@@ -15,7 +15,7 @@ func init() {
 		"total_cost": about(number, "USD"), "upstream_inference_cost": about(number, "USD"), "is_byok": truth, "external_user": nullable(text),
 		"workspace_id": about(nullable(text), "the team"), "app": nullable(text), "tags": list(text), "api_key_id": text,
 		"tokens_per_second": nullable(number), "ttft_ms": nullable(number), "status": whole, "error_type": nullable(text), "attempts": whole,
-		"native_tokens_completion_images": nullable(whole), "num_media_prompt": nullable(whole), "num_media_completion": nullable(whole),
+		"native_tokens_completion_images": nullable(whole), "num_media_prompt": about(whole, "images"), "response_cache_source_id": nullable(text), "num_media_completion": nullable(whole),
 		"num_input_audio_prompt": nullable(whole), "num_search_results": nullable(whole), "num_fetches": nullable(whole),
 		"web_search_engine": nullable(text), "cache_discount": nullable(number), "upstream_id": nullable(text), "origin": text, "router": nullable(text),
 		"preset_id": nullable(text), "data_region": text, "service_tier": nullable(text), "app_id": nullable(whole), "http_referer": nullable(text),

@@ -1,0 +1,78 @@
+package journal
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// What was made while the clock was ahead is found by its time, and is not taken for old, though what came after is earlier.
+func TestAClockThatGoesBack(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	ahead := now.Add(2 * time.Hour)
+	j := open(t, Options{Dir: dir})
+	j.Append(sample(idOf(1), ahead, 1), nil)
+	j.second(ahead)
+	closeJournal(t, j)
+	small(t, dir, 10, 2) // with the clock as it is
+	small(t, dir, 20, 2)
+	r := sound(t, dir, Trust{})
+	if !strings.Contains(strings.Join(r.Notices, "\n"), "the clock went back by") {
+		t.Errorf("it is not told: %v", r.Notices)
+	}
+	found := map[string]bool{}
+	for e, err := range Records(dir, now.Add(time.Hour)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[e.Record.ID] = true
+	}
+	if len(found) != 1 || !found[idOf(1)] {
+		t.Errorf("from an hour from now on there is %v", found)
+	}
+	for after, want := range map[time.Duration]int{time.Hour: 0, 3 * time.Hour: 2} {
+		past, err := expired(dir, time.Minute, now.Add(after))
+		if err != nil || len(past) != want {
+			t.Errorf("%s from now %d segments are past a retention of a minute, not %d: %v", after, len(past), want, err)
+		}
+	}
+}
+
+// A clock that begins anew at every start, as on a machine without a battery, makes nothing old.
+func TestAClockThatBeginsInThePast(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	small(t, dir, 0, 2)
+	s, err := openSigner(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := findEnd(dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := &tape{dir: dir, signer: s, at: end.at, number: end.last, latest: end.latest, linker: newLinker()}
+	if err := past.start(time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := past.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	small(t, dir, 10, 2)
+	sound(t, dir, Trust{})
+	if old, err := expired(dir, time.Hour, now); err != nil || len(old) != 0 {
+		t.Errorf("%d segments are taken for old: %v", len(old), err)
+	}
+	if n := len(read(t, dir)); n != 4 {
+		t.Errorf("%d records", n)
+	}
+	n := 0
+	for _, err := range Records(dir, now.Add(-time.Minute)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 4 {
+		t.Errorf("%d records since a minute ago, not 4", n)
+	}
+}
