@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"chaperone/engine/catalog"
 	"chaperone/engine/ledger"
 	"chaperone/engine/wire"
 )
@@ -141,7 +140,7 @@ func viewGeneration(g *ledger.Generation) generationView {
 	}
 	for _, a := range g.Attempts {
 		r := providerResponseView{ProviderName: a.ProviderName, EndpointID: a.Endpoint, ModelPermaslug: a.Model, Latency: ms(a.Duration),
-			Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, ServiceTier: notEmpty(catalog.TierOf(a.Endpoint)), Cost: json.Number(a.Cost.String())}
+			Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, ServiceTier: notEmpty(a.ServiceTier), Cost: json.Number(a.Cost.String())}
 		if a.Status != 0 {
 			r.Status = &a.Status
 		}

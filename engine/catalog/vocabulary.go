@@ -40,15 +40,6 @@ var ServiceTiers = []string{"priority", "flex", "scale", "ultrafast"}
 // IsServiceTier says whether a word is one of ServiceTiers.
 func IsServiceTier(word string) bool { return slices.Contains(ServiceTiers, word) }
 
-// TierOf is the service tier in the id of a row; "" where it serves as usual.
-func TierOf(row string) string {
-	tag, _, _ := strings.Cut(row, "#")
-	if word := tag[strings.LastIndexByte(tag, '/')+1:]; IsServiceTier(word) {
-		return word
-	}
-	return ""
-}
-
 // Modalities are the kinds of input and output; embeddings and rankings are only outputs.
 var Modalities = []string{"text", "image", "audio", "file", "video", "embeddings", "rerank"}
 

@@ -18,7 +18,7 @@ func (r *run) close(a *attempt) {
 	rec := journal.Attempt{
 		Row: a.row.ID, Provider: a.row.Provider.Name, ProviderID: a.row.Provider.ID, Tag: a.row.Tag, Model: a.row.Model.ID, Credential: a.cred.Name,
 		Generation: a.permit.Generation(), Purpose: a.purpose, StartedMs: millis(a.started.Sub(r.started)), TTFTMs: millis(a.ttft),
-		DurationMs: millis(a.took), Outcome: "ok", Status: a.status, BodySent: a.sent.extent(), Usage: a.usage, Impossible: a.impossible, Cost: a.cost(),
+		DurationMs: millis(a.took), Outcome: "ok", Status: a.status, BodySent: a.sent.extent(), Usage: a.usage, Impossible: a.impossible, ServiceTier: a.tier(), Cost: a.cost(),
 	}
 	if f != nil {
 		rec.Outcome, rec.Scope = f.Kind, string(f.Scope)
@@ -110,7 +110,7 @@ func (r *run) finish(err *wire.Error, winner *attempt) {
 		if native := cmp.Or(winner.nativeReason, winner.finishReason); native != o.FinishReason {
 			o.NativeReason = native
 		}
-		o.CacheDiscount = winner.row.CacheDiscount(winner.usage, r.j.Plan.Request.Images, winner.started)
+		o.CacheDiscount = winner.billed().CacheDiscount(winner.usage, r.j.Plan.Request.Images, winner.started)
 		o.TTFTMs = millis(r.ttft)
 		if winner.rescue != nil && err == nil {
 			o.Rescued = winner.rescue.method

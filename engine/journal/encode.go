@@ -278,6 +278,7 @@ func (a *Attempt) appendJSON(dst []byte) []byte {
 	if a.Impossible != nil {
 		o.b = appendUsage(o.key("impossible_usage"), a.Impossible)
 	}
+	o.optional("service_tier", a.ServiceTier)
 	o.integer("cost_picodollars", int64(a.Cost))
 	return o.end()
 }

@@ -162,24 +162,26 @@ type Candidate struct {
 
 // Attempt is one permit carried to one endpoint with one credential.
 type Attempt struct {
-	Row        string              `json:"row"`
-	Provider   string              `json:"provider"`
-	ProviderID string              `json:"provider_id"`
-	Tag        string              `json:"tag"`
-	Model      string              `json:"model"`
-	Credential string              `json:"credential,omitempty"` // its name, never the key
-	Generation uint64              `json:"generation"`           // of the policies that permitted it
-	Purpose    string              `json:"purpose"`              // one of For…
-	StartedMs  float64             `json:"started_ms"`           // since the decision
-	TTFTMs     float64             `json:"ttft_ms,omitempty"`
-	DurationMs float64             `json:"duration_ms"`
-	Outcome    string              `json:"outcome"` // "ok", "cancelled" or the fault's kind
-	Scope      string              `json:"scope,omitempty"`
-	Status     int                 `json:"status,omitempty"` // the provider's HTTP status; 0: none came
-	BodySent   string              `json:"body_sent"`        // none | part | all
-	Usage      wire.Usage          `json:"usage"`
-	Impossible *wire.Usage         `json:"impossible_usage,omitempty"` // what the provider said that it counted, and cannot have
-	Cost       catalog.Picodollars `json:"cost_picodollars"`
+	Row        string      `json:"row"`
+	Provider   string      `json:"provider"`
+	ProviderID string      `json:"provider_id"`
+	Tag        string      `json:"tag"`
+	Model      string      `json:"model"`
+	Credential string      `json:"credential,omitempty"` // its name, never the key
+	Generation uint64      `json:"generation"`           // of the policies that permitted it
+	Purpose    string      `json:"purpose"`              // one of For…
+	StartedMs  float64     `json:"started_ms"`           // since the decision
+	TTFTMs     float64     `json:"ttft_ms,omitempty"`
+	DurationMs float64     `json:"duration_ms"`
+	Outcome    string      `json:"outcome"` // "ok", "cancelled" or the fault's kind
+	Scope      string      `json:"scope,omitempty"`
+	Status     int         `json:"status,omitempty"` // the provider's HTTP status; 0: none came
+	BodySent   string      `json:"body_sent"`        // none | part | all
+	Usage      wire.Usage  `json:"usage"`
+	Impossible *wire.Usage `json:"impossible_usage,omitempty"` // what the provider said that it counted, and cannot have
+	// ServiceTier is that which has served, and by whose prices it is billed: "default" for none where one was asked for; "" else.
+	ServiceTier string              `json:"service_tier,omitempty"`
+	Cost        catalog.Picodollars `json:"cost_picodollars"`
 }
 
 // What an attempt was made for.

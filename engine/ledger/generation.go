@@ -64,6 +64,7 @@ type Attempt struct {
 	BodySent     string // none | part | all
 	Duration     time.Duration
 	Usage        wire.Usage
+	ServiceTier  string // likewise that has served
 	Cost         catalog.Picodollars
 	answered     bool          // the request counts here
 	spoken       time.Duration // since the first token, where it has answered with one; 0 where that is not known
@@ -89,14 +90,11 @@ func Of(r *journal.Record) *Generation {
 		Asked: text(r.Request.Model), Model: text(o.Model), Endpoint: text(o.Row), ProviderName: text(o.Provider),
 		Status: o.Status, Error: text(o.Error), FinishReason: text(o.FinishReason), Streamed: r.Request.Stream, Rescued: text(o.Rescued),
 		API: text(r.Request.API), Preset: text(r.Request.Preset), Images: r.Request.Images, CachedFrom: text(o.CachedFrom), NativeReason: text(o.NativeReason),
-		ServiceTier: catalog.TierOf(text(o.Row)), Discount: o.CacheDiscount,
+		Discount:  o.CacheDiscount,
 		Fallbacks: o.Fallbacks, Usage: o.Usage, Cost: o.Cost, TTFT: duration(o.TTFTMs), Duration: duration(o.DurationMs),
 	}
 	if g.Model == "" {
 		g.Model = g.Asked
-	}
-	if g.ServiceTier == "" && g.Endpoint != "" && r.Request.ServiceTier != "" {
-		g.ServiceTier = "default"
 	}
 	if c := r.Claims; c != nil {
 		g.User, g.Session = text(c.User), text(c.Session)
@@ -117,7 +115,7 @@ func Of(r *journal.Record) *Generation {
 		g.Attempts = append(g.Attempts, Attempt{
 			Provider: text(a.ProviderID), ProviderName: text(a.Provider), Model: text(a.Model), Endpoint: text(a.Row), Purpose: text(a.Purpose),
 			Outcome: text(a.Outcome), Status: a.Status, BodySent: text(a.BodySent), Duration: duration(a.DurationMs),
-			Usage: a.Usage, Cost: a.Cost,
+			Usage: a.Usage, ServiceTier: text(a.ServiceTier), Cost: a.Cost,
 		})
 		if a.Row == o.Row && (answered < 0 || a.Outcome == "ok" || r.Attempts[answered].Outcome != "ok") {
 			answered = i
@@ -125,7 +123,7 @@ func Of(r *journal.Record) *Generation {
 	}
 	if answered >= 0 {
 		a := &g.Attempts[answered]
-		a.answered, g.Provider = true, a.Provider
+		a.answered, g.Provider, g.ServiceTier = true, a.Provider, a.ServiceTier
 		if first := duration(r.Attempts[answered].TTFTMs); first > 0 && a.Duration > first && a.Usage.Known {
 			a.spoken = a.Duration - first
 		}
@@ -161,7 +159,7 @@ func (g *Generation) values(replica string) []any {
 }
 
 const lineColumns = "generation, n, at, organisation, team, key_id, model, provider, provider_name, endpoint, purpose, outcome, status, body_sent, duration_us, " +
-	"requests, failed, attempts, shown, counted, prompt, completion, reasoning, cached, cache_write, cost, latency_us, ttft_us, ttft_count, spoken, spoken_us"
+	"requests, failed, attempts, shown, counted, prompt, completion, reasoning, cached, cache_write, cost, latency_us, ttft_us, ttft_count, spoken, spoken_us, service_tier"
 
 // lines are the values of the lines that a generation has.
 func (g *Generation) lines() [][]any {
@@ -192,7 +190,7 @@ func (g *Generation) line(n int, a *Attempt, attempts int) []any {
 	return []any{g.ID, n, g.At.UnixMicro(), g.Organisation, g.Team, g.Key, a.Model, a.Provider, a.ProviderName, a.Endpoint, a.Purpose, a.Outcome, a.Status,
 		a.BodySent, a.Duration.Microseconds(), number(a.answered), number(a.answered && g.Status >= 400), attempts, number(a.BodySent != "none"),
 		number(a.Usage.Known), a.Usage.PromptTokens, a.Usage.CompletionTokens, a.Usage.ReasoningTokens, a.Usage.CachedTokens, a.Usage.CacheWriteTokens, int64(a.Cost),
-		latency, ttft, ttfts, spoken, a.spoken.Microseconds()}
+		latency, ttft, ttfts, spoken, a.spoken.Microseconds(), a.ServiceTier}
 }
 
 func number(b bool) int64 {
@@ -281,12 +279,12 @@ func (l *Ledger) addClaims(ctx context.Context, g *Generation) error {
 
 func (l *Ledger) addAttempts(ctx context.Context, g *Generation) error {
 	const query = "SELECT model, provider, provider_name, endpoint, purpose, outcome, status, body_sent, duration_us, requests, counted, prompt, completion, reasoning, cached, " +
-		"cache_write, cost, spoken_us FROM lines WHERE generation = $1 AND attempts = 1 ORDER BY n"
+		"cache_write, cost, spoken_us, service_tier FROM lines WHERE generation = $1 AND attempts = 1 ORDER BY n"
 	return each(ctx, l.db, query, []any{g.ID}, func(scan func(...any) error) error {
 		var a Attempt
 		var took, answered, cost, spoken int64
 		err := scan(&a.Model, &a.Provider, &a.ProviderName, &a.Endpoint, &a.Purpose, &a.Outcome, &a.Status, &a.BodySent, &took, &answered, &a.Usage.Known, &a.Usage.PromptTokens,
-			&a.Usage.CompletionTokens, &a.Usage.ReasoningTokens, &a.Usage.CachedTokens, &a.Usage.CacheWriteTokens, &cost, &spoken)
+			&a.Usage.CompletionTokens, &a.Usage.ReasoningTokens, &a.Usage.CachedTokens, &a.Usage.CacheWriteTokens, &cost, &spoken, &a.ServiceTier)
 		a.Duration, a.answered, a.Cost = time.Duration(took)*time.Microsecond, answered == 1, catalog.Picodollars(cost)
 		a.spoken = time.Duration(spoken) * time.Microsecond
 		g.Attempts = append(g.Attempts, a)

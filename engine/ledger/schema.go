@@ -134,7 +134,8 @@ ALTER TABLE generations ADD COLUMN images BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE generations ADD COLUMN native_reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE generations ADD COLUMN service_tier TEXT NOT NULL DEFAULT '';
 ALTER TABLE generations ADD COLUMN cached_from TEXT NOT NULL DEFAULT '';
-ALTER TABLE generations ADD COLUMN discount BIGINT NOT NULL DEFAULT 0`,
+ALTER TABLE generations ADD COLUMN discount BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE lines ADD COLUMN service_tier TEXT NOT NULL DEFAULT ''`,
 }
 
 // ErrNewer is returned for a database that a later version of the program has brought up to date.

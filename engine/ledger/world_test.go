@@ -143,7 +143,7 @@ func (d dice) record(until time.Time) *journal.Record {
 	for i := range n {
 		provider := d.one("p1", "p2", "p3")
 		a := journal.Attempt{
-			Row: r.Request.Model + "@" + provider + d.one("", "/priority") + "#own", Provider: "The " + provider, ProviderID: provider, Model: r.Request.Model, Purpose: d.one(journal.ForAnswer, journal.ForFallback, journal.ForHedge),
+			Row: r.Request.Model + "@" + provider + "#own", Provider: "The " + provider, ProviderID: provider, Model: r.Request.Model, Purpose: d.one(journal.ForAnswer, journal.ForFallback, journal.ForHedge),
 			StartedMs: elapsed, DurationMs: d.Float64() * 3000, BodySent: d.one("none", "part", "all"), Outcome: d.one("provider_unavailable", "timeout", "cancelled"), Status: 500,
 		}
 		if i == n-1 {
@@ -153,7 +153,7 @@ func (d dice) record(until time.Time) *journal.Record {
 			a.Usage = wire.Usage{Known: true, PromptTokens: d.Int64N(100_000), CompletionTokens: d.Int64N(5000)}
 			a.Usage.CachedTokens, a.Usage.CacheWriteTokens = d.Int64N(a.Usage.PromptTokens/2+1), d.Int64N(a.Usage.PromptTokens/2+1)
 			a.Usage.ReasoningTokens = d.Int64N(a.Usage.CompletionTokens + 1)
-			a.Cost = catalog.Picodollars(d.Int64N(1 << 62))
+			a.Cost, a.ServiceTier = catalog.Picodollars(d.Int64N(1<<62)), d.one("", "default", "flex")
 		}
 		elapsed += a.DurationMs
 		r.Attempts = append(r.Attempts, a)
