@@ -49,7 +49,7 @@ func (anthropic) Cannot(row *catalog.Row, req *wire.Request) string {
 const apiVersion = "2023-06-01"
 
 // anthropicRouting are the fields that speak to a router; Anthropic's API refuses what it does not know.
-var anthropicRouting = append([]string{"fallbacks", "user", "debug", "prompt_cache_key"}, routingFields...)
+var anthropicRouting = append([]string{"fallbacks", "user", "prompt_cache_key"}, routingFields...)
 
 func (d anthropic) Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error) {
 	return d.request(ctx, p, who, req, cred, nil, 0)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"sort"
+	"strings"
 
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
@@ -64,6 +65,9 @@ func Cannot(row *catalog.Row, req *wire.Request) string {
 	d, err := ByName(row.Dialect)
 	if err != nil {
 		return err.Error()
+	}
+	if len(req.Plugins) > 0 {
+		return fmt.Sprintf("runs none of OpenRouter's plugins, and %s is asked for", strings.Join(req.Plugins, ", "))
 	}
 	said := d.Says(req.Shape)
 	if said == "" {

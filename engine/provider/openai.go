@@ -44,7 +44,7 @@ func (openAI) Cannot(row *catalog.Row, req *wire.Request) string {
 
 // routingFields speak to a router and mean nothing, or an error, to a provider.
 // max_output_tokens is the Responses API's name of the limit: a provider would ignore it here, and with it what policy judged.
-var routingFields = []string{"max_output_tokens", "models", "provider", "route", "preset", "transforms", "plugins", "tags", "session_id", "trace", "usage"}
+var routingFields = []string{"max_output_tokens", "models", "provider", "route", "preset", "transforms", "plugins", "tags", "session_id", "trace", "usage", "debug"}
 
 func (d openAI) Request(ctx context.Context, p policy.Permit, who *account.Principal, req *wire.Request, cred catalog.Credential) (*http.Request, error) {
 	return d.request(ctx, p, who, req, cred, nil)

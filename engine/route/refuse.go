@@ -84,18 +84,29 @@ func (r *Router) refused(ctx context.Context, p *Plan) *wire.Error {
 	if detail != detailFull {
 		return e
 	}
-	lines := make([]string, len(p.Candidates))
+	var reasons []string
+	by := map[string][]string{} // the endpoints that a reason is true of
 	told := make([]map[string]any, len(p.Candidates))
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		told[i] = map[string]any{"endpoint": c.Row.ID, "provider": c.Row.Provider.Name, "stage": c.Excluded.Stage,
 			"code": c.Excluded.Code, "reason": c.Excluded.Message}
-		lines[i] = c.Row.Tag + ": " + c.Excluded.Message
+		why := c.Excluded.Message
+		if by[why] == nil {
+			reasons = append(reasons, why)
+		}
+		if !slices.Contains(by[why], c.Row.Tag) {
+			by[why] = append(by[why], c.Row.Tag)
+		}
 		if name := c.Row.Provider.Name; !slices.Contains(availability.AffectedProviders, name) {
 			availability.AffectedProviders = append(availability.AffectedProviders, name)
 		}
 	}
 	e.Metadata = map[string]any{"candidates": told}
+	lines := make([]string, len(reasons))
+	for i, why := range reasons {
+		lines[i] = strings.Join(by[why], ", ") + ": " + why
+	}
 	e.Message += " (" + strings.Join(lines, "; ") + ")"
 	if change != nil {
 		availability.Constraint.Detail = change.String()

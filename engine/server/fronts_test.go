@@ -120,3 +120,30 @@ func (f *fleet) holdMetadata(t *testing.T, name string) {
 		t.Errorf("metadata %+v, %v: %s", answer, err, r.body)
 	}
 }
+
+// A plugin is a service of OpenRouter's. Nobody here runs one, and a request for it is not answered as if it had not asked.
+func TestAPluginIsRefusedByName(t *testing.T) {
+	f := openFleet(t, "", "")
+	for name, front := range fronts {
+		ask := func(plugins string) *reply {
+			return f.askAt(t, front.path, `"model":"m/three","plugins":[`+plugins+`],`+front.asks)
+		}
+		r := ask(`{"id":"web"},{"id":"file-parser","enabled":false}`)
+		if r.status != http.StatusNotFound || len(r.record.Attempts) > 0 || !strings.Contains(r.body, "delta: runs none of OpenRouter's plugins, and web is asked for") {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+		if r := ask(`{"id":"web","enabled":false}`); r.status != http.StatusOK {
+			t.Errorf("%s, switched off: %d %s", name, r.status, r.body)
+		}
+	}
+	if r := f.ask(t, `"model":"m/three","plugins":[{"id":"web"}]`); r.status != http.StatusNotFound || len(r.record.Attempts) > 0 {
+		t.Errorf("chat: %d %s", r.status, r.body)
+	}
+	if r := f.ask(t, `"model":"m/three","debug":{"echo_upstream_body":true},"transforms":["middle-out"]`); r.status != http.StatusOK {
+		t.Errorf("debug: %d %s", r.status, r.body)
+	}
+	log := f.sims["delta"].Log()
+	if sent := string(log[len(log)-1].Body); strings.Contains(sent, "debug") || strings.Contains(sent, "transforms") {
+		t.Errorf("what speaks to a router was sent on: %s", sent)
+	}
+}

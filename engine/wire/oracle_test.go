@@ -283,6 +283,7 @@ func (rd *reading) chat(o pairs) {
 		id := name(plugin.get("id"))
 		if plugin.get("enabled") == nil || boolean(plugin.get("enabled")) {
 			r.ToolKinds = add(r.ToolKinds, id)
+			r.Plugins = add(r.Plugins, id)
 		}
 	}
 

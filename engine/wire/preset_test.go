@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -98,4 +99,28 @@ func TestAPresetIsSaidInTheWordsOfEachAPI(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzWithPreset: whatever a preset and a request say, they make a request, or a refusal.
+func FuzzWithPreset(f *testing.F) {
+	for shape := range wire.Shapes() {
+		f.Add(shape, "max_tokens", "7", `{"model":"m","messages":[{"role":"user","content":"hi"}],"input":"hi","prompt":"hi","max_tokens":9}`, tool)
+		f.Add(shape, "reasoning_effort", `"low"`, `{"model":"m@preset/p","messages":[{"role":"user","content":"hi"}],"input":[{"role":"user","content":"hi"}],"reasoning":{},"prompt":["hi"]}`, `{"name":"g"}`)
+		f.Add(shape, "tool_choice", `{"type":"function","function":{"name":"f"}}`, `{"model":"m","messages":[{"role":"user","content":"hi"}],"text":null,"tools":[],"max_tokens":1}`, `{"type":"function","function":{}}`)
+		f.Add(shape, "response_format", format, `{"model":"m","messages":[{"role":"user","content":"hi"}],"text":{"format":3},"output_config":[],"max_tokens":1}`, `{"type":"function","function":null}`)
+	}
+	f.Fuzz(func(t *testing.T, shape int, name, value, body, tool string) {
+		if shape < 0 || shape >= len(wire.Shapes()) || !json.Valid([]byte(value)) || !json.Valid([]byte(tool)) {
+			return
+		}
+		of := wire.Shape(wire.Shapes()[shape])
+		req, refused := wire.Skim(of, wire.Head{}, []byte(body))
+		if refused != nil {
+			return
+		}
+		merged, refused := req.WithPreset("", &wire.Preset{Fields: []wire.Edit{{Field: name, Value: []byte(value)}}, Instructions: "Be brief.", Tools: [][]byte{[]byte(tool)}})
+		if refused == nil && !json.Valid(merged) {
+			t.Errorf("%s with %s = %s makes %s", body, name, value, merged)
+		}
+	})
 }

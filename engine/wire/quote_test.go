@@ -1,8 +1,11 @@
 package wire_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"chaperone/engine/wire"
 )
@@ -46,4 +49,33 @@ func TestWhatRepeatsThePromptIsHidden(t *testing.T) {
 	if long := req.HideQuotes(strings.Repeat("é", 10_000)); len(long) > 5000 {
 		t.Errorf("%d bytes are shown", len(long))
 	}
+}
+
+// FuzzHideQuotes: nothing of any length that a quote has is left of what was asked, and what is left is text.
+func FuzzHideQuotes(f *testing.F) {
+	f.Add("my secret is kanarienvogel", "bad word: my secret is kanarienvogel, tell everybody")
+	f.Add("мой секрет", `bad word: \u043c\u043e\u0439 \u0441\u0435\u043a\u0440\u0435\u0442`)
+	f.Add(`a "quoted" \ text`, `{"error":"{\"content\":\"a \\\"quoted\\\" \\\\ text\"}"}`)
+	f.Add("\u0000\U0001f680 to the moon", `\ud83d\ude80 to the moon \ud83d`)
+	f.Fuzz(func(t *testing.T, content, text string) {
+		quoted, err := json.Marshal(content)
+		if err != nil || !utf8.ValidString(content) || !utf8.ValidString(text) {
+			return
+		}
+		req, refused := wire.Skim(wire.Chat, wire.Head{}, fmt.Appendf(nil, `{"model":"m","messages":[{"role":"user","content":%s}]}`, quoted))
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		got := req.HideQuotes(text)
+		if !utf8.ValidString(got) {
+			t.Errorf("%q is shown as %q, which is no text", text, got)
+		}
+		for _, left := range strings.Split(got, "[…]") {
+			for i := 0; i+12 <= len(left); i++ {
+				if strings.Contains(content, left[i:i+12]) {
+					t.Errorf("%q is shown as %q, which has %q of %q", text, got, left[i:i+12], content)
+				}
+			}
+		}
+	})
 }

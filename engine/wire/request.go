@@ -19,6 +19,7 @@ type Request struct {
 	N                int64    // 1 where not sent
 	ToolKinds        []string // sorted, unique: "function", "web_search", "mcp" …
 	ToolCount        int
+	Plugins          []string // OpenRouter's that are enabled, by id, sorted; they are among ToolKinds too
 	EgressHosts      []string // hosts that a provider would contact for this request: URLs of parts, remote MCP; sorted
 	InputModalities  []string // sorted: text image audio file video
 	Images           int64    // parts that are one

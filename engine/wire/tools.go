@@ -112,6 +112,7 @@ func (s *skim) plugins() bool {
 		}
 		if enabled {
 			s.toolKind(id)
+			s.r.Plugins = insert(s.r.Plugins, id)
 		}
 	}
 	return s.ok()

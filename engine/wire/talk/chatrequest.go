@@ -12,9 +12,10 @@ var sampling = []string{
 	"logit_bias", "logprobs", "top_logprobs", "prediction", "seed", "verbosity",
 }
 
-// hints are the fields on which no answer depends: they speak to a router, help a cache or ask for a way to stream.
+// hints are the fields on which no answer depends: they speak to a router, help a cache or ask for a way to stream. Plugins that
+// are not switched off keep every endpoint from being asked.
 var hints = []string{
-	"model", "models", "provider", "route", "preset", "transforms", "tags", "session_id", "trace", "usage", "debug",
+	"model", "models", "provider", "route", "preset", "plugins", "transforms", "tags", "session_id", "trace", "usage", "debug",
 	"stream_options", "prompt_cache_key", "prompt_cache_options", "safety_identifier",
 }
 
@@ -52,12 +53,6 @@ func ReadChat(body []byte) *Request {
 	for _, m := range o.texts("modalities") {
 		if m != "text" {
 			in.say("modalities", "asks for %s", m)
-		}
-	}
-	for i, raw := range o.list("plugins") {
-		p := in.parse(index("plugins", i), raw)
-		if on := p.flag("enabled"); on == nil || *on {
-			in.say(p.path, "is a plugin, which this router cannot translate")
 		}
 	}
 	o.leftover()
