@@ -227,8 +227,8 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 					config.NotOneOf(c.Name, scorer.Natives)))
 				continue
 			}
-			if c.SHA256 != "" || c.Config != nil || c.Golden != "" || c.State != "" || c.Fuel != (wasm.Fuel{}) {
-				problems = append(problems, c.Problem("", "the native scorer %s takes none of sha256, config, golden, state and fuel; expected plugin = \"FILE.wasm\" or none of them", c.Name))
+			if c.SHA256 != "" || c.Config != nil || c.Golden != "" || c.State != "" || c.Fuel != (wasm.Fuel{}) || c.Instances+int(c.Wait)+int(c.MemoryBytes) != 0 {
+				problems = append(problems, c.Problem("", "the native scorer %s takes none of sha256, config, golden, state, fuel, instances, wait and memory_bytes; expected plugin = \"FILE.wasm\" or none of them", c.Name))
 			}
 			out = append(out, scorer.Weighted{Scorer: native, Weight: weight, Shadow: c.Shadow})
 			continue
@@ -242,11 +242,14 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 			problems = append(problems, c.Problem("plugin", "%s cannot be used: %v", c.Plugin, err))
 			continue
 		}
+		s.plugins = append(s.plugins, plugin)
+		if c.Instances > 1 && plugin.Manifest().Stateful {
+			problems = append(problems, c.Problem("instances", "found %d; expected 1, since %s is stateful", c.Instances, c.Plugin))
+		}
 		if absent := plugin.absent(s.catalog); len(absent) > 0 {
 			e.options.Log.Warn("a plugin asks for columns that nothing in the catalog has: an attribute reads NaN, anything else 0",
 				slog.String("scorer", c.Name), slog.String("columns", strings.Join(absent, ", ")))
 		}
-		s.plugins = append(s.plugins, plugin)
 		out = append(out, scorer.Weighted{Scorer: plugin, Weight: weight, Shadow: c.Shadow})
 	}
 	if len(problems) == 0 {

@@ -17,8 +17,9 @@ import (
 func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loaded, error) {
 	from := src.main.Path()
 	path := beside(from, c.Plugin)
-	load := wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config, Limits: wasm.Limits{Fuel: c.Fuel},
-		Trusted: src.settings.Plugins.trusted()}
+	const page = 64 << 10
+	load := wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config, Trusted: src.settings.Plugins.trusted(), Pool: c.Instances,
+		Limits: wasm.Limits{MemoryPages: uint32((c.MemoryBytes + page - 1) / page), Wait: c.Wait, Fuel: c.Fuel}}
 	if e.archive != nil { // it has been found good, and what it had learned is gone
 		var err error
 		if load.Bytes, err = e.archive.read(path); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"chaperone/engine"
@@ -100,6 +101,66 @@ func TestAShadowScorerIsRecordedAndMovesNothing(t *testing.T) {
 	err = w.reconfigure(t, string(config), "[[scorers]]\nname = \"value\"\nshadow = true\n")
 	if err == nil || !strings.Contains(err.Error(), "none of them decides, so that value does") {
 		t.Errorf("value as nothing but a shadow: %v", err)
+	}
+}
+
+// TestAnOperatorSetsWhatAPluginMayTake has a plugin with other instances, memory and patience than it would have by itself.
+func TestAnOperatorSetsWhatAPluginMayTake(t *testing.T) {
+	w := openSmall(t, `deny contains "never" if input.endpoint.free`, "", slog.DiscardHandler, sim.Profile{}, sim.Profile{})
+	config, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(name, manifest string) {
+		t.Helper()
+		module, err := os.ReadFile("../testdata/wasm/" + name + ".wasm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed, err := wasm.Pack(module, fmt.Appendf(nil, "abi = 1\nkind = \"scorer\"\nname = %q\nversion = \"1\"\ncolumns = [\"price.prompt\"]\n"+
+			"rows = 64\nscale = \"minmax\"\n%s", name, manifest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.write(t, name+".wasm", string(packed))
+	}
+	put("misbehave", "request = [\"meta.mode\"]\n")
+	put("learn", "stateful = true\nobserve = [\"endpoint\", \"ok\"]\n")
+	scorer := func(name, settings string) error {
+		return w.reconfigure(t, string(config), fmt.Sprintf("[[scorers]]\nname = %q\nplugin = \"%[1]s.wasm\"\n%s\n", name, settings))
+	}
+
+	// Four at once, of which each takes its ten million instructions: without patience some find no instance.
+	if err := scorer("misbehave", `wait = "20s"`+"\ninstances = 1"); err != nil {
+		t.Fatal(err)
+	}
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for range 2 {
+				if _, err := w.engine.Decide(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","metadata":{"mode":"5"},"messages":[{"role":"user","content":"hello"}]}`)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if s := w.engine.PluginStats()["misbehave"]; s.Pool != 1 || s.OutOfFuel != 8 || s.Busy != 0 {
+		t.Errorf("%+v", s)
+	}
+
+	if err := scorer("misbehave", "instances = 3\nmemory_bytes = 65537"); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.engine.PluginStats()["misbehave"]; s.Pool != 3 || s.Memory != 3<<16 {
+		t.Errorf("%+v", s)
+	}
+	put("memory_huge", "")
+	if err := scorer("memory_huge", "memory_bytes = 65537"); err == nil || !strings.Contains(err.Error(), "at most 2 are allowed") {
+		t.Error(err)
+	}
+	if err := scorer("learn", "instances = 2"); err == nil || !strings.Contains(err.Error(), ":4: scorers[0].instances: found 2; expected 1, since learn.wasm is stateful") {
+		t.Error(err)
 	}
 }
 

@@ -39,7 +39,7 @@ var languages = map[string]language{
 		marks:   "asconfig.json",
 		files:   map[string]string{"assemblyscript/example": ".", "assemblyscript/chaperone": "chaperone"},
 		edits:   []string{`"../../chaperone`, `"../chaperone`, `"../chaperone/manifest.mjs"`, `"./chaperone/manifest.mjs"`},
-		ignores: "node_modules/\nbuild/\n", setup: "    npm install                          # the compiler, once\n",
+		ignores: "node_modules/\nbuild/\n", setup: "    npm install                       # the compiler, once\n",
 		compile: compileAssemblyScript, version: ascVersion,
 	},
 	"c": {

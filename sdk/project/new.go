@@ -22,9 +22,9 @@ const readme = `# NAME
 A scorer for the Chaperone router. What it wants to see stands in manifest.toml, what it must give for it in golden.json. In this
 folder:
 
-SETUP    chaperone plugin build               # NAME.wasm, with the manifest in it
-    chaperone plugin check NAME.wasm     # does it keep to the rules, and does it give the golden scores?
-    chaperone plugin run NAME.wasm       # scores rows.json
+SETUP    chaperone plugin build            # NAME.wasm, with the manifest in it
+    chaperone plugin check NAME.wasm  # does it keep to the rules, and does it give the golden scores?
+    chaperone plugin run NAME.wasm    # scores rows.json
     chaperone plugin bench NAME.wasm
 
 To have it rank, write into the chaperone.toml that lies beside this folder (the module's path is relative to that file):
