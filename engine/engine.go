@@ -64,6 +64,7 @@ type Call struct {
 // Engine routes. It is safe for concurrent use.
 type Engine struct {
 	options Options
+	began   time.Time // to read the configuration for the first time
 	current atomic.Pointer[snapshot]
 	reload  sync.Mutex // one Reload at a time
 	wasm    *wasm.Host
@@ -97,7 +98,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Engine{options: o, metrics: telemetry.NewMetrics(), health: telemetry.NewHealth(telemetry.Breaker{}),
+	e := &Engine{options: o, began: time.Now(), metrics: telemetry.NewMetrics(), health: telemetry.NewHealth(telemetry.Breaker{}),
 		published: telemetry.NewPublished()}
 	e.metrics.Watch(e.health)
 	e.metrics.Admission(&e.gate)
@@ -142,7 +143,7 @@ func Check(ctx context.Context, o Options) (warnings config.Problems, err error)
 	if err != nil {
 		return nil, err
 	}
-	warnings = e.current.Load().policies.Warnings(e.options.Now())
+	warnings = warningsOf(e.current.Load().policies, e.options.Now())
 	return warnings, e.Close(ctx)
 }
 

@@ -32,9 +32,14 @@ func CheckPolicies(ctx context.Context, path string, env func(string) (string, b
 		}
 	}
 	if w != nil {
-		warnings = w.Policies.Warnings(time.Now())
+		warnings = warningsOf(w.Policies, time.Now())
 	}
 	return warnings, problems.Err()
+}
+
+// warningsOf is everything that would be better about policies.
+func warningsOf(s *policy.Set, now time.Time) config.Problems {
+	return append(s.Warnings(now), s.Unbound()...)
 }
 
 func readPolicies(ctx context.Context, path string, env func(string) (string, bool)) (*author.World, []*config.Document, config.Problems) {

@@ -40,7 +40,11 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 	})
 	quiet := time.NewTimer(time.Hour)
 	quiet.Stop()
-	var since time.Time // of the first change that has not been read; zero: none
+	var since time.Time               // of the first change that has not been read; zero: none
+	if writtenSince(files, e.began) { // before anything was watched
+		since = time.Now()
+		quiet.Reset(settle)
+	}
 	reload := func() {
 		since = time.Time{}
 		quiet.Stop()
@@ -89,6 +93,27 @@ func concerns(ev fsnotify.Event, files []string) bool {
 	}
 	info, err := os.Stat(ev.Name)
 	return err == nil && info.IsDir() && ev.Has(fsnotify.Create) // it may hold rules
+}
+
+// writtenSince says whether one of the files, or something in one of the folders, was written after t.
+func writtenSince(files []string, t time.Time) bool {
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			continue
+		}
+		if info.ModTime().After(t) {
+			return true
+		}
+		within, _ := os.ReadDir(f) // none where it is no folder
+		for _, entry := range within {
+			name := filepath.Join(f, entry.Name())
+			if info, err := os.Stat(name); err == nil && slices.Contains(written, filepath.Ext(name)) && info.ModTime().After(t) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reloaded reloads and returns the files of a configuration that was refused, nil where it was not.

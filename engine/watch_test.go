@@ -43,6 +43,24 @@ func (t told) next(tb testing.TB, part string) string {
 	}
 }
 
+func TestWhatChangesBetweenOpeningAndWatchingIsRead(t *testing.T) {
+	log := make(told, 100)
+	w := openSmall(t, `deny contains "nobody" if input.request.stream`, "", log, sim.Profile{})
+	w.write(t, "rego/own.rego", "package own\n\ndeny contains \"nobody\" if input.request.n > 5\n")
+	later := time.Now().Add(time.Second) // a file system's clock lags by some milliseconds
+	if err := os.Chtimes(filepath.Join(w.dir, "rego", "own.rego"), later, later); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.engine.Watch(ctx, nil) }()
+	log.next(t, "configuration reloaded generation=2")
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWatchReloadsWhenAFileChangesAndKeepsTheOldWhereItIsWrong(t *testing.T) {
 	log := make(told, 100)
 	w := openSmall(t, `deny contains "nobody" if input.request.stream`, "", log, sim.Profile{})

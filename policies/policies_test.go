@@ -264,6 +264,7 @@ func warned(t *testing.T) []example {
 		case strings.HasPrefix(e.written, "["):
 			toml = e.written + "\n"
 			putExamples(t, dir)
+			put(t, module(`deny contains "x" if input.request.stream`), dir, "forgotten", "p.rego")
 		case !strings.HasPrefix(e.written, "params"):
 			toml = ownPolicy
 			put(t, module(e.written), dir, "p.rego")
@@ -271,7 +272,13 @@ func warned(t *testing.T) []example {
 		set, problems := load(filepath.Join(dir, "chaperone.toml"), toml)
 		if len(problems) > 0 {
 			t.Errorf("%s\nis refused: %v", e.written, problems)
-		} else if found := set.Warnings(time.Now()); len(found) == 1 {
+			continue
+		}
+		found := set.Warnings(time.Now())
+		if len(found) == 0 {
+			found = set.Unbound()
+		}
+		if len(found) == 1 {
 			all[i].said = found[0].String()
 		}
 	}

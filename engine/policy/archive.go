@@ -123,7 +123,10 @@ func newSource(name string, texts map[string][]byte) (*source, config.Problems) 
 // ReadDirectory reads the modules below a folder, by file as messages show it.
 func ReadDirectory(dir string) (map[string][]byte, config.Problems) {
 	src, problems := readSource("", os.DirFS(dir), dir)
-	if len(problems) == 0 && len(src.texts) == 0 {
+	switch {
+	case src == nil:
+		return nil, problems
+	case len(problems) == 0 && len(src.texts) == 0:
 		problems = config.Problems{{File: dir, Message: "holds no .rego file (tests, _test.rego, do not count)"}}
 	}
 	return src.texts, problems

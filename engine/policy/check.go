@@ -52,6 +52,40 @@ func CheckUnbound(documents []*config.Document) config.Problems {
 	return problems
 }
 
+// Unbound warns of packages in the folders of the configuration that hold rules of the contract and are bound by nobody: forgotten, most
+// likely. Of a bundle, which several routers may share, that is no wonder.
+func (s *Set) Unbound() config.Problems { return slices.Clone(s.unbound) }
+
+// unbound are those of a source that no binding binds and no other package uses.
+func (c *compiled) unbound(bindings []scopedBinding) config.Problems {
+	used := map[string]bool{}
+	for _, b := range bindings {
+		used["data."+b.Package] = true
+	}
+	for _, n := range c.graph.nodes {
+		for _, ref := range n.calls {
+			for _, callee := range c.graph.callees(ref) {
+				if pkg := callee.rule.Module.Package.Path; !pkg.Equal(n.rule.Module.Package.Path) {
+					used[pkg.String()] = true
+				}
+			}
+		}
+	}
+	var found config.Problems
+	for _, file := range sortedFiles(c.source.modules) {
+		pkg := c.source.modules[file].Package
+		path := pkg.Path.String()
+		for _, n := range c.graph.packages[path] {
+			if !used[path] && slices.Contains(contract, n.name()) {
+				used[path] = true // it is said once
+				name := strings.TrimPrefix(path, "data.")
+				found = append(found, problemAt(pkg.Location, "no binding binds the package %s, so its rule %s decides nothing; add [[policy.bindings]] with package = %q and for = \"everyone\", or \"org:ID\"", name, n.name(), name))
+			}
+		}
+	}
+	return found
+}
+
 // checkUnbound is checkPackage for a package that need not be a policy: it may serve others that are.
 func (c *compiled) checkUnbound(pkg *ast.Package) config.Problems {
 	path, name := pkg.Path.String(), strings.TrimPrefix(pkg.Path.String(), "data.")

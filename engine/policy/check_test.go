@@ -55,3 +55,47 @@ func TestADirectoryIsHeldAgainstTheContractWithoutBindings(t *testing.T) {
 		t.Errorf("an absent folder: %v", err)
 	}
 }
+
+// Kubernetes mounts a folder's files as links into a hidden folder beside them, and editors keep links that lead nowhere.
+func TestWhatBeginsWithADotIsNoModule(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	put("..2026_11_23/p.rego", "# METADATA\n# title: T\npackage acme.p\n\ndefault allow := false\n\nallow if input.endpoint.free\n")
+	link("..2026_11_23", "..data")
+	link("..data/p.rego", "p.rego")
+	put(".git/q.rego", "no Rego")
+	put("._p.rego", "no Rego either")
+	link("somebody@host.1:2", ".#p.rego")
+	if problems := CheckDirectory(dir); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	link("..data", "shared")
+	if problems := CheckDirectory(dir); len(problems) != 1 || !strings.Contains(problems[0].Message, "shared is a link to a folder, which is not followed") {
+		t.Fatal(problems)
+	}
+}
+
+func TestAForgottenBindingIsWarnedOf(t *testing.T) {
+	f := module(goodDeny)
+	f["rego/forgotten.rego"] = "package org.forgotten\n\nimport data.org.helper\n\nreject contains \"x\" if helper.deny\n"
+	f["rego/helper.rego"] = "package org.helper\n\ndeny contains \"x\" if input.request.stream\n"
+	f["rego/more.rego"] = "package org.forgotten\n\ndeny contains \"x\" if input.endpoint.free\n"
+	found := f.mustLoad(t).Unbound()
+	if len(found) != 1 || !strings.HasSuffix(found[0].File, "rego/forgotten.rego") || !strings.Contains(found[0].Message, "no binding binds the package org.forgotten") {
+		t.Fatal(found)
+	}
+}

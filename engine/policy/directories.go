@@ -3,6 +3,7 @@ package policy
 import (
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"chaperone/engine/config"
 )
@@ -26,7 +27,11 @@ func Directories(documents []*config.Document) []string {
 			root := sc.beside(sc.Path)
 			found = append(found, root) // also where it is not there: it may come back
 			filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-				if err == nil && entry.IsDir() && path != root {
+				switch {
+				case err != nil || !entry.IsDir() || path == root:
+				case strings.HasPrefix(entry.Name(), "."):
+					return fs.SkipDir
+				default:
 					found = append(found, path)
 				}
 				return nil // a folder that cannot be read is Load's to report

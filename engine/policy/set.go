@@ -33,6 +33,7 @@ type Set struct {
 	digest        string
 	requirePolicy bool
 	warnings      config.Problems
+	unbound       config.Problems
 	guard         *guard
 	honoured      map[string]bool
 	scorers       []string // that rank; nil: they are not known
@@ -194,6 +195,11 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 		return nil, problems
 	}
 	s.warnings = append(sortedProblems(s.warnings), overruns...)
+	for _, src := range sources {
+		if src.name != librarySource && src.digest == "" {
+			s.unbound = append(s.unbound, build.sources[src].unbound(settings.bindings)...)
+		}
+	}
 	s.enumerate(ctx, now)
 	s.principals = principalsOf(c.Accounts, now)
 	s.digest = hex.EncodeToString(digest.Sum(nil))

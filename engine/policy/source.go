@@ -32,24 +32,41 @@ type source struct {
 // readSource reads and parses every module below root; shown is what file names in messages start with. Tests stay out.
 func readSource(name string, files fs.FS, shown string) (*source, config.Problems) {
 	texts := map[string][]byte{}
-	err := fs.WalkDir(files, ".", func(p string, entry fs.DirEntry, err error) error {
-		if err != nil {
+	at := ""
+	err := EachModule(files, func(p string) error {
+		at = p
+		text, err := fs.ReadFile(files, p)
+		texts[filepath.Join(shown, filepath.FromSlash(p))] = text
+		return err
+	})
+	if err != nil {
+		return nil, config.Problems{{File: filepath.Join(shown, filepath.FromSlash(at)), Message: message(err) + "; expected a directory of .rego files"}}
+	}
+	return newSource(name, texts)
+}
+
+// EachModule calls visit with the path of every .rego file that is no test. What begins with a dot stays out: what version control,
+// editors (.#p.rego) and Kubernetes (..data) keep beside the files. A link to a folder is an error, because it is not followed.
+func EachModule(files fs.FS, visit func(path string) error) error {
+	return fs.WalkDir(files, ".", func(p string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
 			return err
+		case p != "." && strings.HasPrefix(entry.Name(), "."):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case entry.Type()&fs.ModeSymlink != 0:
+			if info, err := fs.Stat(files, p); err == nil && info.IsDir() {
+				return fmt.Errorf("%s is a link to a folder, which is not followed; make that folder a source of its own", p)
+			}
 		}
 		if entry.IsDir() || path.Ext(p) != ".rego" || strings.HasSuffix(p, "_test.rego") {
 			return nil
 		}
-		text, err := fs.ReadFile(files, p)
-		if err == nil {
-			texts[filepath.Join(shown, filepath.FromSlash(p))] = text
-		}
-		return err
+		return visit(p)
 	})
-	s, problems := newSource(name, texts)
-	if err != nil {
-		problems = append(problems, config.Problem{File: shown, Message: message(err) + "; expected a directory of .rego files"})
-	}
-	return s, problems
 }
 
 func parse(file string, text []byte) (module *ast.Module, err error) {

@@ -40,10 +40,7 @@ func Describe(files fs.FS, shown string) ([]Description, config.Problems) {
 	var all []Description
 	var problems config.Problems
 	seen := map[string]int{}
-	err := fs.WalkDir(files, ".", func(p string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || path.Ext(p) != ".rego" || strings.HasSuffix(p, regoTests) {
-			return err
-		}
+	err := policy.EachModule(files, func(p string) error {
 		file := path.Join(shown, p)
 		text, err := fs.ReadFile(files, p)
 		if err != nil {

@@ -44,15 +44,17 @@ type RegoCoverage struct {
 	NotCovered []string `json:"not_covered"` // file:line, or file:line-line
 }
 
-// TestFiles are the files below dir: Rego modules, those with tests among them, and tables of cases. Folders whose name
-// starts with a dot stay out.
+// TestFiles are the files below dir: Rego modules, those with tests among them, and tables of cases. What begins with a dot stays
+// out.
 func TestFiles(dir string) (modules, cases []string, err error) {
 	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && path != dir && strings.HasPrefix(entry.Name(), "."):
-			return filepath.SkipDir
+		case path != dir && strings.HasPrefix(entry.Name(), "."):
+			if entry.IsDir() {
+				return filepath.SkipDir
+			}
 		case entry.IsDir():
 		case filepath.Ext(path) == ".rego":
 			modules = append(modules, path)
