@@ -131,6 +131,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.current.Store(s)
 	e.metrics.Reload(true, o.Now())
 	if !o.DecideOnly {
+		s.own()
 		e.startProbing()
 	}
 	return e, nil
@@ -389,6 +390,7 @@ func (e *Engine) Reload(ctx context.Context) error {
 	}
 	e.limit(s)
 	s.inherit(ctx, old, e.options.Log)
+	s.own()
 	e.current.Store(s)
 	old.release()
 	return nil

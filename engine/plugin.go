@@ -28,7 +28,7 @@ func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loade
 		load.Trusted, c.State, c.Golden = nil, "", ""
 	}
 	if c.State != "" {
-		load.State, load.Borrowed = beside(from, c.State), e.options.DecideOnly
+		load.State, load.Borrowed = beside(from, c.State), true // until it is in force
 	}
 	if c.Golden != "" {
 		text, err := disk{}.read(beside(from, c.Golden))
@@ -60,6 +60,13 @@ func (e *Engine) openPlugins(src *sources) (problems config.Problems) {
 		return config.Problems{src.main.Problem("plugins.cache_dir", "%v", err)}
 	}
 	return nil
+}
+
+// own has the plugins of a snapshot that is in force write what they learn.
+func (s *snapshot) own() {
+	for _, p := range s.plugins {
+		p.Own()
+	}
 }
 
 // inherit hands what the plugins of the old snapshot learned over to those of the same name.

@@ -139,9 +139,9 @@ price = { prompt = 1, completion = 4 }
 		t.Error(err)
 	}
 	left("a check")
-	write("chaperone.toml", config+"nonsense = 1\n")
+	write("chaperone.toml", config+"[[policy.bindings]]\npackage = \"nothing\"\nfor = \"everyone\"\n")
 	if _, err := engine.Open(ctx, engine.Options{ConfigPath: filepath.Join(dir, "chaperone.toml"), Log: slog.New(slog.DiscardHandler)}); err == nil {
-		t.Error("nonsense was accepted")
+		t.Error("a binding of nothing was accepted")
 	}
 	left("a configuration that is refused")
 }

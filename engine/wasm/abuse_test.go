@@ -184,3 +184,58 @@ func TestABorrowedStateIsReadAndNeverWritten(t *testing.T) {
 		t.Errorf("the state was written to (%v)", err)
 	}
 }
+
+// TestAStateFollowsItsPluginToAnotherFile hands what was learned to a version that keeps it elsewhere, and learns nothing more.
+func TestAStateFollowsItsPluginToAnotherFile(t *testing.T) {
+	h, _ := newHost(t)
+	folder := t.TempDir()
+	p := load(t, h, wasm.Config{Bytes: learner(t), State: filepath.Join(folder, "old")})
+	observe(t, p, 3)
+	next, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: learner(t), State: filepath.Join(folder, "new"), Borrowed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Inherit(context.Background(), p); err != nil {
+		t.Fatal(err)
+	}
+	next.Own()
+	if err := next.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	again := load(t, h, wasm.Config{Bytes: learner(t), State: filepath.Join(folder, "new")})
+	if got := learned(t, again); got != 1003 {
+		t.Errorf("it scores %v, should be 1003", got)
+	}
+}
+
+// TestAStateThatCouldNotBeWrittenIsWrittenLater has a file stand where the state's folder should.
+func TestAStateThatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
+	h, _ := newHost(t)
+	folder := filepath.Join(t.TempDir(), "folder")
+	if err := os.WriteFile(folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: learner(t), State: filepath.Join(folder, "state")}); !errors.Is(err, wasm.ErrState) {
+		t.Errorf("where the folder is a file: %v", err)
+	}
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	p := load(t, h, wasm.Config{Bytes: learner(t), State: filepath.Join(folder, "state")})
+	if err := os.WriteFile(folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Observe(attempt(4))
+	if err := p.Flush(context.Background()); !errors.Is(err, wasm.ErrState) {
+		t.Errorf("where it cannot be written: %v", err)
+	}
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := os.ReadFile(filepath.Join(folder, "state")); err != nil || len(state) != 16 {
+		t.Errorf("%d bytes: %v", len(state), err)
+	}
+}

@@ -58,7 +58,8 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 		return nil, fmt.Errorf("%w:\n%w", ErrManifest, err)
 	}
 	p := &Plugin{
-		name: c.Name, digest: digest, signer: signer, signature: signature, manifest: m, limits: c.Limits.withDefaults(wasi), statePath: c.State, borrowed: c.Borrowed,
+		name: c.Name, digest: digest, signer: signer, signature: signature, manifest: m, limits: c.Limits.withDefaults(wasi),
+		statePath: c.State, borrows: c.Borrowed,
 		closed: make(chan struct{}),
 	}
 	p.fuel = fuelFor(m.Fuel, p.limits.Fuel)
@@ -267,7 +268,7 @@ func (p *Plugin) start(ctx context.Context, metered []byte, configured bool) (er
 		if state, err = p.readState(); err != nil {
 			return err
 		}
-		p.learner = &learner{wake: make(chan struct{}, 1), state: state}
+		p.learner = &learner{wake: make(chan struct{}, 1), state: state, kept: state, owns: !p.borrows}
 	}
 	for range cap(p.pool.tokens) {
 		if err := ctx.Err(); err != nil {

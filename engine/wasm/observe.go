@@ -107,10 +107,12 @@ const (
 type learner struct {
 	mu      sync.Mutex
 	waiting []Attempt
-	state   []byte // what was saved last
+	state   []byte  // what was saved last
+	heir    *Plugin // which has taken over the state, keeps the file, and is told of what comes late
 
 	telling sync.Mutex    // one delivery at a time
-	handed  bool          // its state went to a successor, which keeps the file from then on; under telling
+	kept    []byte        // what the file holds; under telling
+	owns    bool          // the file is written; under telling
 	refused bool          // what the file holds was refused: it is put aside before the file is written; under telling
 	wake    chan struct{} // holds one
 	stop    chan struct{}
@@ -125,6 +127,11 @@ func (p *Plugin) Observe(attempts ...Attempt) {
 		return
 	}
 	l.mu.Lock()
+	if heir := l.heir; heir != nil {
+		l.mu.Unlock()
+		heir.Observe(attempts...)
+		return
+	}
 	room := min(maxWaiting-len(l.waiting), len(attempts))
 	l.waiting = append(l.waiting, attempts[:room]...)
 	l.mu.Unlock()
@@ -172,11 +179,12 @@ func (p *Plugin) Flush(ctx context.Context) error {
 
 func (p *Plugin) flush(ctx context.Context) error {
 	l := p.learner
-	if l.handed {
-		return nil
-	}
 	for {
 		l.mu.Lock()
+		if l.heir != nil {
+			l.mu.Unlock()
+			return nil
+		}
 		batch := slices.Clone(l.waiting[:min(len(l.waiting), p.layout.capacity)])
 		l.mu.Unlock()
 		if len(batch) == 0 {

@@ -26,7 +26,7 @@ type Config struct {
 	Configuration map[string]any // handed to the plugin as JSON
 	Golden        *Golden        // which a plugin must reproduce to be loaded; nil for none
 	State         string         // file in which what a stateful plugin learns outlives the process; "" for none
-	Borrowed      bool           // State is another process's: it is read and never written
+	Borrowed      bool           // State is another's: it is read, and written once the plugin has been told to own it
 	Pool          int            // instances; 0: GOMAXPROCS, at most 8. A stateful plugin always has one
 	Limits        Limits
 }
@@ -78,7 +78,7 @@ type Plugin struct {
 	observed      []observed
 	configuration []byte // JSON
 	statePath     string
-	borrowed      bool
+	borrows       bool // the file is not written at first
 
 	configures, saves, restores bool // it has these exports
 

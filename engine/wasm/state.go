@@ -41,13 +41,16 @@ func (p *Plugin) save(ctx context.Context) error {
 	}
 	l := p.learner
 	l.mu.Lock()
-	same := bytes.Equal(state, l.state)
 	l.state = state
 	l.mu.Unlock()
-	if same || p.statePath == "" || p.borrowed {
+	if p.statePath == "" || !l.owns || bytes.Equal(state, l.kept) {
 		return nil
 	}
-	return p.writeState(state)
+	if err := p.writeState(state); err != nil {
+		return err
+	}
+	l.kept = state
+	return nil
 }
 
 // lastState is what was saved last; nil where nothing was.
@@ -60,8 +63,17 @@ func (p *Plugin) lastState() []byte {
 	return p.learner.state
 }
 
+// Own has a plugin that was loaded with a state of another's write it from now on.
+func (p *Plugin) Own() {
+	if l := p.learner; l != nil {
+		l.telling.Lock()
+		l.owns = true
+		l.telling.Unlock()
+	}
+}
+
 // Inherit hands what a plugin of the same name learned over to p, which is to take its place; the old one keeps nothing from
-// then on. Where p refuses it the error says so, and p is as it was.
+// then on, and passes on what it is told. Where p refuses it the error says so, and p is as it was.
 func (p *Plugin) Inherit(ctx context.Context, old *Plugin) error {
 	if p.learner == nil || old.learner == nil || !old.saves {
 		return nil
@@ -72,7 +84,12 @@ func (p *Plugin) Inherit(ctx context.Context, old *Plugin) error {
 	if err := old.flush(ctx); err != nil {
 		old.log.Warn("plugin could not save before its successor took over", "plugin", old.name, "error", err)
 	}
-	l.handed = true
+	l.mu.Lock()
+	l.heir = p
+	late := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	defer func() { p.Observe(late...) }() // the old one could not be told of these
 	state := old.lastState()
 	if !p.restores || len(state) == 0 {
 		return nil
@@ -127,7 +144,7 @@ func (p *Plugin) readState() ([]byte, error) {
 // the version that wrote it.
 func (p *Plugin) startAnew(why error) (*instance, error) {
 	p.log.Error("plugin starts without what it had learned", "plugin", p.name, "error", why, "to_be_kept_as", p.aside())
-	p.learner.state, p.learner.refused = nil, true
+	p.learner.state, p.learner.kept, p.learner.refused = nil, nil, true
 	return p.newInstance(nil)
 }
 
