@@ -23,7 +23,8 @@ import (
 const packedMagic = "chaperone journal, packed 1\n"
 
 const (
-	blockBytes = 256 << 10 // of frames, before compression
+	blockBytes = 256 << 10 // of frames, before compression; the last of them may reach beyond
+	usualFrame = 8 << 10
 	indexEntry = idBytes + 12
 	packedEnd  = 12
 )
@@ -122,17 +123,22 @@ func unpack(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var frames []byte
+	var blocks [][]byte
 	at := uint64(len(packedMagic))
 	for at < index {
 		content, n, err := block(data, at)
 		if err != nil {
 			return nil, err
 		}
-		if frames, err = inflate(frames, content, at); err != nil {
-			return nil, err
-		}
+		blocks = append(blocks, content)
 		at += uint64(n)
+	}
+	frames := bytes.NewBuffer(make([]byte, 0, min(len(blocks)*(blockBytes+usualFrame), 32*len(data)))) // some file may say anything
+	squeezed := flate.NewReader(nil)
+	for i, content := range blocks {
+		if err := inflate(frames, squeezed, content); err != nil {
+			return nil, fmt.Errorf("%w in block %d", err, i+1)
+		}
 	}
 	_, n, err := block(data, index)
 	if err != nil {
@@ -141,17 +147,31 @@ func unpack(data []byte) ([]byte, error) {
 	if at != index || index+uint64(n)+packedEnd != uint64(len(data)) {
 		return nil, fmt.Errorf("%w: its blocks do not fill it", errPacked)
 	}
-	return frames, nil
+	return frames.Bytes(), nil
 }
 
-func inflate(dst, content []byte, at uint64) ([]byte, error) {
-	buffer := bytes.NewBuffer(dst)
-	// A block of more than one huge frame is not written; nothing else is worth unpacking.
-	n, err := io.Copy(buffer, io.LimitReader(flate.NewReader(bytes.NewReader(content)), mostFrame+blockBytes+frameHead))
-	if err != nil || n > mostFrame+blockBytes {
-		return nil, fmt.Errorf("%w at byte %d: the block cannot be unpacked", errPacked, at)
+// inflate adds what a block holds to frames, by a reader of flate's.
+func inflate(frames *bytes.Buffer, squeezed io.Reader, content []byte) error {
+	if err := squeezed.(flate.Resetter).Reset(bytes.NewReader(content), nil); err != nil {
+		return err
 	}
-	return buffer.Bytes(), nil
+	// A block of more than one huge frame is not written; nothing else is worth unpacking.
+	n, err := io.Copy(frames, io.LimitReader(squeezed, mostFrame+blockBytes+frameHead))
+	if err != nil || n > mostFrame+blockBytes {
+		return fmt.Errorf("%w: a block cannot be unpacked", errPacked)
+	}
+	return nil
+}
+
+// blockOf is the frames of one block.
+func blockOf(data []byte, at uint64) ([]byte, error) {
+	content, _, err := block(data, at)
+	if err != nil {
+		return nil, err
+	}
+	var frames bytes.Buffer
+	err = inflate(&frames, flate.NewReader(nil), content)
+	return frames.Bytes(), err
 }
 
 // lookUp is the frame of that id in a packed segment; nil where it is not there.
@@ -177,11 +197,7 @@ func lookUp(data []byte, id decision) ([]byte, error) {
 		return nil, nil
 	}
 	entry := flat[lo*indexEntry:][idBytes:]
-	content, _, err := block(data, binary.LittleEndian.Uint64(entry))
-	if err != nil {
-		return nil, err
-	}
-	frames, err := inflate(nil, content, at)
+	frames, err := blockOf(data, binary.LittleEndian.Uint64(entry))
 	if err != nil {
 		return nil, err
 	}

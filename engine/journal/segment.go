@@ -138,11 +138,7 @@ func (s *segment) header() (*header, error) {
 		return nil, fmt.Errorf("%s: the header cannot be read: %w", s.path, err)
 	}
 	if s.packed {
-		content, _, err := block(data, uint64(at))
-		if err == nil {
-			data, err = inflate(nil, content, uint64(at))
-		}
-		if err != nil {
+		if data, err = blockOf(data, uint64(at)); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.path, err)
 		}
 	}

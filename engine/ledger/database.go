@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"database/sql"
+	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/ncruces/go-sqlite3"
 	_ "github.com/ncruces/go-sqlite3/driver" // as "sqlite3"
 )
 
@@ -60,6 +63,13 @@ func connect(database string) (*sql.DB, dialect, error) {
 	}
 	db.SetMaxOpenConns(4)
 	return db, dialect{}, nil
+}
+
+// explain says of an error by a file that is damaged what can be done about it.
+func (l *Ledger) explain(err *error) {
+	if errors.Is(*err, sqlite3.CORRUPT) || errors.Is(*err, sqlite3.NOTADB) {
+		*err = fmt.Errorf("%s is damaged; once it is moved away, the ledger is made again from the journal, as far back as that goes: %w", l.o.Database, *err)
+	}
 }
 
 // statement is SQL with its arguments, each of which stands once and in their order.

@@ -58,10 +58,11 @@ func Open(o Options) (*Ledger, error) {
 }
 
 // ready brings the schema up to date, once.
-func (l *Ledger) ready(ctx context.Context) error {
+func (l *Ledger) ready(ctx context.Context) (err error) {
 	if l.migrated.Load() {
 		return nil
 	}
+	defer l.explain(&err)
 	if err := l.migrate(ctx); err != nil {
 		return err
 	}
@@ -134,6 +135,7 @@ func (l *Ledger) CatchUp(ctx context.Context) error {
 	for {
 		more, err := l.batch(ctx)
 		if err != nil || !more {
+			l.explain(&err)
 			return err
 		}
 	}

@@ -184,7 +184,7 @@ func (s *Sums) TPS() float64 {
 }
 
 // Usage answers a question.
-func (l *Ledger) Usage(ctx context.Context, q Query) (*Usage, error) {
+func (l *Ledger) Usage(ctx context.Context, q Query) (_ *Usage, err error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
@@ -193,7 +193,8 @@ func (l *Ledger) Usage(ctx context.Context, q Query) (*Usage, error) {
 	}
 	u := &Usage{Rows: []Row{}}
 	groups := map[string]*Row{}
-	err := l.sum(ctx, q, func(keys []string, s *Sums) {
+	defer l.explain(&err)
+	err = l.sum(ctx, q, func(keys []string, s *Sums) {
 		id := strings.Join(keys, "\x00")
 		row := groups[id]
 		if row == nil {

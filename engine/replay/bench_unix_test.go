@@ -16,11 +16,12 @@ import (
 // BenchmarkReplay reports verdicts a second of wall time, and a second of CPU, whatever else the machine does meanwhile. Requests
 // name a model that has as many endpoints.
 func BenchmarkReplay(b *testing.B) {
+	const records = 20_000
 	for _, endpoints := range []int{1, 6, 20} {
 		b.Run(fmt.Sprintf("endpoints=%d", endpoints), func(b *testing.B) {
 			o := open(b, "", more(endpoints))
 			random := rand.New(rand.NewPCG(1, 2))
-			for range 5000 {
+			for range records {
 				text := fmt.Sprintf(`{"model":"m/many","user":"u%d","stream":%t,"messages":[{"role":"user","content":"hello"}]}`, random.IntN(30), random.IntN(2) == 0)
 				if _, err := o.engine.Decide(b.Context(), engine.Call{Key: "sk-acme", Body: []byte(text)}); err != nil {
 					b.Fatal(err)
@@ -34,7 +35,7 @@ func BenchmarkReplay(b *testing.B) {
 				verdicts += run(b, replay.Options{Dir: o.journal()}).Verdicts
 			}
 			syscall.Getrusage(syscall.RUSAGE_SELF, &after)
-			if verdicts < 5000*endpoints {
+			if verdicts < records*endpoints {
 				b.Fatalf("only %d verdicts", verdicts)
 			}
 			cpu := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
