@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/big"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -68,6 +69,9 @@ The exit code is 0 where nothing that --fail-on names has come up, else 3.`,
 			return err
 		}
 		o.Filter = c.filter
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(400) // records live for a moment, and little else does
+		}
 		progress, done := showProgress(cmd.ErrOrStderr())
 		o.Progress = progress
 		r, err := replay.Run(cmd.Context(), o)

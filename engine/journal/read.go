@@ -89,7 +89,7 @@ func readRecord(claims *claimKeys, body []byte, rows func(catalog string) []rowN
 		return nil, errCandidates
 	}
 	rec := new(Record)
-	if err := json.Unmarshal(text, rec); err != nil {
+	if err := rec.read(text); err != nil {
 		return nil, err
 	}
 	if err := rec.readCandidates(candidates, rows); err != nil {
