@@ -79,6 +79,7 @@ type Engine struct {
 	journal   *journal.Journal
 	ledger    *ledger.Ledger // nil where the journal is in memory
 	prober    prober
+	replicas  replicas
 	sticky    *sticky
 	seals     *seals
 	answers   *answers
@@ -131,6 +132,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.current.Store(s)
 	e.metrics.Reload(true, o.Now())
 	if !o.DecideOnly {
+		if err := e.startSharing(s.settings.Replicas); err != nil {
+			return nil, errors.Join(err, e.Close(ctx))
+		}
 		s.own()
 		e.startProbing()
 	}
@@ -411,6 +415,7 @@ func (e *Engine) Generation() uint64 { return e.current.Load().generation }
 // Close ends the engine; requests in flight should have ended.
 func (e *Engine) Close(ctx context.Context) error {
 	e.prober.end()
+	e.replicas.end()
 	err := e.journal.Close()
 	if e.ledger != nil {
 		err = errors.Join(err, e.ledger.Close())

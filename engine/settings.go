@@ -32,6 +32,7 @@ type Settings struct {
 	Statistics     Statistics
 	Journal        Journal
 	Ledger         Ledger
+	Replicas       Replicas
 	Plugins        Plugins
 	Scorers        []Scorer
 }
@@ -154,6 +155,12 @@ type Ledger struct {
 	Retention   time.Duration `toml:"retention" check:"min=0s"` // of single generations; 0: for ever
 }
 
+// Replicas is [replicas]: routers that share what they know of the health of endpoints and credentials.
+type Replicas struct {
+	Peers    []string `toml:"peers"`     // private listeners of the others: http://10.0.0.2:9090
+	TokenEnv string   `toml:"token_env"` // environment variable with the bearer token that all of them have
+}
+
 // Plugins is [plugins].
 type Plugins struct {
 	TrustedKeys map[string]string `toml:"trusted_keys"` // name → Ed25519 public key in hex; where there are any, modules must be signed
@@ -218,7 +225,7 @@ func defaults() *Settings {
 }
 
 // sections are the top-level keys of chaperone.toml, whoever reads them.
-var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "response_cache", "statistics", "journal", "ledger", "plugins", "scorers", "policy",
+var sections = []string{"include", "catalog", "shipped_catalog", "server", "timeouts", "routing", "dispatch", "load", "response_cache", "statistics", "journal", "ledger", "replicas", "plugins", "scorers", "policy",
 	"organisations", "keys", "presets", "providers", "models", "endpoints", "aliases"}
 
 // teamSections are those of an included file: it speaks for one team and can only tighten.
@@ -241,7 +248,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 	var all config.Problems
 	for name, into := range map[string]any{
 		"include": &s.Include, "catalog": &s.Catalog, "shipped_catalog": &s.ShippedCatalog, "server": &s.Server, "timeouts": &s.Timeouts, "routing": &s.Routing, "dispatch": &s.Dispatch, "load": &s.Load, "response_cache": &s.ResponseCache,
-		"statistics": &s.Statistics, "journal": &s.Journal, "ledger": &s.Ledger, "plugins": &s.Plugins, "scorers": &s.Scorers,
+		"statistics": &s.Statistics, "journal": &s.Journal, "ledger": &s.Ledger, "replicas": &s.Replicas, "plugins": &s.Plugins, "scorers": &s.Scorers,
 	} {
 		all = append(all, doc.Decode(name, into)...)
 	}
@@ -260,6 +267,7 @@ func readSettings(doc *config.Document) (*Settings, config.Problems) {
 		all = append(all, doc.Problem("statistics.tick", "found %s, longer than the window of %s; expected a shorter one", s.Statistics.Tick, s.Statistics.Window))
 	}
 	all = append(all, s.Ledger.check(doc, &s.Journal)...)
+	all = append(all, s.Replicas.check(doc)...)
 	for _, name := range slices.Sorted(maps.Keys(s.Plugins.TrustedKeys)) {
 		if _, err := wasm.ParsePublicKey(s.Plugins.TrustedKeys[name]); err != nil {
 			all = append(all, doc.Problem(config.Dotted("plugins", "trusted_keys", name), "%v", err))

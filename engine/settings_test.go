@@ -25,10 +25,12 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"[[scorers]]\nname = \"value\"\n[[scorers]]\nname = \"value\"": `4: scorers[1].name: "value" is the name of an earlier scorer; expected another`,
 		"[[scorers]]\nname = \"value\"\nsha256 = \"00\"":               `1: scorers[0]: the native scorer value takes none of sha256, config, golden, state, fuel, instances, wait and memory_bytes; expected plugin = "FILE.wasm" or none of them`,
 		"[[scorers]]\nname = \"x\"\nplugin = \"x.wasm\"\nstate = \"s\"\n[[scorers]]\nname = \"y\"\nplugin = \"y.wasm\"\nstate = \"./s\"": `8: scorers[1].state: "./s" is the file of the scorer x; expected another`,
-		"[[scorers]]\nname = \"x\"\nplugin = \"gone.wasm\"": `3: scorers[0].plugin: gone.wasm cannot be used: `,
-		"catalog = [\"gone.toml\"]":                         `1: catalog[0]: found "gone.toml", but there is no such file`,
-		"include = [\"[\"]":                                 `1: include[0]: found "[", which is no file pattern: syntax error in pattern`,
-		"sever = 1":                                         `1: sever: unknown key "sever"; did you mean "server"?`,
+		"[[scorers]]\nname = \"x\"\nplugin = \"gone.wasm\"":          `3: scorers[0].plugin: gone.wasm cannot be used: `,
+		"catalog = [\"gone.toml\"]":                                  `1: catalog[0]: found "gone.toml", but there is no such file`,
+		"include = [\"[\"]":                                          `1: include[0]: found "[", which is no file pattern: syntax error in pattern`,
+		"[replicas]\npeers = [\"10.0.0.2:9090\"]\ntoken_env = \"T\"": `2: replicas.peers[0]: found "10.0.0.2:9090"; expected the private listener of another router, such as http://10.0.0.2:9090`,
+		"[replicas]\npeers = [\"http://10.0.0.2:9090\"]":             `1: replicas.token_env: missing; expected the environment variable with the token that all replicas have`,
+		"sever = 1": `1: sever: unknown key "sever"; did you mean "server"?`,
 	} {
 		path := filepath.Join(t.TempDir(), "chaperone.toml")
 		if err := os.WriteFile(path, []byte(text+world), 0o600); err != nil {
@@ -38,5 +40,17 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path+":"+want) {
 			t.Errorf("%s\ngot  %v\nwant %s:%s", text, err, path, want)
 		}
+	}
+}
+
+func TestReplicasNeedTheirToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chaperone.toml")
+	text := "[replicas]\npeers = [\"http://10.0.0.2:9090\"]\ntoken_env = \"T\"\n[organisations.acme]\n[models.\"m/one\"]\ncontext_length = 10\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := engine.Open(t.Context(), engine.Options{ConfigPath: path, Env: func(string) (string, bool) { return "", false }})
+	if want := "replicas.token_env: the variable T holds nothing"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -214,7 +214,7 @@ func (r *run) win(e *errand) *attempt {
 					loser.cancel(errOutpaced)
 					loser.trial.Released() // its place, and its turn to try what rests, are not kept for as long as this answer lasts
 				}
-				a.trial.Committed()
+				a.trial.Committed(time.Now())
 				return a
 			}
 			r.close(a)

@@ -23,6 +23,7 @@ var private = []path{
 	}},
 	{"/v1/rows", fasthttp.MethodPost, true, wire.Chat, (*Server).rows},
 	{"/health", fasthttp.MethodGet, false, wire.Chat, func(s *Server, r *request) error { return answer(r)(s.router.Health()) }},
+	{"/replicas", fasthttp.MethodPost, false, wire.Chat, (*Server).hear},
 	{"/plugins", fasthttp.MethodGet, false, wire.Chat, (*Server).plugins},
 	{"/healthz", fasthttp.MethodGet, false, wire.Chat, (*Server).healthz},
 	{"/readyz", fasthttp.MethodGet, false, wire.Chat, (*Server).readyz},
@@ -37,6 +38,19 @@ func (s *Server) rows(r *request) error {
 		return err
 	}
 	return answer(r)(s.router.Rows(s.base, call))
+}
+
+// hear takes in what another router tells.
+func (s *Server) hear(r *request) error {
+	body, e := s.body(r)
+	if e != nil {
+		return e
+	}
+	if err := s.router.Hear(r.head.key, body); err != nil {
+		return err
+	}
+	r.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
 }
 
 // plugins tells how the WASM plugins are doing.

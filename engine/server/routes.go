@@ -181,14 +181,10 @@ func (s *Server) readyz(r *request) error {
 
 // call reads what the engine needs.
 func (s *Server) call(r *request) (engine.Call, error) {
-	if e := checkBodyHeaders(r.head, r.Request.Header.ContentLength(), s.settings.MaxBodyBytes); e != nil {
-		return engine.Call{}, e
-	}
-	body, e := readBody(r.RequestCtx, s.settings.MaxBodyBytes, s.settings.ReadTimeout)
+	body, e := s.body(r)
 	if e != nil {
 		return engine.Call{}, e
 	}
-	r.read = true
 	timeout, e := requestTimeout(r.Request.Header.PeekAll("X-Request-Timeout"))
 	if e != nil {
 		return engine.Call{}, e
@@ -202,6 +198,16 @@ func (s *Server) call(r *request) (engine.Call, error) {
 		return engine.Call{}, e
 	}
 	return call, nil
+}
+
+// body reads that of a request, which has to be JSON.
+func (s *Server) body(r *request) ([]byte, *wire.Error) {
+	if e := checkBodyHeaders(r.head, r.Request.Header.ContentLength(), s.settings.MaxBodyBytes); e != nil {
+		return nil, e
+	}
+	body, e := readBody(r.RequestCtx, s.settings.MaxBodyBytes, s.settings.ReadTimeout)
+	r.read = e == nil
+	return body, e
 }
 
 // requestTimeout reads how long a client will wait: seconds, or a duration such as 1500ms; 0 where it does not say.

@@ -37,6 +37,7 @@ type Router interface {
 	Providers(ctx context.Context, key string) ([]byte, error)
 	Decision(ctx context.Context, key, id string) ([]byte, error)
 	Health() ([]byte, error)
+	Hear(token string, body []byte) error
 	ShowGeneration(ctx context.Context, key, id string) ([]byte, error)
 	Key(ctx context.Context, key string) ([]byte, error)
 	Credits(ctx context.Context, key string) ([]byte, error)

@@ -36,6 +36,7 @@ func (r Rest) Firm() bool { return r.Why == RestAnnounced || r.Why == RestLimite
 // A credential is looked at as used for one row: limits are commonly set by model, and a key may be good for one only.
 type Health struct {
 	settings atomic.Pointer[HealthSettings]
+	feeds    []*Feed
 
 	mu          sync.RWMutex
 	endpoints   map[endpoint]*condition
@@ -47,8 +48,10 @@ type HealthSettings struct {
 	Breaker  Breaker
 	Endpoint admission.Limits // of an endpoint that has no limit of its own
 
-	limits   map[endpoint]int
-	unprobed map[endpoint]bool
+	limits    map[endpoint]int
+	unprobed  map[endpoint]bool
+	endpoints map[endpoint]*catalog.Row // one of each that there is
+	rows      map[string]*catalog.Row   // by their ids
 }
 
 // breakerOf is that of a row: what the router's own probes never ask waits for none.
@@ -73,12 +76,17 @@ func (s *HealthSettings) limitsOf(e endpoint) admission.Limits {
 // endpoint is one whatever the credentials: its failures are the same for all.
 type endpoint struct{ model, tag string }
 
+func (e endpoint) news() News { return News{Model: e.model, Tag: e.tag} }
+
 type credential struct{ row, name string }
+
+func (c credential) news() News { return News{Row: c.row, Credential: c.name} }
 
 func endpointOf(row *catalog.Row) endpoint { return endpoint{row.Model.ID, row.Tag} }
 
 // condition is that of one endpoint or credential.
 type condition struct {
+	named     News // what it is of
 	mu        sync.Mutex
 	breaker   breaker
 	announced time.Time // no attempt before
@@ -91,6 +99,8 @@ type condition struct {
 	fault     string           // the kind of the last that counted
 	faultAt   time.Time
 	probes    Probes
+
+	succeededAt time.Time // the last answer that has begun or ended well
 }
 
 // Probes counts the router's own.
@@ -106,10 +116,10 @@ func NewHealth(b Breaker) *Health {
 // Configure takes new settings, and forgets what a catalog no longer has.
 func (h *Health) Configure(s HealthSettings, cat *catalog.Catalog) {
 	s.limits, s.unprobed = map[endpoint]int{}, map[endpoint]bool{}
-	endpoints, rows := map[endpoint]*catalog.Row{}, map[string]*catalog.Row{}
+	s.endpoints, s.rows = map[endpoint]*catalog.Row{}, map[string]*catalog.Row{}
 	for _, row := range cat.Rows {
 		e := endpointOf(row)
-		endpoints[e], rows[row.ID], s.unprobed[e] = row, row, row.Provider.Unprobed
+		s.endpoints[e], s.rows[row.ID], s.unprobed[e] = row, row, row.Provider.Unprobed
 		if n := row.InFlight; n > 0 && (s.limits[e] == 0 || n < s.limits[e]) {
 			s.limits[e] = n
 		}
@@ -118,7 +128,7 @@ func (h *Health) Configure(s HealthSettings, cat *catalog.Catalog) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for e, c := range h.endpoints {
-		switch row := endpoints[e]; {
+		switch row := s.endpoints[e]; {
 		case row == nil:
 			delete(h.endpoints, e)
 			continue
@@ -128,7 +138,7 @@ func (h *Health) Configure(s HealthSettings, cat *catalog.Catalog) {
 		c.gate.Configure(s.limitsOf(e))
 	}
 	for k, c := range h.credentials {
-		switch row := rows[k.row]; {
+		switch row := s.rows[k.row]; {
 		case row == nil:
 			delete(h.credentials, k)
 		case !s.breakerOf(row).Active:
@@ -259,7 +269,10 @@ func (h *Health) endpoint(row *catalog.Row) *condition {
 }
 
 // find is the condition of key in one of h's maps, made where there is none.
-func find[K comparable](h *Health, in map[K]*condition, key K) *condition {
+func find[K interface {
+	comparable
+	news() News
+}](h *Health, in map[K]*condition, key K) *condition {
 	h.mu.RLock()
 	c := in[key]
 	h.mu.RUnlock()
@@ -269,7 +282,7 @@ func find[K comparable](h *Health, in map[K]*condition, key K) *condition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if in[key] == nil {
-		in[key] = &condition{}
+		in[key] = &condition{named: key.news()}
 	}
 	return in[key]
 }
@@ -283,21 +296,36 @@ func (t *Trial) Learn(said Headroom, now time.Time) {
 	defer c.mu.Unlock()
 	c.headroom.Requests.learn(said.Requests, now)
 	c.headroom.Tokens.learn(said.Tokens, now)
+	if said.Requests.Known || said.Tokens.Known {
+		t.h.changed(c)
+	}
 }
 
 // Committed says that an answer has begun.
-func (t *Trial) Committed() {
-	t.each(func(c *condition) { c.breaker.committed() })
+func (t *Trial) Committed(now time.Time) {
+	t.each(func(c *condition) {
+		t.wentWell(c, now)
+		c.breaker.committed()
+	})
 	t.release()
 }
 
 // Succeeded says that the attempt has answered.
 func (t *Trial) Succeeded(now time.Time) {
 	t.each(func(c *condition) {
+		t.wentWell(c, now)
 		c.breaker.succeeded(t.breaker(), now)
 		c.doubt = ""
 	})
 	t.end()
+}
+
+// wentWell notes it, and tells others where they may think that it does not go well.
+func (t *Trial) wentWell(c *condition, now time.Time) {
+	c.succeededAt = now
+	if c.breaker.open {
+		t.h.changed(c)
+	}
 }
 
 // Failed says that the endpoint has failed, by what kind of fault, and how long it wants to be left alone (0: it did not say).
@@ -314,18 +342,22 @@ func (t *Trial) failed(c *condition, now time.Time, kind string, wait time.Durat
 	if c.breaker.failed(t.breaker(), now) {
 		c.openings++
 	}
+	if c.breaker.open {
+		t.h.changed(c)
+	}
 	c.mu.Unlock()
-	c.announce(now, wait)
+	t.announce(c, now, wait)
 	t.end()
 }
 
 // Limited says that the credential is rate limited for so long.
 func (t *Trial) Limited(now time.Time, kind string, wait time.Duration) {
-	t.credential.announce(now, wait)
-	t.credential.mu.Lock()
-	t.credential.limited = true
-	t.credential.fault, t.credential.faultAt = kind, now
-	t.credential.mu.Unlock()
+	c := t.credential
+	c.mu.Lock()
+	c.limited = true
+	c.fault, c.faultAt = kind, now
+	c.mu.Unlock()
+	t.announce(c, now, wait)
 	t.end()
 }
 
@@ -365,11 +397,12 @@ func (t *Trial) end() {
 	t.pass = admission.Pass{}
 }
 
-func (c *condition) announce(now time.Time, wait time.Duration) {
+func (t *Trial) announce(c *condition, now time.Time, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if until := now.Add(wait); wait > 0 && until.After(c.announced) {
 		c.announced = until
+		t.h.changed(c)
 	}
 }
 

@@ -75,7 +75,7 @@ func TestABreakerOpensOnConsecutiveFailuresAndLetsSingleProbesThrough(t *testing
 	probe = begin(t, h, row, "a", after(18*time.Second), false)
 	probe.Released() // its client went away: it says nothing
 	probe = begin(t, h, row, "a", after(18*time.Second), false)
-	probe.Committed()
+	probe.Committed(after(18 * time.Second))
 	why(t, h, row, after(18*time.Second), "")
 	probe.Succeeded(after(19 * time.Second))
 	begin(t, h, row, "a", after(20*time.Second), false).Failed(after(20*time.Second), "timeout", 0)
@@ -116,7 +116,7 @@ func TestAnswersThatBeginAndNeverEndOpenTheBreakerAgain(t *testing.T) {
 	h, row := telemetry.NewHealth(breaker), keyed("a")
 	for range 3 {
 		trial := begin(t, h, row, "a", noon, false)
-		trial.Committed()
+		trial.Committed(after(18 * time.Second))
 		trial.Failed(noon, "timeout", 0)
 	}
 	why(t, h, row, noon, telemetry.RestBreaker)

@@ -72,6 +72,7 @@ func (t *Trial) FailedProbe(now time.Time, kind string, ofCredential bool, wait 
 		c.probes.Failed++
 		c.fault, c.faultAt = kind, now
 		c.breaker.failed(t.breaker(), now)
+		t.h.changed(c)
 		if until := now.Add(wait); wait > 0 && until.After(c.announced) {
 			c.announced = until
 		}

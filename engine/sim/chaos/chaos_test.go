@@ -30,12 +30,12 @@ func newWorld(t *testing.T, providers int, settings string) *world {
 	t.Cleanup(func() {
 		real.Close()
 		if n := w.asked.Load(); n > 0 {
-			t.Errorf("the real providers were asked %d times", n)
+			t.Errorf("the real providers and replicas were asked %d times", n)
 		}
 	})
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n[organisations.acme]\n[[keys]]\nid = %q\norganisation = \"acme\"\nsha256 = \"%x\"\n[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n",
-		settings, keyID, sha256.Sum256([]byte("sk-acme")))
+	fmt.Fprintf(&b, "%s\n[replicas]\npeers = [%q]\ntoken_env = \"CHAOS_TEST_TOKEN\"\n[organisations.acme]\n[[keys]]\nid = %q\norganisation = \"acme\"\nsha256 = \"%x\"\n[models.\"m/one\"]\nname = \"One\"\ncontext_length = 32000\n",
+		settings, real.URL, keyID, sha256.Sum256([]byte("sk-acme")))
 	for i := range providers {
 		fmt.Fprintf(&b, "[providers.p%d]\nname = \"P%d\"\ndialect = \"openai\"\nbase_url = \"%s/p%d/v1\"\n[providers.p%d.credentials.own]\nkey_env = \"CHAOS_TEST_%d\"\n"+
 			"[[endpoints]]\nmodel = \"m/one\"\nprovider = \"p%d\"\nupstream_model = \"x\"\nprice = { prompt = 1, completion = %d }\nsupported_parameters = [\"tools\", \"tool_choice\"]\ncontinues = \"prefix\"\n",

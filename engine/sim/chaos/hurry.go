@@ -6,9 +6,10 @@ import (
 	"chaperone/engine"
 )
 
-// rehearse has a configuration leave no trace (no journal on disk, no ledger, no plugin's memory) and pass so many times faster.
+// rehearse has a configuration leave no trace (no journal on disk, no ledger, no plugin's memory, nothing that replicas are told)
+// and pass so many times faster.
 func rehearse(s *engine.Settings, speed int) {
-	s.Journal, s.Ledger = engine.Journal{Keep: 100}, engine.Ledger{}
+	s.Journal, s.Ledger, s.Replicas = engine.Journal{Keep: 100}, engine.Ledger{}, engine.Replicas{}
 	for i := range s.Scorers {
 		s.Scorers[i].State = ""
 	}

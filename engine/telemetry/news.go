@@ -1,0 +1,177 @@
+package telemetry
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"chaperone/engine/catalog"
+)
+
+// News is what one router tells another of an endpoint, or of a credential as used for a row. Times are told from the moment of
+// telling, in milliseconds: clocks differ.
+type News struct {
+	Model      string `json:"model,omitempty"` // of an endpoint
+	Tag        string `json:"tag,omitempty"`
+	Row        string `json:"row,omitempty"` // of a credential
+	Credential string `json:"credential,omitempty"`
+
+	Open        int64      `json:"open_ms,omitempty"` // the breaker lets nothing through for so long yet, since …
+	Failed      int64      `json:"failed_ms_ago,omitempty"`
+	Fault       string     `json:"fault,omitempty"`            // … of this kind
+	Succeeded   *int64     `json:"succeeded_ms_ago,omitempty"` // what has failed before is over
+	Wait        int64      `json:"wait_ms,omitempty"`          // that was announced
+	RateLimited bool       `json:"rate_limited,omitempty"`     // by a rate limit
+	Requests    *QuotaNews `json:"requests,omitempty"`
+	Tokens      *QuotaNews `json:"tokens,omitempty"`
+}
+
+// QuotaNews is a Quota that is known.
+type QuotaNews struct {
+	Left  int64 `json:"left"`
+	Reset int64 `json:"reset_ms"`
+}
+
+// mostTold bounds every time that is told: another router's mistake must not shut an endpoint out for good.
+const mostTold = time.Hour
+
+// Feed collects what a Health has met itself since it was taken last.
+type Feed struct {
+	h  *Health
+	mu sync.Mutex
+	of map[*condition]bool
+}
+
+// Subscribe makes a feed. It must be called before h is used by others.
+func (h *Health) Subscribe() *Feed {
+	f := &Feed{h: h, of: map[*condition]bool{}}
+	h.feeds = append(h.feeds, f)
+	return f
+}
+
+// changed tells the feeds of a condition.
+func (h *Health) changed(c *condition) {
+	for _, f := range h.feeds {
+		f.mu.Lock()
+		f.of[c] = true
+		f.mu.Unlock()
+	}
+}
+
+// Take is what is new since the last time.
+func (f *Feed) Take(now time.Time) []News {
+	f.mu.Lock()
+	changed := f.of
+	f.of = map[*condition]bool{}
+	f.mu.Unlock()
+	var all []News
+	for c := range changed {
+		all = append(all, c.tell(now))
+	}
+	return all
+}
+
+// All is everything that rests, whoever has met it: for who was not there to hear it.
+func (f *Feed) All(now time.Time) []News {
+	f.h.mu.RLock()
+	defer f.h.mu.RUnlock()
+	var all []News
+	add := func(c *condition) {
+		if n := c.tell(now); n.Open > 0 || n.Wait > 0 {
+			all = append(all, n)
+		}
+	}
+	for _, c := range f.h.endpoints {
+		add(c)
+	}
+	for _, c := range f.h.credentials {
+		add(c)
+	}
+	return all
+}
+
+func (c *condition) tell(now time.Time) News {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.named
+	switch {
+	case c.breaker.state(now) == Open:
+		n.Open, n.Failed, n.Fault = c.breaker.until.Sub(now).Milliseconds(), now.Sub(c.faultAt).Milliseconds(), c.fault
+	case !c.breaker.open && !c.succeededAt.IsZero():
+		ago := now.Sub(c.succeededAt).Milliseconds()
+		n.Succeeded = &ago
+	}
+	if now.Before(c.announced) {
+		n.Wait, n.RateLimited = c.announced.Sub(now).Milliseconds()+1, c.limited // rounded up: never inside it
+	}
+	n.Requests, n.Tokens = c.headroom.Requests.tell(now), c.headroom.Tokens.tell(now)
+	return n
+}
+
+func (q *Quota) tell(now time.Time) *QuotaNews {
+	if !q.Known || !now.Before(q.Reset) {
+		return nil
+	}
+	return &QuotaNews{q.Left, q.Reset.Sub(now).Milliseconds()}
+}
+
+// told is a time that was told.
+func told(ms int64) time.Duration {
+	return time.Duration(max(0, min(ms, mostTold.Milliseconds()))) * time.Millisecond
+}
+
+// Hear takes in what another router tells. Of a failure and a success the later counts. What the catalog does not have is passed over.
+func (h *Health) Hear(news []News, now time.Time) {
+	s := h.settings.Load()
+	for _, n := range news {
+		var c *condition
+		if row := s.rows[n.Row]; row != nil && hasCredential(row, n.Credential) {
+			c = find(h, h.credentials, credential{n.Row, n.Credential})
+		} else if row := s.endpoints[endpoint{n.Model, n.Tag}]; row != nil {
+			c = h.endpoint(row)
+		} else {
+			continue
+		}
+		c.hear(&n, now)
+	}
+}
+
+func hasCredential(row *catalog.Row, name string) bool {
+	if row.Group.NoAuth {
+		return name == ""
+	}
+	return slices.ContainsFunc(row.Group.Credentials, func(c catalog.Credential) bool { return c.Name == name })
+}
+
+func (c *condition) hear(n *News, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := &c.breaker
+	failed := now.Add(-told(n.Failed))
+	switch until := now.Add(told(n.Open)); {
+	case n.Open > 0 && failed.After(c.succeededAt):
+		b.open = true
+		if until.After(b.until) {
+			b.until = until
+		}
+		if failed.After(c.faultAt) {
+			c.fault, c.faultAt = n.Fault, failed
+		}
+	case n.Succeeded != nil:
+		if at := now.Add(-told(*n.Succeeded)); at.After(c.faultAt) && at.After(c.succeededAt) {
+			c.succeededAt, b.streak = at, 0
+			b.close()
+		}
+	}
+	if until := now.Add(told(n.Wait)); n.Wait > 0 && until.After(c.announced) {
+		c.announced, c.limited = until, n.RateLimited
+	}
+	for _, q := range []struct {
+		of   *Quota
+		said *QuotaNews
+	}{{&c.headroom.Requests, n.Requests}, {&c.headroom.Tokens, n.Tokens}} {
+		if q.said != nil {
+			q.of.learn(Quota{Known: true, Left: max(0, q.said.Left), Reset: now.Add(told(q.said.Reset))}, now)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package telemetry_test
+
+import (
+	"testing"
+	"time"
+
+	"chaperone/engine/catalog"
+	"chaperone/engine/telemetry"
+)
+
+// Two routers with clocks that differ by an hour: what one has met, the other keeps to; of a failure and a success the later counts,
+// and an old tale does not shut out what is well.
+func TestReplicasKeepToWhatOthersHaveMet(t *testing.T) {
+	const apart = time.Hour
+	there := func(d time.Duration) time.Time { return after(d).Add(apart) }
+	row := keyed("a")
+	cat := &catalog.Catalog{Rows: []*catalog.Row{row}}
+	breaker := telemetry.Breaker{Consecutive: 1, Rate: 1, Least: 100, Window: time.Minute, CoolDown: 10 * time.Second}
+	here, other := telemetry.NewHealth(breaker), telemetry.NewHealth(breaker)
+	feed, back := here.Subscribe(), other.Subscribe()
+	for _, h := range []*telemetry.Health{here, other} {
+		h.Configure(telemetry.HealthSettings{Breaker: breaker}, cat)
+	}
+	begin(t, here, row, "a", after(0), false).Failed(after(0), "server_error", 0)
+	news := feed.Take(after(time.Second))
+	other.Hear(news, there(2*time.Second)) // a second on the way
+	if rest := other.Row(row, 0, there(10*time.Second)); rest.Why != telemetry.RestBreaker || !rest.Until.Equal(there(11*time.Second)) {
+		t.Errorf("the other rests: %+v", rest)
+	}
+	if more := back.Take(there(3 * time.Second)); len(more) > 0 {
+		t.Errorf("what was heard is told as news: %+v", more)
+	}
+	if all := back.All(there(3 * time.Second)); len(all) != 1 || all[0].Fault != "server_error" {
+		t.Errorf("everything that rests: %+v", all)
+	}
+	begin(t, other, row, "a", there(12*time.Second), false).Succeeded(there(13 * time.Second))
+	here.Hear(back.Take(there(13*time.Second)), after(13*time.Second))
+	if rest := here.Row(row, 0, after(13*time.Second)); rest.Why != "" {
+		t.Errorf("after a success at the other: %+v", rest)
+	}
+	news[0].Failed += 13_000
+	here.Hear(news, after(14*time.Second))
+	if rest := here.Row(row, 0, after(14*time.Second)); rest.Why != "" {
+		t.Errorf("after an old tale: %+v", rest)
+	}
+
+	begin(t, here, row, "a", after(20*time.Second), false).Limited(after(20*time.Second), "rate_limited", 30*time.Second)
+	other.Hear(feed.Take(after(20*time.Second)), there(20*time.Second))
+	if rest := other.Row(row, 0, there(50*time.Second)); rest.Why != telemetry.RestLimited {
+		t.Errorf("inside a wait that was announced to another: %+v", rest)
+	}
+	if rest := other.Row(row, 0, there(51*time.Second)); rest.Why != "" {
+		t.Errorf("after it: %+v", rest)
+	}
+	begin(t, here, row, "a", after(60*time.Second), false).Learn(telemetry.Headroom{Requests: telemetry.Quota{Known: true, Left: 0, Reset: after(90 * time.Second)}}, after(60*time.Second))
+	other.Hear(feed.Take(after(61*time.Second)), there(61*time.Second))
+	if rest := other.Row(row, 0, there(70*time.Second)); rest.Why != telemetry.RestHeadroom {
+		t.Errorf("nothing is left: %+v", rest)
+	}
+
+	// Nobody shuts anything out for good, or fills the memory.
+	other.Hear([]telemetry.News{{Row: row.ID, Credential: "a", Wait: 1 << 60}, {Row: row.ID, Credential: "b", Wait: 1}, {Model: "x", Tag: "y", Open: 1}}, there(100*time.Second))
+	if rest := other.Row(row, 0, there(100*time.Second)); rest.Until.After(there(100*time.Second + time.Hour)) {
+		t.Errorf("it rests until %v", rest.Until)
+	}
+	if n := len(other.Reports(there(100 * time.Second))); n != 2 {
+		t.Errorf("%d conditions are kept", n)
+	}
+}
