@@ -58,12 +58,19 @@ func TestNoFaultExceedsTheBudget(t *testing.T) {
 		attempts := 1 + r.IntN(6)
 		dollars := []float64{0, 0.00005, 0.0001, 0.0005}[r.IntN(4)]
 		onSlow, early := []string{"switch", "hedge", "wait"}[r.IntN(3)], 20+r.IntN(300)
+		hedge, ttft := r.IntN(2) == 0, 10+r.IntN(100)
+		limits := "first_byte = \"120ms\"\nanswer = \"150ms\"\nidle = \"100ms\""
 		if n < len(sure) {
-			total, attempts, dollars, onSlow = time.Second, 4, 0, "hedge"
+			total, attempts, dollars, onSlow, hedge = time.Minute, 4, 0, "hedge", false
+			// However slow the machine is, only what is silent is late.
+			limits = "first_byte = \"30s\"\nanswer = \"500ms\"\nidle = \"30s\""
+			if sure[n].Kind != sim.Silent {
+				limits, ttft = "first_byte = \"30s\"\nanswer = \"30s\"\nidle = \"30s\"", 30_000
+			}
 		}
-		settings := fmt.Sprintf("[timeouts]\nfirst_byte = \"120ms\"\nttft = \"%dms\"\nanswer = \"150ms\"\nidle = \"100ms\"\ntotal = \"%v\"\nearly_headers = \"%dms\"\n"+
+		settings := fmt.Sprintf("[timeouts]\n%s\nttft = \"%dms\"\ntotal = \"%v\"\nearly_headers = \"%dms\"\n"+
 			"[routing]\nattempts = %d\n[dispatch]\non_slow = %q\nhedge = %t\nhedge_budget = 100\nbackoff = \"10ms\"\nretry_after_wait = \"%dms\"\nmax_cost = %.6f\n[dispatch.breaker]\ncool_down = \"50ms\"\n",
-			10+r.IntN(100), total, early, attempts, onSlow, r.IntN(2) == 0, r.IntN(60), dollars)
+			limits, ttft, total, early, attempts, onSlow, hedge, r.IntN(60), dollars)
 		var profiles []sim.Profile
 		for range 2 + r.IntN(4) {
 			// A token costs 2 millionths of a dollar; the prompt is free, since its tokens can only be estimated beforehand.

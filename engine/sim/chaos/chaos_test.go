@@ -115,6 +115,7 @@ func TestWhatIsLostNeedlesslyIsSaidToBe(t *testing.T) {
 		{"no rescue", 2, "[dispatch]\nrescue = []\n", chaos.Options{Faults: []string{"cut"}}, 2, "dispatch.rescue is empty"},
 		{"one attempt", 2, "[routing]\nattempts = 1\n", chaos.Options{Faults: []string{"503"}}, 3, "1 other providers may serve it"},
 		{"one provider", 1, "", chaos.Options{Faults: []string{"503"}}, 0, "no other provider may serve it"},
+		{"one provider, limited", 1, "", chaos.Options{Faults: []string{"429"}}, 0, "no other provider may serve it"},
 		{"everyone", 2, "", chaos.Options{Faults: []string{"503", "cut"}, Everyone: true}, 0, "every provider misbehaves"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
