@@ -215,6 +215,25 @@ func TestTheTierThatServedIsBilled(t *testing.T) {
 	}
 }
 
+// Nobody has a balance here that the dearest imaginable answer could exceed: a request is billed for what it has used. Where the
+// operator limits what one may cost, the refusal says so.
+func TestNobodyIsRefusedForAWorstCase(t *testing.T) {
+	const dear = "[models.\"m/dear\"]\ncontext_length = 1000000\n[[endpoints]]\nmodel = \"m/dear\"\nprovider = \"one\"\nupstream_model = \"dear\"\nprice = { prompt = 1000, completion = 5000 }\n"
+	ask := func(w *world) (*http.Response, string) {
+		return do(t, client(t), newRequest(t, "POST", w.url("/v1/chat/completions"), strings.Replace(chat, "m/one", "m/dear", 1)))
+	}
+	few := sim.Profile{OutputTokens: sim.Distribution{P50: 3}}
+	w := openWith(t, few, dear, nil)
+	resp, text := ask(w)
+	all := (&reply{header: resp.Header, body: text}).chunks(t)
+	if u := all[0].Usage; resp.StatusCode != http.StatusOK || u == nil || u.CompletionTokens != 3 || !near(*u.Cost, float64(1000*u.PromptTokens+5000*3)/1e6) {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+	if resp, text := ask(openWith(t, few, dear+"[dispatch]\nmax_cost = 1\n", nil)); resp.StatusCode != http.StatusPaymentRequired || !strings.Contains(text, "could cost more than is left of what this request may cost") {
+		t.Errorf("with a limit: %d %s", resp.StatusCode, text)
+	}
+}
+
 // X-OpenRouter-Metadata: enabled tells what became of the request: in the answer, its last event, or the error.
 func TestRouterMetadata(t *testing.T) {
 	down := []sim.Fault{{Kind: sim.Status, Status: 503, Share: 1}}
