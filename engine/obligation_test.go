@@ -27,6 +27,12 @@ func TestObligationsReachTheProvider(t *testing.T) {
 			`{"model":"one","store":false,` + message + `}`},
 		{"zero retention is switched on as the catalog says", `{"zdr": true}`, `data_policy = { zdr = "no", zdr_option = "provider.zdr=true" }`,
 			`{"model":"m/one","provider":{"sort":"price"},` + message + `}`, `{"model":"one","provider":{"zdr":true},` + message + `}`},
+		{"a router is told whom it may pass the request on to, whatever the client says", `{"max_output_tokens": 9}`, `only = ["deepinfra", "together"]`,
+			`{"model":"m/one","max_tokens":3,"provider":{"order":["p0"],"ignore":["other"]},` + message + `}`,
+			`{"model":"one","max_tokens":3,"provider":{"only":["deepinfra","together"]},` + message + `}`},
+		{"and that beside zero retention", `{"zdr": true}`, `only = ["deepinfra"]
+data_policy = { zdr = "no", zdr_option = "provider={\"zdr\":true,\"data_collection\":\"deny\"}" }`,
+			`{"model":"m/one",` + message + `}`, `{"provider":{"only":["deepinfra"],"zdr":true,"data_collection":"deny"},"model":"one",` + message + `}`},
 		{"zero retention that holds needs no switch", `{"zdr": true}`, `data_policy = { zdr = "yes" }`,
 			`{"model":"m/one",` + message + `}`, `{"model":"one",` + message + `}`},
 	} {

@@ -162,6 +162,7 @@ type Row struct {
 	InFlight          int // the most requests at once; 0: load.in_flight_endpoint
 	Disabled          bool
 	ServiceTier       string        // what the provider is asked to serve it as, "priority", "flex" …; "": its standard
+	Only              []string      // whom a provider that is itself a router may pass requests on to, by its own names; nil: anybody
 	CacheTTL          time.Duration // how long the provider keeps a prompt for the cache, from its last use; 0: not stated
 	Continues         string        // how it is asked to continue a given beginning of its answer, Prefill, Prefix or ContinueFinalMessage; "": it cannot be
 }

@@ -10,6 +10,9 @@ import (
 	"chaperone/engine/config"
 )
 
+// saysMore is the dialect that has words for a service tier and for whom a router may pass a request on to.
+const saysMore = "openai"
+
 var inputModalities = []string{"text", "image", "audio", "file", "video"}
 
 type endpointTable struct {
@@ -20,6 +23,7 @@ type endpointTable struct {
 	ServiceTier         string                  `toml:"service_tier" check:"oneof=priority|flex|scale|ultrafast"`
 	UpstreamModel       string                  `toml:"upstream_model"`
 	BaseURL             string                  `toml:"base_url"`
+	Only                []string                `toml:"only"`
 	Credentials         []string                `toml:"credentials"`
 	Quantization        string                  `toml:"quantization"`
 	ProcessingRegions   []string                `toml:"processing_regions"`
@@ -103,6 +107,9 @@ func (l *loader) checkEndpoint(t *endpointTable) {
 	if t.ProcessingRegions != nil && len(t.ProcessingRegions) == 0 {
 		l.add(t.Problem("processing_regions", `found nothing in it; expected the regions, or ["global"]`))
 	}
+	if t.Only != nil && (len(t.Only) == 0 || slices.Contains(t.Only, "")) {
+		l.add(t.Problem("only", `expected names, as in only = ["deepinfra"]; leave it out where requests may be passed on to anybody`))
+	}
 	t.regions = readRegions(t.ProcessingRegions, func(i int, message string) {
 		l.add(t.Problem(fmt.Sprintf("processing_regions[%d]", i), "%s", message))
 	})
@@ -120,6 +127,13 @@ func (l *loader) resolve(t *endpointTable) (*Model, *providerTable) {
 	}
 	if provider == nil && t.Provider != "" {
 		l.add(t.Problem("provider", "%s", config.UnknownName("provider", t.Provider, slices.Collect(maps.Keys(l.providers)))))
+	}
+	if provider != nil && provider.Dialect != saysMore {
+		for key, stated := range map[string]bool{"only": t.Only != nil, "service_tier": t.ServiceTier != ""} {
+			if stated {
+				l.add(t.Problem(key, "can be said to providers of the dialect %q only; %s has the dialect %q", saysMore, t.Provider, provider.Dialect))
+			}
+		}
 	}
 	if model != nil {
 		for i, modality := range t.InputModalities {
@@ -205,6 +219,7 @@ func (l *loader) row(t *endpointTable, m *Model, pt *providerTable, g *Credentia
 		Disabled:          t.Disabled,
 		Continues:         t.Continues,
 		ServiceTier:       t.ServiceTier,
+		Only:              t.Only,
 		CacheTTL:          t.CacheTTL,
 	}
 	row.Tag = t.tag()

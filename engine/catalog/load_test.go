@@ -136,7 +136,7 @@ func TestAFileWithEveryKey(t *testing.T) {
 			"price":        {Evidence: "https://deepinfra.com/meta-llama", AsOf: date(2026, 6, 1)},
 		},
 		Attributes: map[string]float64{"quality": 71.5}, Labels: map[string]string{"contract": "2026-17", "tier": "a"},
-		Expected: catalog.Expected{TTFTMillis: 350, TPS: 45.5}, CacheTTL: 5 * time.Minute, InFlight: 40,
+		Expected: catalog.Expected{TTFTMillis: 350, TPS: 45.5}, CacheTTL: 5 * time.Minute, InFlight: 40, Only: []string{"deepinfra"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("row\n%+v\nwant\n%+v", got, want)
@@ -319,6 +319,11 @@ func TestEachMistakeHasItsOwnMessage(t *testing.T) {
 		{"region", provider + model + endpoint + "processing_regions = ['us-east-1']",
 			`:14: endpoints[0].processing_regions[0]: found "us-east-1"; expected global or ` + strings.Join(catalog.Regions, ", ")},
 		{"no region", provider + model + endpoint + "processing_regions = []", `:14: endpoints[0].processing_regions: found nothing in it; expected the regions, or ["global"]`},
+		{"passed on to nobody", provider + model + endpoint + "only = []", `:14: endpoints[0].only: expected names, as in only = ["deepinfra"]; leave it out where requests may be passed on to anybody`},
+		{"passed on by a provider that cannot be told so", strings.Replace(provider, "\"openai\"", "\"anthropic\"", 1) + model + endpoint + "only = ['x']",
+			`:14: endpoints[0].only: can be said to providers of the dialect "openai" only; p has the dialect "anthropic"`},
+		{"a tier of a provider that cannot be asked for it", strings.Replace(provider, "\"openai\"", "\"anthropic\"", 1) + model + endpoint + "service_tier = 'flex'",
+			`:14: endpoints[0].service_tier: can be said to providers of the dialect "openai" only; p has the dialect "anthropic"`},
 		{"parameter", provider + model + endpoint + "supported_parameters = ['tool']", `:14: endpoints[0].supported_parameters[0]: found "tool"; did you mean "tools"?`},
 		{"modality of the endpoint", provider + model + endpoint + "input_modalities = ['image']", `:14: endpoints[0].input_modalities[0]: found "image"; the model takes text`},
 		{"context", provider + model + endpoint + "context_length = -1", `:14: endpoints[0].context_length: found -1; expected at least 1`},

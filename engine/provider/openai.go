@@ -73,6 +73,13 @@ func (d openAI) request(ctx context.Context, p policy.Permit, who *account.Princ
 	if err != nil {
 		return nil, err
 	}
+	if len(row.Only) > 0 {
+		names, err := json.Marshal(row.Only)
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, wire.Edit{Field: "provider.only", Value: names})
+	}
 	h, err := post(ctx, row, paths[shape], req, said.AppendEdited(make([]byte, 0, len(said.Body)+256), append(edits, more...)...))
 	if err == nil {
 		bear(h, row, cred)
