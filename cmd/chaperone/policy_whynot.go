@@ -21,10 +21,10 @@ func policyWhyNotCommand(out *printer) *cobra.Command {
 that would let them: of the request, of its time, of what the operator has set, or of the provider's terms. PROVIDER is a provider,
 one of its tags or a row.
 
-The changes are found by judging again with one field changed, nearest values first; the values are those that the vocabularies,
-the catalog and the parameters of bindings know. Where no single field is enough, fields are changed together, and what is not
-needed is taken back. A change of terms says what would have to be true at the provider: to write it into the catalog while it
-is not would deceive the policies.
+The changes are found by judging again with one field changed, nearest values first; the values are those that the vocabularies
+and the catalog know, and that rules and their parameters compare with. Where no single field is enough, fields are changed
+together, and what is not needed is taken back. A change of terms says what would have to be true at the provider: to write it
+into the catalog while it is not would deceive the policies.
 
 The exit code is 0 where one of the rows may serve, else 3.`,
 		Example: `  chaperone policy why-not acme openai/gpt-4o-mini openai

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"chaperone/engine/account"
@@ -14,8 +15,10 @@ import (
 
 // vocabulary is the values that fields are tried with.
 type vocabulary struct {
-	words         []string  // of the bindings' parameters
-	numbers       []float64 // of the bindings' parameters, rising
+	words         []string            // of the bindings' parameters
+	texts         []string            // that rules and parameters compare with
+	numbers       []float64           // likewise, rising
+	keys          map[string][]string // that rules look up in open maps
 	regions       []string
 	jurisdictions []string
 	countries     []string
@@ -23,8 +26,9 @@ type vocabulary struct {
 	retentions    []int // falling
 }
 
-func (w *World) vocabulary() *vocabulary {
-	v := &vocabulary{}
+func (w *World) vocabulary(who *account.Principal) *vocabulary {
+	compared := w.Policies.Compared(who)
+	v := &vocabulary{texts: compared.Texts, numbers: compared.Numbers, keys: compared.Keys}
 	for _, doc := range w.Config.Documents {
 		var section struct {
 			Bindings []struct {
@@ -45,28 +49,23 @@ func (w *World) vocabulary() *vocabulary {
 		v.retentions = append(v.retentions, row.DataPolicy.RetentionDays)
 	}
 	v.regions = unique(append(v.only(catalog.Regions), v.regions...))
-	v.jurisdictions = unique(append(slices.Clone(v.words), v.jurisdictions...))
-	v.countries = unique(append(slices.Clone(v.words), v.countries...))
+	v.jurisdictions = unique(append(v.only(catalog.Jurisdictions), v.jurisdictions...))
+	v.countries = unique(append(v.only(catalog.Jurisdictions), v.countries...))
 	v.certificates = unique(append(slices.Clone(v.words), v.certificates...))
 	for _, n := range v.numbers {
-		v.retentions = append(v.retentions, int(n))
+		v.retentions = append(v.retentions, int(n), int(n)-1)
 	}
 	slices.Sort(v.retentions)
 	v.retentions = slices.Compact(v.retentions)
 	slices.Reverse(v.retentions)
-	slices.Sort(v.numbers)
-	v.numbers = slices.Compact(v.numbers)
 	return v
 }
 
+// take takes in the words of a parameter.
 func (v *vocabulary) take(value any) {
 	switch value := value.(type) {
 	case string:
 		v.words = append(v.words, value)
-	case int64:
-		v.numbers = append(v.numbers, float64(value))
-	case float64:
-		v.numbers = append(v.numbers, value)
 	case []any:
 		for _, e := range value {
 			v.take(e)
@@ -78,9 +77,9 @@ func (v *vocabulary) take(value any) {
 	}
 }
 
-// only are the words of the parameters that are in known.
+// only are the words of the parameters, and then those of the rules, that are in known.
 func (v *vocabulary) only(known []string) []string {
-	return slices.DeleteFunc(slices.Clone(v.words), func(word string) bool { return !slices.Contains(known, word) })
+	return slices.DeleteFunc(unique(slices.Concat(v.words, v.texts)), func(word string) bool { return !slices.Contains(known, word) })
 }
 
 // unique drops what came before, keeping the order, and what is not known.
@@ -142,6 +141,24 @@ func (v *vocabulary) requests(s *situation, add adder) {
 			try("input_modalities", list(s.req.InputModalities), list(rest), func(in *situation) { in.req.InputModalities = rest })
 		}
 	}
+	try("reasoning.effort", orNone(s.req.ReasoningEffort), "none", func(in *situation) { in.req.ReasoningEffort = "" })
+	try("preferences.zdr", s.req.Preferences.ZDR, true, func(in *situation) { in.req.Preferences.ZDR = true })
+	for _, p := range s.req.Parameters {
+		rest := slices.DeleteFunc(slices.Clone(s.req.Parameters), func(other string) bool { return other == p })
+		if p != "model" {
+			try("parameters", list(s.req.Parameters), list(rest), func(in *situation) { in.req.Parameters = rest })
+		}
+	}
+	for _, n := range slices.Backward(v.numbers) {
+		for _, tokens := range []int64{int64(n), int64(n) - 1} {
+			if tokens > 0 && tokens < s.req.PromptTokens {
+				try("prompt_tokens", s.req.PromptTokens, tokens, func(in *situation) { in.req.PromptTokens = tokens })
+			}
+		}
+	}
+	v.keyed("input.claims.metadata", s.req.Claims.Metadata, func(field, from, to string, changed map[string]string) {
+		try(field, from, to, func(in *situation) { in.req.Claims.Metadata = changed })
+	})
 	for _, n := range slices.Backward(v.numbers) {
 		if limit := int64(n); limit > 0 && (s.req.MaxOutputTokens == 0 || limit < s.req.MaxOutputTokens) {
 			from := "none"
@@ -158,6 +175,28 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// keyed are the open maps that differ from m in one of the keys that rules look up, absent or with one of the texts that they compare
+// with, each with the field's name.
+func (v *vocabulary) keyed(name string, m map[string]string, add func(field, from, to string, changed map[string]string)) {
+	for _, key := range v.keys[name] {
+		field := fmt.Sprintf("%s[%q]", strings.TrimPrefix(name, "input."), key)
+		from, had := m[key]
+		if had {
+			without := maps.Clone(m)
+			delete(without, key)
+			add(field, from, "none", without)
+		}
+		for _, text := range v.texts {
+			if text != "" {
+				with := map[string]string{}
+				maps.Copy(with, m)
+				with[key] = text
+				add(field, orNone(from), text, with)
+			}
+		}
+	}
 }
 
 // moments are the hours of the week to come.
@@ -179,6 +218,20 @@ func (v *vocabulary) principals(s *situation, add adder) {
 		in.who = &who
 		add(ofPrincipal, "principal.data_class", s.who.DataClass, who.DataClass, in)
 	}
+	v.keyed("input.principal.labels", s.who.Labels, func(field, from, to string, changed map[string]string) {
+		in := *s
+		who := *s.who
+		who.Labels = changed
+		in.who = &who
+		add(ofPrincipal, field, from, to, in)
+	})
+	v.keyed("input.endpoint.labels", s.row.Labels, func(field, from, to string, changed map[string]string) {
+		in := *s
+		row := *s.row
+		row.Labels = changed
+		in.row = &row
+		add(ofPrincipal, field, from, to, in)
+	})
 }
 
 // terms are what could be otherwise at the provider.
@@ -192,8 +245,10 @@ func (v *vocabulary) terms(s *situation, add adder) {
 		add(ofTerms, "endpoint."+field, from, to, in)
 	}
 	today := s.at.UTC().Truncate(24 * time.Hour)
-	try("data_policy.training", d.Training, catalog.No, func(r *catalog.Row) { r.DataPolicy.Training = catalog.No })
-	try("data_policy.publishes", d.Publishes, catalog.No, func(r *catalog.Row) { r.DataPolicy.Publishes = catalog.No })
+	for _, said := range []catalog.Tri{catalog.No, catalog.Yes} {
+		try("data_policy.training", d.Training, said, func(r *catalog.Row) { r.DataPolicy.Training = said })
+		try("data_policy.publishes", d.Publishes, said, func(r *catalog.Row) { r.DataPolicy.Publishes = said })
+	}
 	for _, days := range v.retentions {
 		if days < d.RetentionDays && days > 0 {
 			try("data_policy.retention_days", d.RetentionDays, days, func(r *catalog.Row) { r.DataPolicy.RetentionDays = days })

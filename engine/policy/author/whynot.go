@@ -58,10 +58,10 @@ type alternative struct {
 }
 
 // WhyNot judges every row and, where one is denied, judges it again under changes of one field each. The values that it
-// tries are those of the vocabularies, of the catalog's other rows and of the bindings' parameters, nearest first: it finds
+// tries are those of the vocabularies, of the catalog's other rows, and what rules and parameters compare with, nearest first: it finds
 // no change to a value that none of them names.
 func (w *World) WhyNot(ctx context.Context, who *account.Principal, req *wire.Request, rows []*catalog.Row, at time.Time) []WhyNot {
-	values := w.vocabulary()
+	values := w.vocabulary(who)
 	var out []WhyNot
 	for _, row := range rows {
 		now := situation{who, req, row, w.stats.View(at), at}

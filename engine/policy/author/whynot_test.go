@@ -1,6 +1,9 @@
 package author_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +60,35 @@ func TestWhyNotFindsTheSmallestChangeForEveryPolicyOfTheLibraryThatDenies(t *tes
 		}
 		if len(n.Together) > 0 {
 			t.Errorf("%s: %+v together, where one change is enough", test.policy, n.Together)
+		}
+	}
+}
+
+// Rules of one's own compare with values that no parameter names.
+func TestWhyNotTriesWhatRulesCompareWith(t *testing.T) {
+	for _, test := range []struct{ rule, provider, body, field, to string }{
+		{`deny contains "x" if object.get(input.principal.labels, "tier", "none") != "gold"`, "alpha", "", `principal.labels["tier"]`, "gold"},
+		{`deny contains "x" if object.get(input.claims.metadata, "case", "") != "approved"`, "alpha", `{"metadata": {"case": "open"}}`, `request.claims.metadata["case"]`, "approved"},
+		{`deny contains "x" if object.get(input.claims.metadata, "case", "") == "open"`, "alpha", `{"metadata": {"case": "open"}}`, `request.claims.metadata["case"]`, "none"},
+		{`deny contains "x" if object.get(input.endpoint.labels, "audited", "no") != "yes"`, "beta", "", `endpoint.labels["audited"]`, "yes"},
+		{`deny contains "x" if input.request.prompt_tokens >= 3`, "alpha", `{"messages": [{"role": "user", "content": "one two three four five six seven"}]}`, "request.prompt_tokens", "2"},
+		{`deny contains "x" if "seed" in input.request.parameters`, "alpha", `{"seed": 1}`, "request.parameters", "[]"},
+		{`deny contains "x" if input.request.reasoning.effort == "high"`, "alpha", `{"reasoning_effort": "high"}`, "request.reasoning.effort", "none"},
+		{`deny contains "x" if not input.request.preferences.zdr`, "alpha", "", "request.preferences.zdr", "true"},
+		{`deny contains "x" if input.endpoint.data_policy.training == "no"`, "alpha", "", "endpoint.data_policy.training", "yes"},
+		{`deny contains "x" if input.endpoint.data_policy.retention_days >= 30`, "beta", "", "endpoint.data_policy.retention_days", "29"},
+		{`deny contains "x" if input.endpoint.headquarters != "FR"`, "beta", "", "endpoint.headquarters", "FR"},
+		{`deny contains "x" if input.endpoint.price.prompt > 4`, "beta", "", "endpoint.price.prompt", "4"},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "own.rego"), []byte("package own\n\n"+test.rule+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w := world(t, fmt.Sprintf("[[policy.sources]]\nname = \"own\"\npath = %q\n[[policy.bindings]]\npackage = \"own\"\nfor = \"everyone\"\n", dir))
+		n := whyNot(t, w, test.provider, test.body)
+		at := slices.IndexFunc(n.Alone, func(c author.Change) bool { return c.Field == test.field })
+		if n.Permitted || at < 0 || n.Alone[at].To != test.to {
+			t.Errorf("%s: permitted %t, %+v; should have %s → %s", test.rule, n.Permitted, n.Alone, test.field, test.to)
 		}
 	}
 }
