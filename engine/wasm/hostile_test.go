@@ -277,6 +277,11 @@ func hostileModules(t testing.TB) map[string]attack {
 	thousand := strings.Repeat("\x7f", 1000)
 	wide := [][]byte{code("\x60\x00", binary.AppendU32(nil, 1000), thousand)}
 	add("sections, 10 million", wasm.ErrModule, hostile{custom: bytes.Repeat([]byte("\x00\x01\x00"), 10_000_000)})
+	imports := func(n int) []byte {
+		return binary.AppendSection(nil, binary.Import, append(binary.AppendU32(nil, uint32(n)), make([]byte, 4*n)...))
+	}
+	add("imports, 8 million", wasm.ErrModule, hostile{custom: imports(8_000_000)})
+	add("imports, 160 times 40,000", wasm.ErrImport, hostile{custom: bytes.Repeat(imports(40_000), 160)})
 	add("elements, 10 million", wasm.ErrModule, hostile{elements: [][]byte{code("\x01\x00", binary.AppendU32(nil, 10_000_000), bytes.Repeat([]byte{scoreFunction}, 10_000_000))}})
 	add("types, 10,000 of 1,000 values", wasm.ErrModule, hostile{types: slices.Repeat(wide, 10_000)})
 	add("calls, 50,000 of 1,000 values", wasm.ErrModule, hostile{types: wide, score: code(bytes.Repeat(code(0, "\x11", byte(firstType), "\x00"), 50_000), "\x00")})

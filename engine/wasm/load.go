@@ -163,7 +163,7 @@ func inspect(module []byte) (wasi bool, manifest []byte, err error) {
 	if err != nil {
 		return false, nil, fmt.Errorf("%w: it %w", ErrModule, err)
 	}
-	manifests := 0
+	manifests, refusals := 0, 0
 	var refused []string
 	for _, s := range all {
 		if s.ID == binary.Custom && s.Name == manifestSection {
@@ -179,7 +179,9 @@ func inspect(module []byte) (wasi bool, manifest []byte, err error) {
 		}
 		for _, i := range wanted {
 			if _, ok := hostFunctions[i.Module][i.Name]; !ok || i.Kind != binary.KindFunction {
-				refused = append(refused, fmt.Sprintf("%s (%s)", shown(i.String()), i.KindName()))
+				if refusals++; refusals <= maxTold {
+					refused = append(refused, fmt.Sprintf("%s (%s)", shown(i.String()), i.KindName()))
+				}
 			}
 			wasi = wasi || i.Module == wasiModule
 		}
@@ -188,8 +190,8 @@ func inspect(module []byte) (wasi bool, manifest []byte, err error) {
 		return false, nil, fmt.Errorf("%w: it has %d custom sections %q, should have exactly one (chaperone plugin pack adds it)",
 			ErrManifest, manifests, manifestSection)
 	}
-	if more := len(refused) - maxTold; more > 0 {
-		refused = append(refused[:maxTold], fmt.Sprintf("and %d more", more))
+	if more := refusals - maxTold; more > 0 {
+		refused = append(refused, fmt.Sprintf("and %d more", more))
 	}
 	if len(manifest) > maxManifest {
 		return false, nil, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrManifest, len(manifest), maxManifest)

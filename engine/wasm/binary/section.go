@@ -103,14 +103,21 @@ func (i ImportEntry) KindName() string {
 	return [...]string{"function", "table", "memory", "global", "tag"}[i.Kind]
 }
 
+// maxImports keeps imports without names, four bytes each, from taking their reader's memory.
+const maxImports = 50_000
+
 // Imports reads an import section.
 func Imports(content []byte) ([]ImportEntry, error) {
 	if len(content) == 0 {
 		return nil, nil
 	}
 	r := Reader{Src: content}
-	var out []ImportEntry
-	for n := r.Count(4); n > 0 && r.err == nil; n-- {
+	n := r.Count(4)
+	if n > maxImports {
+		return nil, fmt.Errorf("import section: has %d imports, at most %d are allowed", n, maxImports)
+	}
+	out := make([]ImportEntry, 0, n)
+	for ; n > 0 && r.err == nil; n-- {
 		entry := ImportEntry{Module: r.Name(), Name: r.Name(), Kind: r.Byte()}
 		switch entry.Kind {
 		case KindFunction:
