@@ -2,6 +2,7 @@ package wasm_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"math"
 	"os"
@@ -237,5 +238,55 @@ func TestAStateThatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
 	}
 	if state, err := os.ReadFile(filepath.Join(folder, "state")); err != nil || len(state) != 16 {
 		t.Errorf("%d bytes: %v", len(state), err)
+	}
+}
+
+// TestAFileThatIsReplacedWhileItIsLoadedIsWholeOrRefused writes a signed module and another over each other, in place, while both
+// are loaded: what loads is what is signed.
+func TestAFileThatIsReplacedWhileItIsLoadedIsWholeOrRefused(t *testing.T) {
+	h, _ := newHost(t)
+	key := newKey(t)
+	trusted := wasm.TrustedKeys{"release": key.Public().(ed25519.PublicKey)}
+	signed, other := fixture(t, "sum"), fixture(t, "sum", "0.1.0", "0.1.1")
+	path := filepath.Join(t.TempDir(), "plugin.wasm")
+	for file, text := range map[string][]byte{path: signed, path + wasm.SignatureSuffix: sign(t, signed, key)} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := load(t, h, wasm.Config{Path: path, Trusted: trusted}).Digest()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := os.WriteFile(path, [][]byte{other, signed}[i%2], 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	loaded, refused := 0, 0
+	for deadline := time.Now().Add(20 * time.Second); (loaded < 20 || refused < 20) && time.Now().Before(deadline); {
+		p, err := wasm.Load(context.Background(), h, wasm.Config{Path: path, Trusted: trusted, Pool: 1})
+		if err != nil {
+			refused++
+			continue
+		}
+		loaded++
+		if p.Digest() != want {
+			t.Errorf("loaded %s, which nobody has signed", p.Digest())
+		}
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	<-stopped
+	if loaded == 0 || refused == 0 {
+		t.Errorf("%d loaded, %d refused: the test tells nothing", loaded, refused)
 	}
 }
