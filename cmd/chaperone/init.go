@@ -122,6 +122,11 @@ func playground() (start, error) {
 	if err != nil {
 		return s, err
 	}
+	s.files["chaperone.toml"] = append(files["chaperone.toml"], `
+# One record a request, without content: what usage, journal, replay and report answer from.
+[journal]
+dir = "journal"
+`...)
 	return s, s.addPolicy()
 }
 

@@ -289,6 +289,10 @@ func journalQueryCommand(out *printer) *cobra.Command {
 			return nil
 		})
 		return errors.Join(err, out.print(map[string]any{"records": records}, func(w io.Writer) {
+			if len(records) == 0 {
+				fmt.Fprintln(w, "no such request is in the journal")
+				return
+			}
 			row(w, "AT", "DECISION", "ORGANISATION", "MODEL", "STATUS", "PROVIDER", "ATTEMPTS", "TOKENS", "COST")
 			for _, r := range records {
 				row(w, r.At.UTC().Format(time.RFC3339), r.ID, r.Organisation, r.Request.Model, r.Outcome.Status, r.Outcome.Provider, len(r.Attempts),
