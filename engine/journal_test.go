@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"chaperone/engine"
 	"chaperone/engine/journal"
 	"chaperone/engine/sim"
+	"chaperone/engine/wire"
 )
 
 // reopen opens the same configuration with more of it at its end.
@@ -122,5 +124,64 @@ func TestAJournalThatCannotBeMadeIsToldAtTheStart(t *testing.T) {
 	}
 	if after := runtime.NumGoroutine(); after > before+5 {
 		t.Errorf("%d goroutines are left of %d", after, before)
+	}
+}
+
+// A disk that is full keeps no key from being revoked: what decides comes into force, and is archived once it can be.
+func TestAConfigurationThatCannotBeArchivedComesIntoForce(t *testing.T) {
+	for _, onFull := range []string{"stop", "drop"} {
+		t.Run(onFull, func(t *testing.T) {
+			w := openSmall(t, `deny contains "never" if input.endpoint.provider == "nobody"`, "", slog.DiscardHandler, sim.Profile{}, sim.Profile{}, sim.Profile{})
+			w.reopen(t, "\n[journal]\ndir = \"journal\"\non_full = \""+onFull+"\"\n")
+			ask := func() error {
+				_, err := w.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(`{"model":"m/one","messages":[{"role":"user","content":"hi"}]}`)})
+				return err
+			}
+			if err := ask(); err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(w.dir, "journal")
+			archive := filepath.Join(dir, "artefacts")
+			if err := os.Rename(archive, archive+".away"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(archive, nil, 0o600); err != nil { // where the folder should be
+				t.Fatal(err)
+			}
+			w.write(t, "rego/own.rego", "package own\n\ndeny contains \"not any more\" if input.endpoint.provider != \"nobody\"\n")
+			if err := w.engine.Reload(t.Context()); err != nil {
+				t.Fatalf("what was tightened is not in force: %v", err)
+			}
+			status := func() int {
+				var refused *wire.Error
+				if !errors.As(ask(), &refused) {
+					return 200
+				}
+				return refused.Status
+			}
+			if got, want := status(), map[string]int{"stop": 503, "drop": 404}[onFull]; got != want {
+				t.Errorf("it is answered with %d, not %d", got, want)
+			}
+			if err := os.Remove(archive); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(archive+".away", archive); err != nil {
+				t.Fatal(err)
+			}
+			for deadline := time.Now().Add(20 * time.Second); w.engine.Ready() != nil; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("it does not go on")
+				}
+			}
+			if got := status(); got != 404 {
+				t.Errorf("afterwards it is answered with %d", got)
+			}
+			if err := w.engine.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := journal.Verify(dir, journal.Trust{}); err != nil || len(r.Problems) > 0 {
+				t.Errorf("%v, %v", r.Problems, err)
+			}
+		})
 	}
 }

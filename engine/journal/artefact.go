@@ -42,25 +42,21 @@ func digestOf(content []byte) string {
 func artefactPath(dir, digest string) string { return filepath.Join(dir, "artefacts", digest) }
 
 // archive keeps contents by digest; those that are there already stay as they are.
-func archive(dir string, files map[string][]byte) (map[string]string, error) {
+func archive(dir string, contents map[string][]byte) error {
 	if err := os.MkdirAll(filepath.Join(dir, "artefacts"), 0o700); err != nil {
-		return nil, err
+		return err
 	}
-	digests := make(map[string]string, len(files))
-	for name, content := range files {
-		digest := digestOf(content)
-		digests[name] = digest
+	for digest, content := range contents {
 		path := artefactPath(dir, digest)
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
 			err = writeWhole(path, content)
-			if err != nil {
-				return nil, err
-			}
-		} else if err != nil {
-			return nil, err
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return digests, nil
+	return nil
 }
 
 // Artefact is the content that has the digest, as it was archived in dir.

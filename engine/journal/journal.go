@@ -72,8 +72,9 @@ type Journal struct {
 	mu      sync.Mutex
 	pending *batch
 
-	token chan struct{} // whoever holds it writes
-	tape  *tape         // the holder's
+	token      chan struct{}       // whoever holds it writes
+	tape       *tape               // the holder's
+	unarchived []map[string][]byte // likewise: what decides, by digest, and is not in the archive yet
 
 	configuration sync.Map               // generation → digest
 	fault         atomic.Pointer[faulty] // nil: all is well
@@ -297,6 +298,9 @@ func (j *Journal) failed(err error, before chain) {
 
 func (j *Journal) recovered() {
 	j.written.Store(j.tape.written)
+	if len(j.unarchived) > 0 {
+		return
+	}
 	if f := j.fault.Swap(nil); f != nil {
 		j.o.Log.Warn("the journal can be written again", "after", time.Since(f.since).Round(time.Millisecond), "records_lost", j.dropped.Load())
 	}
@@ -318,30 +322,51 @@ func (j *Journal) Counts() telemetry.JournalCounts {
 // OnDisk says whether the journal outlives the process.
 func (j *Journal) OnDisk() bool { return j.tape != nil }
 
-// Configure archives what decides from now on. The contents in files are archived as they are: they may hold no secret.
+// Configure archives what decides from now on. The contents in files are archived as they are: they may hold no secret. Only the first
+// call has an error: later ones change what decides, which a full disk must not keep from being changed. They are made up for; until
+// then, with Stop, no request is served.
 func (j *Journal) Configure(a Artefacts, files map[string][]byte) error {
 	if j.tape == nil {
 		return nil
 	}
-	digests, err := archive(j.o.Dir, files)
-	if err != nil {
-		return fmt.Errorf("the journal cannot archive what decides: %w", err)
-	}
 	now := time.Now().UTC()
-	a.At, a.Files = &now, digests
+	a.At, a.Files = &now, make(map[string]string, len(files))
+	contents := make(map[string][]byte, len(files)+1)
+	for name, content := range files {
+		digest := digestOf(content)
+		a.Files[name], contents[digest] = digest, content
+	}
 	digest, list := a.list()
-	if _, err := archive(j.o.Dir, map[string][]byte{"": list}); err != nil {
+	contents[digest] = list
+	err := archive(j.o.Dir, contents)
+	j.token <- struct{}{}
+	defer func() { <-j.token }()
+	if err != nil && j.tape.artefacts == nil {
 		return fmt.Errorf("the journal cannot archive what decides: %w", err)
 	}
 	j.configuration.Store(a.Generation, digest)
-	j.token <- struct{}{}
-	defer func() { <-j.token }()
 	before := j.tape.at
+	if err != nil {
+		j.unarchived = append(j.unarchived, contents)
+		err = fmt.Errorf("what decides cannot be archived: %w", err)
+		if j.o.OnFull == Stop {
+			j.failed(err, before)
+		} else {
+			j.o.Log.Error("the journal cannot keep what it takes to make decisions again; it is tried until it can", "error", err)
+		}
+	}
 	j.tape.configure(&a)
 	if err := j.tape.flush(); err != nil {
 		j.failed(err, before)
 	}
 	return nil
+}
+
+// archiveLate archives what could not be when it came into force. The caller holds the token.
+func (j *Journal) archiveLate() {
+	for len(j.unarchived) > 0 && archive(j.o.Dir, j.unarchived[0]) == nil {
+		j.unarchived = j.unarchived[1:]
+	}
 }
 
 // tend does what time calls for.
@@ -362,8 +387,10 @@ func (j *Journal) tend() {
 func (j *Journal) second(now time.Time) {
 	j.token <- struct{}{}
 	t := j.tape
+	late := len(j.unarchived) > 0
+	j.archiveLate()
 	j.commit() // what waits since it could not be written
-	if t.sinceCheckpoint > 0 && len(t.out) == 0 {
+	if (t.sinceCheckpoint > 0 || late) && len(t.out) == 0 {
 		before := t.at
 		t.checkpoint(now)
 		if err := t.flush(); err != nil {
@@ -470,6 +497,7 @@ func (j *Journal) Close() error {
 	close(j.closing)
 	j.background.Wait()
 	j.token <- struct{}{}
+	j.archiveLate()
 	j.commit()
 	t := j.tape
 	if t.sinceCheckpoint > 0 {
