@@ -103,6 +103,44 @@ func (r *Router) lookup(p *Plan, name string) *catalog.Model {
 	return r.Catalog.Named(name)
 }
 
+// namesShown is how many models are named to who asks for one that does not exist.
+const namesShown = 3
+
+// nearest are those that come close to a name as it is written, and after them those that share most of its words: to somebody
+// who asks for "claude-3-5-sonnet-latest", "anthropic/claude-sonnet-4.5" is near.
+func nearest(name string, usable []string) []string {
+	near := config.NearestN(name, namesShown, usable)
+	if base, _, suffixed := strings.Cut(name, ":"); suffixed && len(near) == 0 {
+		near = config.NearestN(base, namesShown, usable)
+	}
+	words := wordsOf(name)
+	shared := map[string]int{}
+	var kin []string
+	for _, id := range usable {
+		for word := range wordsOf(id) {
+			if words[word] {
+				shared[id]++
+			}
+		}
+		if shared[id] > 0 && !slices.Contains(near, id) {
+			kin = append(kin, id)
+		}
+	}
+	slices.SortStableFunc(kin, func(a, b string) int { return shared[b] - shared[a] })
+	return append(near, kin[:min(len(kin), namesShown-len(near))]...)
+}
+
+// wordsOf are the words of a model's name, without its numbers and what is too short to tell anything.
+func wordsOf(name string) map[string]bool {
+	words := map[string]bool{}
+	for _, word := range strings.FieldsFunc(strings.ToLower(name[:min(len(name), 200)]), func(c rune) bool { return c < 'a' || c > 'z' }) {
+		if len(word) >= 3 {
+			words[word] = true
+		}
+	}
+	return words
+}
+
 // unknownModel names the three nearest that the key may use.
 func (r *Router) unknownModel(ctx context.Context, p *Plan, name string) *wire.Error {
 	e := &wire.Error{Status: http.StatusBadRequest, Type: "not_found", Param: "model"}
@@ -114,15 +152,12 @@ func (r *Router) unknownModel(ctx context.Context, p *Plan, name string) *wire.E
 	for _, u := range r.Usable(ctx, p.Principal, p.At) {
 		usable = append(usable, u.Model.ID)
 	}
-	near := config.NearestN(name, 3, usable)
-	if base, _, suffixed := strings.Cut(name, ":"); suffixed && len(near) == 0 {
-		near = config.NearestN(base, 3, usable)
-	}
+	near := nearest(name, usable)
 	switch {
 	case len(usable) == 0:
 		e.Message += "; this key may use no model at all"
 	case len(near) == 0:
-		near = usable[:min(3, len(usable))]
+		near = usable[:min(namesShown, len(usable))]
 		e.Message += "; this key may use " + strings.Join(near, ", ") + " (GET /v1/models lists all)"
 	default:
 		e.Message += "; the nearest that this key may use: " + strings.Join(near, ", ")

@@ -262,6 +262,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"unknown model", ask("meta/lama", ""), 400, "not_found",
 			`"meta/lama" is not a model of this router; the nearest that this key may use: meta/llama`},
+		{"unknown model of a family that is known", ask("vision-3-preview-20260101", ""), 400, "not_found",
+			`"vision-3-preview-20260101" is not a model of this router; the nearest that this key may use: meta/vision`},
 		{"unknown model, nothing near", ask("zzzzzzzzzzzz", ""), 400, "not_found",
 			`"zzzzzzzzzzzz" is not a model of this router; this key may use meta/llama, meta/vision (GET /v1/models lists all)`},
 		{"a catalog suffix that does not exist", ask("meta/llama:batch", ""), 400, "not_found",
