@@ -49,9 +49,12 @@ X-Generation-Id header.
 
 PRICE, TIME and RISK are what the request is expected to cost there, what waiting for it costs, and what failed attempts
 are expected to cost. SHARE is the probability of the first place, which is drawn; the rest follow by UTILITY.
+Where several scorers decide, what each says by itself comes last; PRICE, TIME and RISK make way for it where the line would
+be too long. Those in brackets are shadows, which move nothing. Below the table stands what each shadow would have put first,
+and how likely it would have chosen likewise.
+
 With --rows the numbers that scorers ranked by go into a file, for chaperone plugin run; of a running router --url is then the
-private address, its server.private_listen. Where several scorers decide and there is room, what each says by itself comes last; those in brackets are shadows, which
-move nothing. Below the table stands what each shadow would have put first, and how likely it would have chosen likewise.
+private address, its server.private_listen.
 
 The exit code is 3 where nothing may serve the request.`,
 		Example: `  chaperone explain --org acme --model openai/gpt-4o-mini

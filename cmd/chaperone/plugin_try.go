@@ -367,7 +367,11 @@ func describeModule(w io.Writer, d *workbench.Description) {
 	row(w, "imports", list(d.Imports))
 	row(w, "exports", list(d.Exports))
 	for _, f := range d.Fuel {
-		row(w, "fuel", fmt.Sprintf("%d instructions for %d rows", f.Instructions, f.Rows))
+		rows := "a row"
+		if f.Rows > 1 {
+			rows = fmt.Sprintf("%d rows", f.Rows)
+		}
+		row(w, "fuel", fmt.Sprintf("%d instructions for %s", f.Instructions, rows))
 	}
 	for i, may := range d.May {
 		label := ""

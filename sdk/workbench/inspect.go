@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/tetratelabs/wazero"
 
@@ -93,12 +94,20 @@ func (d *Description) boundary(ctx context.Context, module []byte) error {
 	}
 	for name := range compiled.ExportedFunctions() {
 		if !strings.HasPrefix(name, meter.Reserved) {
-			d.Exports = append(d.Exports, name)
+			d.Exports = append(d.Exports, printable(name))
 		}
 	}
 	slices.Sort(d.Imports)
 	slices.Sort(d.Exports)
 	return nil
+}
+
+// printable is a name that a module has brought, in quotes where a terminal would take it for more than a name.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Sprintf("%.100q", name)
+	}
+	return fmt.Sprintf("%.100s", name)
 }
 
 func (d *Description) may() []string {

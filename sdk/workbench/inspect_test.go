@@ -45,6 +45,37 @@ func TestInspectDoesNotBelieveADamagedNameSection(t *testing.T) {
 	}
 }
 
+// TestInspectQuotesNamesThatATerminalWouldObey describes a module that exports its function under a name of commands.
+func TestInspectQuotesNamesThatATerminalWouldObey(t *testing.T) {
+	plain, err := os.ReadFile("../../testdata/wasm/sum.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections, err := binary.Sections(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	module := []byte(binary.Preamble)
+	for _, s := range sections {
+		if s.ID == binary.Export {
+			content := append([]byte{s.Content[0] + 1}, s.Content[1:]...)
+			s.Raw = binary.AppendSection(nil, binary.Export, append(binary.AppendName(content, "\x1b[2J"), binary.KindFunction, 0))
+		}
+		module = append(module, s.Raw...)
+	}
+	packed, err := wasm.Pack(module, []byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := workbench.Inspect(t.Context(), host(t), packed, wasm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(d.Exports, `"\x1b[2J"`) {
+		t.Errorf("it exports %q", d.Exports)
+	}
+}
+
 // TestBenchMeasuresAScorerThatHasNoOpinion measures batches on some of which the scorer abstains.
 func TestBenchMeasuresAScorerThatHasNoOpinion(t *testing.T) {
 	module, err := os.ReadFile("../../plugins/ttft-target/ttft-target.wasm")
