@@ -12,15 +12,18 @@ import (
 	"testing"
 )
 
-// journalled asks a router for two decisions and returns the folder of its journal, once it has stopped, and their ids.
+// journalled asks a router for two decisions and returns the folder of its journal, once it has stopped, and their ids. Checkpoints
+// are anchored in anchored.jsonl beside the folder.
 func journalled(t *testing.T) (dir string, ids []string) {
 	t.Helper()
+	anchored := filepath.Join(t.TempDir(), "anchored.jsonl")
 	config := write(t, "chaperone.toml", fmt.Sprintf(`[server]
 listen = "127.0.0.1:0"
 private_listen = ""
 drain_delay = "0s"
 [journal]
 dir = "journal"
+anchor_command = ["sh", "-c", 'cat >> "$0"', %q]
 [organisations.acme]
 [[keys]]
 organisation = "acme"
@@ -42,7 +45,7 @@ model = "m/one"
 provider = "p"
 upstream_model = "x"
 price = { prompt = 1, completion = 1 }
-`, sha256.Sum256([]byte("sk-acme"))))
+`, anchored, sha256.Sum256([]byte("sk-acme"))))
 	url, stop := serving(t, &lines{}, config)
 	for range 2 {
 		req, err := http.NewRequest(http.MethodPost, url+"/v1/route",
@@ -70,7 +73,11 @@ price = { prompt = 1, completion = 1 }
 	if code := stop(); code != exitDone {
 		t.Fatalf("serve exited with %d", code)
 	}
-	return filepath.Join(filepath.Dir(config), "journal"), ids
+	dir = filepath.Join(filepath.Dir(config), "journal")
+	if err := os.Rename(anchored, filepath.Join(filepath.Dir(config), "anchored.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	return dir, ids
 }
 
 func TestJournalCommands(t *testing.T) {
@@ -84,6 +91,11 @@ func TestJournalCommands(t *testing.T) {
 		return stdout
 	}
 	expect(exitDone, "the journal holds", "verify")
+	anchored := filepath.Join(filepath.Dir(dir), "anchored.jsonl")
+	expect(exitDone, "confirmed from outside", "verify", "--checkpoints", anchored)
+	expect(exitInput, "--checkpoints: open", "verify", "--checkpoints", anchored+"x")
+	expect(exitInput, "--checkpoints: "+dir, "verify", "--checkpoints", dir)
+	expect(exitFailed, "is expected", "verify", "--key", strings.Repeat("0", 64))
 	expect(exitDone, "library.training for everyone", "show", ids[0])
 	expect(exitInput, "no such decision", "show", "gen-000000000000000000000000")
 	expect(exitDone, ids[1], "query", "--org", "acme", "--since", "1h", "--denied-by", "library.training")
@@ -119,6 +131,10 @@ func TestJournalCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(exitFailed, "WRONG", "verify")
+	if err := os.Truncate(segment[0], int64(len(text)/3)); err != nil {
+		t.Fatal(err)
+	}
+	expect(exitFailed, "its end was cut off", "verify", "--checkpoints", anchored)
 	dir = filepath.Join(dir, "nowhere")
 	expect(exitInput, "no folder", "verify")
 }
