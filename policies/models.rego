@@ -7,9 +7,10 @@
 #   - data.params:
 #       type: object
 #       additionalProperties: false
+#       minProperties: 1
 #       properties:
-#         allow: {type: array, items: {type: string}, description: "patterns of the only models that may serve"}
-#         deny: {type: array, items: {type: string}, description: "patterns of models that may not serve"}
+#         allow: {type: array, minItems: 1, items: {type: string}, description: "patterns of the only models that may serve"}
+#         deny: {type: array, minItems: 1, items: {type: string}, description: "patterns of models that may not serve"}
 # custom:
 #   control: SOC2-CC6.1
 #   severity: medium

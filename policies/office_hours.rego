@@ -1,7 +1,8 @@
 # METADATA
 # title: Requests at certain hours only
 # description: >-
-#   Hours and weekdays in UTC. The hour to is no longer one of them.
+#   Hours and weekdays in UTC. The hour to is no longer one of them. Where it is not after the hour from, it is that of the next day,
+#   which need not be one of the weekdays.
 # schemas:
 #   - data.params:
 #       type: object
@@ -25,4 +26,27 @@ open_now if {
 	input.time.weekday in data.params.weekdays
 	input.time.hour >= data.params.from_hour
 	input.time.hour < data.params.to_hour
+}
+
+# Over midnight: the evening of a named day, and the morning after it.
+open_now if {
+	data.params.to_hour <= data.params.from_hour
+	input.time.weekday in data.params.weekdays
+	input.time.hour >= data.params.from_hour
+}
+
+open_now if {
+	data.params.to_hour <= data.params.from_hour
+	input.time.weekday in {after[day] | some day in data.params.weekdays}
+	input.time.hour < data.params.to_hour
+}
+
+after := {
+	"monday": "tuesday",
+	"tuesday": "wednesday",
+	"wednesday": "thursday",
+	"thursday": "friday",
+	"friday": "saturday",
+	"saturday": "sunday",
+	"sunday": "monday",
 }

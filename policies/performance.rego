@@ -7,6 +7,7 @@
 #   - data.params:
 #       type: object
 #       additionalProperties: false
+#       minProperties: 1
 #       properties:
 #         max_ttft_ms: {type: number, minimum: 0, description: "greatest 90th percentile of the time to the first token in milliseconds"}
 #         min_tps: {type: number, minimum: 0, description: "least median of output tokens a second"}

@@ -6,6 +6,7 @@
 #   - data.params:
 #       type: object
 #       additionalProperties: false
+#       minProperties: 1
 #       properties:
 #         prompt: {type: number, minimum: 0, description: "USD per million input tokens"}
 #         completion: {type: number, minimum: 0, description: "USD per million output tokens"}

@@ -6,9 +6,10 @@
 #   - data.params:
 #       type: object
 #       additionalProperties: false
+#       minProperties: 1
 #       properties:
-#         allow: {type: array, items: {type: string}, description: "ids of the only providers that may serve"}
-#         deny: {type: array, items: {type: string}, description: "ids of providers that may not serve"}
+#         allow: {type: array, minItems: 1, items: {type: string}, description: "ids of the only providers that may serve"}
+#         deny: {type: array, minItems: 1, items: {type: string}, description: "ids of providers that may not serve"}
 # custom:
 #   control: SOC2-CC9.2
 #   severity: medium

@@ -55,6 +55,9 @@ var Regions = []string{
 // memberStates of the European Union; their region is "eu".
 const memberStates = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
 
+// InEU says whether a country, ISO 3166-1 alpha-2 in any case, is a member state of the European Union.
+func InEU(country string) bool { return isOneOf(strings.ToUpper(country), memberStates) }
+
 // countries is ISO 3166-1 alpha-2.
 const countries = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD " +
 	"CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI " +

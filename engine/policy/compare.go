@@ -9,6 +9,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/types"
 
+	"chaperone/engine/catalog"
 	"chaperone/engine/config"
 )
 
@@ -280,6 +281,9 @@ func (f *field) notOneOf(found string, fold func(string) string) string {
 		for i, word := range f.words {
 			words[i] = fold(word)
 		}
+	}
+	if catalog.InEU(found) && slices.Contains(words, "eu") {
+		return fmt.Sprintf("did you mean \"eu\", of which %s is a part?", strings.ToUpper(found))
 	}
 	for _, meant := range []string{countries[strings.ToUpper(found)], strings.ToLower(countries[strings.ToUpper(found)]), placeOf(found)} {
 		if meant != "" && slices.Contains(words, meant) {

@@ -59,8 +59,9 @@ func (s *Set) Cost(now time.Time) []BindingCost {
 	return all
 }
 
-// Warnings are what rules and parameters look for and nothing of the catalog or the accounts has, the lines of policies that make judging dear, what took too long on inputs made for trying policies out, and
-// exceptions that have ended. They say what would be better, and are no reason to refuse the policies.
+// Warnings are what rules and parameters look for and nothing of the catalog or the accounts has, the lines of policies that make judging
+// dear, what took too long on inputs made for trying policies out, bindings that add nothing, and trials and exceptions that have
+// ended. They say what would be better, and are no reason to refuse the policies.
 func (s *Set) Warnings(now time.Time) config.Problems {
 	problems := slices.Clone(s.warnings)
 	seen := map[string]bool{}
@@ -81,6 +82,9 @@ func (s *Set) Warnings(now time.Time) config.Problems {
 		problems = append(problems, p)
 	}
 	for _, b := range s.all() {
+		if b.enforcement != enforceDeny && b.enforcementAt(now) == enforceDeny {
+			problems = append(problems, b.ended)
+		}
 		for _, w := range b.waivers {
 			if day(now) > day(w.until) && !seen[w.shown.File+w.shown.Rule+w.shown.Endpoint+w.shown.For] {
 				seen[w.shown.File+w.shown.Rule+w.shown.Endpoint+w.shown.For] = true

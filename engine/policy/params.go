@@ -25,6 +25,7 @@ import (
 type declaration struct {
 	properties map[string]any
 	required   []string
+	schema     map[string]any
 }
 
 // declared is what a package's metadata says of its parameters; nil where it says nothing.
@@ -40,7 +41,7 @@ func declared(a *ast.Annotations) (*declaration, error) {
 		if err := supportedSchema(schema, "object"); err != nil {
 			return nil, fmt.Errorf("the schema of data.params: %w", err)
 		}
-		d := &declaration{properties: map[string]any{}}
+		d := &declaration{properties: map[string]any{}, schema: schema}
 		d.properties, _ = schema["properties"].(map[string]any)
 		for _, name := range list(schema["required"]) {
 			s, _ := name.(string)
@@ -56,7 +57,7 @@ func list(v any) []any {
 	return l
 }
 
-var schemaKeywords = []string{"type", "description", "title", "default", "examples", "properties", "required", "additionalProperties", "items", "enum", "minimum", "maximum", "minItems"}
+var schemaKeywords = []string{"type", "description", "title", "default", "examples", "properties", "required", "additionalProperties", "items", "enum", "minimum", "maximum", "minItems", "minProperties"}
 
 // supportedSchema refuses what valueProblem does not check: a bound that is written and not held would mislead.
 func supportedSchema(schema map[string]any, want string) error {
@@ -161,6 +162,9 @@ func objectProblem(key string, v map[string]any, schema map[string]any) (at, why
 			return at, why
 		}
 	}
+	if why := tooFew(v, schema); why != "" {
+		return key, why
+	}
 	for _, name := range list(schema["required"]) {
 		if s, _ := name.(string); s != "" {
 			if _, ok := v[s]; !ok {
@@ -169,6 +173,16 @@ func objectProblem(key string, v map[string]any, schema map[string]any) (at, why
 		}
 	}
 	return "", ""
+}
+
+// tooFew says why v has not as many entries as the schema wants; "" where it has.
+func tooFew(v, schema map[string]any) string {
+	least, ok := bound(schema["minProperties"])
+	if !ok || float64(len(v)) >= least {
+		return ""
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	return fmt.Sprintf("found %d entries; expected at least %v of %s", len(v), least, strings.Join(slices.Sorted(maps.Keys(properties)), ", "))
 }
 
 func number(v any) (f float64, whole bool) {
@@ -250,6 +264,9 @@ func (c *compiled) checkParams(b *scopedBinding, pkg string) config.Problems {
 			schema, _ := d.properties[name].(map[string]any)
 			problems = append(problems, b.Problem("params."+name, "missing; %s needs it: %v", b.Package, cmp.Or(schema["description"], schema["type"])))
 		}
+	}
+	if why := tooFew(b.Params, d.schema); why != "" && len(problems) == 0 {
+		problems = append(problems, b.Problem("params", "%s", why))
 	}
 	return append(problems, c.checkWords(b, pkg)...)
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,7 @@ type binding struct {
 	params      map[string]any
 	enforcement string
 	until       time.Time
+	ended       config.Problem // the warning once until is over
 	waivers     []*waiver
 	remote      *remote // whose bundle the policy is from; nil: from disk
 }
@@ -163,6 +165,12 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 	fmt.Fprintf(digest, "require_policy %t\n", settings.requirePolicy)
 	for i := range settings.bindings {
 		b := &settings.bindings[i]
+		for _, first := range settings.bindings[:i] {
+			if first.same(b) {
+				s.warnings = append(s.warnings, b.Problem("package", "%s is bound for %s with the same parameters at %s already, so this adds nothing", b.Package, b.scope, first.Origin))
+				break
+			}
+		}
 		src, found := b.find(owners, sources, settings.incomplete)
 		problems = append(problems, found...)
 		if src == nil {
@@ -353,6 +361,11 @@ func ownership(sources []*source) (map[string]owner, config.Problems) {
 	return owners, problems
 }
 
+// same says whether two bindings say the same of the same principals.
+func (b *scopedBinding) same(other *scopedBinding) bool {
+	return b.Package == other.Package && b.scope == other.scope && b.Enforcement == other.Enforcement && b.Until.Equal(other.Until) && reflect.DeepEqual(b.Params, other.Params)
+}
+
 // find is the source of the binding's package; nil, and why, where there is none. Where a source is missing, because it could
 // not be read, a package may be missing for that reason.
 func (b *scopedBinding) find(owners map[string]owner, sources []*source, incomplete bool) (*source, config.Problems) {
@@ -453,6 +466,7 @@ func (b *builder) bind(ctx context.Context, sb *scopedBinding, src *source) *bin
 		params:      sb.Params,
 		enforcement: sb.Enforcement,
 		until:       sb.Until,
+		ended:       sb.Problem("until", "%s ended on %s, and the binding denies since then; remove enforcement and until, or set a later day", sb.Enforcement, sb.Until.UTC().Format(time.DateOnly)),
 		remote:      src.remote,
 	}
 }
