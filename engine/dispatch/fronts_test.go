@@ -3,8 +3,11 @@ package dispatch_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"strings"
 	"testing"
+	"time"
 
 	"chaperone/engine/sim"
 	"chaperone/engine/wire"
@@ -139,5 +142,51 @@ func (h *heard) responseEvents(t *testing.T, text []byte) {
 	}
 	if !h.done {
 		h.text, h.reasoning = said, thought
+	}
+}
+
+// What a provider of either dialect says when it refuses reaches the client of every front with the same status and meaning, in
+// that front's own form.
+func TestErrorsOfEveryBackInEveryFront(t *testing.T) {
+	for _, c := range []struct {
+		fault              sim.Fault
+		status             int
+		kind, inAnthropics string
+	}{
+		{sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: time.Hour}, 429, "rate_limit_exceeded", "rate_limit_error"},
+		{sim.Fault{Kind: sim.Status, Status: 503}, 503, "provider_overloaded", "overloaded_error"},
+		{sim.Fault{Kind: sim.Status, Status: 500}, 502, "provider_unavailable", "api_error"},
+		{sim.Fault{Kind: sim.Status, Status: 401}, 502, "provider_unavailable", "api_error"},
+		{sim.Fault{Kind: sim.ErrorBody}, 502, "provider_unavailable", "api_error"},
+		{sim.Fault{Kind: sim.ContextLength}, 400, "context_length_exceeded", "invalid_request_error"},
+		{sim.Fault{Kind: sim.ContentPolicy}, 400, "content_policy_violation", "invalid_request_error"},
+	} {
+		for _, front := range fronts {
+			for _, dialect := range []string{"openai", "anthropic"} {
+				for _, stream := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s %d/%s over %s/stream=%t", c.fault.Kind, c.fault.Status, front, dialect, stream), func(t *testing.T) {
+						t.Parallel()
+						w := openWorld(t, quick, back{dialect, always(c.fault)})
+						_, refused := w.ask(t, front, stream, brief[front])
+						if refused == nil || refused.Status != c.status || refused.Type != c.kind {
+							t.Fatalf("%+v, want %d %s", refused, c.status, c.kind)
+						}
+						text := front.AppendError(nil, refused)
+						form := map[string]string{"error.code": fmt.Sprint(c.status), "error.metadata.error_type": `"` + c.kind + `"`}
+						if front == wire.Messages {
+							form = map[string]string{"type": `"error"`, "error.type": `"` + c.inAnthropics + `"`, "error.error_type": `"` + c.kind + `"`}
+						}
+						for path, want := range form {
+							if got := at(t, text, path); got != want {
+								t.Errorf("%s is %s, want %s in %s", path, got, want, text)
+							}
+						}
+						if !strings.Contains(at(t, text, "error.message"), "P0") || bytes.Contains(text, []byte(secret)) {
+							t.Errorf("%s", text)
+						}
+					})
+				}
+			}
+		}
 	}
 }
