@@ -76,7 +76,19 @@ type modelEntry struct {
 type endpointEntry struct {
 	ID                string                 `json:"id"`
 	UpstreamModel     string                 `json:"upstream_model"`
+	BaseURL           string                 `json:"base_url"`
+	ServiceTier       string                 `json:"service_tier,omitempty"`
+	Only              []string               `json:"only,omitempty"`
+	CacheTTL          string                 `json:"cache_ttl,omitempty"`
+	Continues         string                 `json:"continues,omitempty"`
+	InFlight          int                    `json:"in_flight,omitempty"`
 	Quantization      string                 `json:"quantization"`
+	Jurisdiction      string                 `json:"jurisdiction"`
+	Certifications    []string               `json:"certifications,omitempty"`
+	InputModalities   []string               `json:"input_modalities"`
+	Expected          *expectedEntry         `json:"expected,omitempty"`
+	Attributes        map[string]float64     `json:"attributes,omitempty"`
+	Labels            map[string]string      `json:"labels,omitempty"`
 	ProcessingRegions []string               `json:"processing_regions"`
 	ContextLength     int64                  `json:"context_length"`
 	MaxOutputTokens   int64                  `json:"max_output_tokens"`
@@ -87,6 +99,11 @@ type endpointEntry struct {
 	DataPolicy        policyEntry            `json:"data_policy"`
 	Distillation      distillationEntry      `json:"distillation"`
 	Sources           map[string]sourceEntry `json:"sources"`
+}
+
+type expectedEntry struct {
+	TTFTMillis float64 `json:"ttft_ms"`
+	TPS        float64 `json:"tps"`
 }
 
 type policyEntry struct {

@@ -26,10 +26,19 @@ func entriesOf(c *catalog.Catalog) entries {
 			MaxOutputTokens: m.MaxOutputTokens, InputModalities: m.InputModalities, OutputModalities: m.OutputModalities, Distillation: distillationOf(m.Distillation)})
 	}
 	for _, r := range c.Rows {
-		e.Endpoints = append(e.Endpoints, endpointEntry{ID: r.ID, UpstreamModel: r.UpstreamModel, Quantization: r.Quantization,
-			ProcessingRegions: regionsOf(r), ContextLength: r.ContextLength, MaxOutputTokens: r.MaxOutputTokens,
+		shown := endpointEntry{ID: r.ID, UpstreamModel: r.UpstreamModel, BaseURL: r.BaseURL, ServiceTier: r.ServiceTier, Only: r.Only,
+			Continues: r.Continues, InFlight: r.InFlight, Quantization: r.Quantization, Jurisdiction: r.Jurisdiction, Certifications: r.Certifications,
+			ProcessingRegions: regionsOf(r), ContextLength: r.ContextLength, MaxOutputTokens: r.MaxOutputTokens, InputModalities: r.InputModalities,
 			Parameters: slices.Sorted(maps.Keys(r.Parameters)), Price: priceOf(r), Free: r.Free, Disabled: r.Disabled,
-			DataPolicy: policyOf(r.DataPolicy), Distillation: distillationOf(r.Distillation), Sources: sourcesOf(r.Sources)})
+			Attributes: r.Attributes, Labels: r.Labels,
+			DataPolicy: policyOf(r.DataPolicy), Distillation: distillationOf(r.Distillation), Sources: sourcesOf(r.Sources)}
+		if r.CacheTTL > 0 {
+			shown.CacheTTL = r.CacheTTL.String()
+		}
+		if r.Expected != (catalog.Expected{}) {
+			shown.Expected = &expectedEntry{r.Expected.TTFTMillis, r.Expected.TPS}
+		}
+		e.Endpoints = append(e.Endpoints, shown)
 	}
 	return e
 }

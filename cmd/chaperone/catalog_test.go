@@ -45,3 +45,33 @@ func TestCatalogListsShowsAndCompares(t *testing.T) {
 		t.Errorf("exited with %d: %s%s", code, stdout, stderr)
 	}
 }
+
+// Whatever is changed in an endpoint, a comparison shows it.
+func TestCatalogComparesAllOfAnEndpoint(t *testing.T) {
+	const catalog = `[providers.p]
+dialect = "openai"
+base_url = "https://p.example/v1"
+credentials.paid.key_env = "P"
+[models."a/b"]
+context_length = 1000
+max_output_tokens = 900
+input_modalities = ["text", "image"]
+[[endpoints]]
+model = "a/b"
+provider = "p"
+price = { prompt = 1, completion = 2 }
+`
+	before := write(t, "before.toml", catalog)
+	for key, value := range map[string]string{
+		"service_tier": `"flex"`, "upstream_model": `"c"`, "base_url": `"https://q.example/v1"`, "only": `["x"]`, "quantization": `"fp8"`,
+		"processing_regions": `["eu"]`, "jurisdiction": `"DE"`, "context_length": "950", "max_output_tokens": "5", "input_modalities": `["text"]`,
+		"supported_parameters": `["tools"]`, "continues": `"prefill"`, "cache_ttl": `"5m"`, "attributes": "{ a = 1 }", "labels": `{ a = "b" }`,
+		"certifications": `["soc2"]`, "data_policy": `{ training = "no" }`, "distillation": `{ permitted = "no" }`,
+		"sources": `{ price = { evidence = "https://p.example/prices", as_of = 2026-01-01 } }`, "expected": "{ ttft_ms = 5 }", "in_flight": "4", "disabled": "true",
+	} {
+		after := write(t, "after.toml", catalog+key+" = "+value+"\n")
+		if code, stdout, stderr := chaperone(t, "catalog", "diff", before, after); code != exitRefused || !strings.Contains(stdout, " "+key) {
+			t.Errorf("%s = %s: exited with %d and shows\n%s%s", key, value, code, stdout, stderr)
+		}
+	}
+}
