@@ -184,7 +184,7 @@ func TestTokensAreCountedByWhoMaySeeThem(t *testing.T) {
 	}
 	for name, w := range map[string]*world{
 		"nobody can count": openWorld(t, "", back{"openai", sim.Profile{}}),
-		"it is down":       openWorld(t, quick, back{"anthropic", always(sim.Fault{Kind: sim.Status, Status: 500})}),
+		"it is down":       openWorld(t, calm, back{"anthropic", always(sim.Fault{Kind: sim.Status, Status: 500})}),
 	} {
 		if got, err := ask(w, body); err != nil || !strings.Contains(got, `"estimated":true`) {
 			t.Errorf("%s: %s %v", name, got, err)

@@ -71,6 +71,9 @@ func TestNoFaultExceedsTheBudget(t *testing.T) {
 		settings := fmt.Sprintf("[timeouts]\n%s\nttft = \"%dms\"\ntotal = \"%v\"\nearly_headers = \"%dms\"\n"+
 			"[routing]\nattempts = %d\n[dispatch]\non_slow = %q\nhedge = %t\nhedge_budget = 100\nbackoff = \"10ms\"\nretry_after_wait = \"%dms\"\nmax_cost = %.6f\n[dispatch.breaker]\ncool_down = \"50ms\"\n",
 			limits, ttft, total, early, attempts, onSlow, hedge, r.IntN(60), dollars)
+		if n < len(sure) {
+			settings += "failures = 100000\nattempts = 100000\n" // or what is down at once for all would not be asked a second time
+		}
 		var profiles []sim.Profile
 		for range 2 + r.IntN(4) {
 			// A token costs 2 millionths of a dollar; the prompt is free, since its tokens can only be estimated beforehand.
@@ -82,7 +85,10 @@ func TestNoFaultExceedsTheBudget(t *testing.T) {
 		}
 		denied := r.IntN(len(profiles)+1) - 1 // -1: none
 		if n < len(sure) {
-			profiles[0].Faults, profiles[1].Faults, denied = sure[n:n+1], nil, -1
+			for i := range profiles {
+				profiles[i].Faults = nil
+			}
+			profiles[0].Faults, denied = sure[n:n+1], -1
 		}
 		f := &fixture{endpoint: "continues = \"prefill\"", price: "{ prompt = 0, completion = 2 }"}
 		if denied >= 0 {

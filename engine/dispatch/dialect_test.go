@@ -657,7 +657,7 @@ func TestATruncatedAnswerIsNeverPresentedAsComplete(t *testing.T) {
 			for _, c := range dying {
 				t.Run(fmt.Sprintf("%s over %s/%s", front, dialect, c.fault.Kind), func(t *testing.T) {
 					t.Parallel()
-					w := openWorld(t, quick+"rescue = []\n", back{dialect, always(c.fault)})
+					w := openWorld(t, waited(c.fault)+"rescue = []\n", back{dialect, always(c.fault)})
 					got, refused := w.ask(t, front, true, brief[front])
 					if refused != nil {
 						t.Fatalf("refused: %v", refused)
@@ -685,7 +685,7 @@ func TestFaultsOfAnthropicAreReadAsWhatTheyAre(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %d", c.fault.Kind, c.fault.Status), func(t *testing.T) {
 			t.Parallel()
-			w := openWorld(t, quick, back{"anthropic", always(c.fault)})
+			w := openWorld(t, calm, back{"anthropic", always(c.fault)})
 			_, refused := w.ask(t, wire.Messages, true, `"max_tokens":24,"messages":[{"role":"user","content":"tell me"}]`)
 			if refused == nil {
 				t.Fatal("served")

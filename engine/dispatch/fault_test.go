@@ -216,7 +216,7 @@ var faults = []struct {
 	{"503", sim.Fault{Kind: sim.Status, Status: 503}, "overloaded", "overloaded", 503, false},
 	{"529", sim.Fault{Kind: sim.Status, Status: 529}, "overloaded", "overloaded", 503, false},
 	{"408", sim.Fault{Kind: sim.Status, Status: 408}, "timeout", "timeout", 504, false},
-	{"429", sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: 3 * time.Second}, "rate_limited", "rate_limited", 429, false},
+	{"429", sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: 20 * time.Minute}, "rate_limited", "rate_limited", 429, false},
 	{"401", sim.Fault{Kind: sim.Status, Status: 401}, "credential", "credential", 502, false},
 	{"402", sim.Fault{Kind: sim.Status, Status: 402}, "credential", "credential", 502, false},
 	{"404", sim.Fault{Kind: sim.Status, Status: 404}, "unknown_model", "unknown_model", 502, false},
@@ -238,15 +238,20 @@ var faults = []struct {
 	{"cut body", sim.Fault{Kind: sim.Cut, AfterTokens: 5}, "", "cut", 502, false},
 }
 
-const quick = `[timeouts]
-first_byte = "400ms"
-ttft = "250ms"
-answer = "300ms"
-idle = "300ms"
-total = "2s"
-[dispatch]
-backoff = "10ms"
-`
+// calm has limits that no machine is too slow for, quick such that a test can wait for them.
+const (
+	calm  = "[dispatch]\nbackoff = \"10ms\"\n"
+	quick = "[timeouts]\nfirst_byte = \"800ms\"\nttft = \"600ms\"\nanswer = \"600ms\"\nidle = \"600ms\"\ntotal = \"5s\"\n" + calm
+)
+
+// waited is how a router is set up in front of a provider that fails like that: quick where it takes a limit to notice.
+func waited(f sim.Fault) string {
+	switch f.Kind {
+	case sim.Silent, sim.Slow, sim.Stall:
+		return quick
+	}
+	return calm
+}
 
 // again are the kinds that the same endpoint is tried once more after.
 var again = map[string]bool{"server_error": true, "bad_answer": true, "empty_answer": true, "redirect": true}
@@ -266,7 +271,7 @@ func TestFaultsBeforeTheCommitPointFallBack(t *testing.T) {
 				bad := sim.Profile{Faults: []sim.Fault{c.fault}}
 				bad.Faults[0].Share = 1
 
-				beside := open(t, quick, bad, sim.Profile{})
+				beside := open(t, waited(c.fault), bad, sim.Profile{})
 				a := beside.ask(t, stream)
 				if c.request {
 					if a.err == nil || a.err.Status != c.status || outcomes(a.record) != "p0:"+kind {
@@ -288,7 +293,7 @@ func TestFaultsBeforeTheCommitPointFallBack(t *testing.T) {
 					}
 				}
 
-				alone := open(t, quick, bad)
+				alone := open(t, waited(c.fault), bad)
 				a = alone.ask(t, stream)
 				if a.err == nil || a.err.Status != c.status {
 					t.Fatalf("alone: got %+v, want status %d", a.err, c.status)
@@ -331,7 +336,7 @@ func TestFaultsAfterTheCommitPointEndInTheErrorEvent(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.fault.Share = 1
-			f := open(t, quick+"rescue = []\n", sim.Profile{Faults: []sim.Fault{c.fault}}, sim.Profile{})
+			f := open(t, waited(c.fault)+"rescue = []\n", sim.Profile{Faults: []sim.Fault{c.fault}}, sim.Profile{})
 			a := f.ask(t, true)
 			if a.err != nil || a.done || a.broken == "" {
 				t.Errorf("want an in-band error and no end mark, got err %v, done %t, event %q", a.err, a.done, a.broken)
@@ -350,21 +355,21 @@ func TestFaultsAfterTheCommitPointEndInTheErrorEvent(t *testing.T) {
 }
 
 func TestAStreamWithoutEndMarkButWithFinishReasonIsWhole(t *testing.T) {
-	f := open(t, quick, sim.Profile{Faults: []sim.Fault{{Kind: sim.NoDone, Share: 1}}})
+	f := open(t, calm, sim.Profile{Faults: []sim.Fault{{Kind: sim.NoDone, Share: 1}}})
 	if a := f.ask(t, true); a.err != nil || !a.done || a.broken != "" || a.text != whole(t, f.sims[0]) {
 		t.Errorf("got %+v %s", a.err, a.body)
 	}
 }
 
 func TestAMalformedEventIsSkipped(t *testing.T) {
-	f := open(t, quick, sim.Profile{Faults: []sim.Fault{{Kind: sim.Malformed, AfterTokens: 4, Share: 1}}})
+	f := open(t, calm, sim.Profile{Faults: []sim.Fault{{Kind: sim.Malformed, AfterTokens: 4, Share: 1}}})
 	if a := f.ask(t, true); a.err != nil || !a.done || a.text != whole(t, f.sims[0]) {
 		t.Errorf("got %+v %s", a.err, a.body)
 	}
 }
 
 func TestSecretsOfProvidersReachNobody(t *testing.T) {
-	f := (&fixture{keys: map[string]string{"P0_OTHER": secret}}).open(t, quick, sim.Profile{Credentials: []sim.Credential{{Name: "other", Key: "sk-other"}}})
+	f := (&fixture{keys: map[string]string{"P0_OTHER": secret}}).open(t, calm, sim.Profile{Credentials: []sim.Credential{{Name: "other", Key: "sk-other"}}})
 	a := f.ask(t, false)
 	if a.err == nil {
 		t.Fatal("the provider accepted a credential that is not its own")
@@ -379,7 +384,7 @@ func TestSecretsOfProvidersReachNobody(t *testing.T) {
 
 func TestUsageAndCostAreReported(t *testing.T) {
 	for _, stream := range []bool{true, false} {
-		f := open(t, quick, sim.Profile{})
+		f := open(t, calm, sim.Profile{})
 		a := f.ask(t, stream)
 		o := a.record.Outcome
 		if !o.Usage.Known || o.Usage.CompletionTokens == 0 {
@@ -399,7 +404,7 @@ func TestUsageAndCostAreReported(t *testing.T) {
 }
 
 func TestAProviderGetsTheBodyWithNamedEditsOnly(t *testing.T) {
-	f := open(t, quick, sim.Profile{})
+	f := open(t, calm, sim.Profile{})
 	f.ask(t, true)
 	got := string(f.sims[0].Log()[0].Body)
 	want := `{"stream_options":{"include_usage":true},"model":"upstream-one","stream":true,"max_tokens":24,"messages":[{"role":"user","content":"tell me"}]}`

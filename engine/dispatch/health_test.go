@@ -154,7 +154,7 @@ func flap(t *testing.T, scale, rounds int, lasts time.Duration) {
 }
 
 func TestWhereEverythingRestsItIsTriedAllTheSame(t *testing.T) {
-	f := open(t, quick+"[dispatch.breaker]\nfailures = 1\ncool_down = \"1m\"\n", sim.Profile{})
+	f := open(t, calm+"[dispatch.breaker]\nfailures = 1\ncool_down = \"1m\"\n", sim.Profile{})
 	good := f.sims[0].Profile()
 	bad := good
 	bad.Faults = []sim.Fault{{Kind: sim.Status, Status: 503, Share: 1}}
@@ -176,7 +176,7 @@ func TestWhereEverythingRestsItIsTriedAllTheSame(t *testing.T) {
 // What a request or its client is to blame for must not open a breaker: anybody could shut an endpoint out for everybody.
 func TestFaultsOfRequestsDoNotOpenBreakers(t *testing.T) {
 	for _, fault := range []sim.Fault{{Kind: sim.ContentPolicy}, {Kind: sim.UnsupportedParameter}, {Kind: sim.ContextLength}} {
-		f := open(t, quick+"[dispatch.breaker]\nfailures = 1\n", always(fault), sim.Profile{})
+		f := open(t, calm+"[dispatch.breaker]\nfailures = 1\n", always(fault), sim.Profile{})
 		for range 3 {
 			if a := f.ask(t, true); a.record.Candidates[0].Resting {
 				t.Errorf("%s: the endpoint rests for %s", fault.Kind, a.record.Candidates[0].Rest)
@@ -190,7 +190,7 @@ func TestFaultsOfRequestsDoNotOpenBreakers(t *testing.T) {
 
 func TestARefusedCredentialMakesWayForTheNext(t *testing.T) {
 	two := sim.Profile{Credentials: []sim.Credential{{Name: "a", Key: "sk-a"}, {Name: "b", Key: "sk-b"}}}
-	f := (&fixture{keys: map[string]string{"P0_A": "sk-revoked"}}).open(t, quick+"[dispatch.breaker]\nfailures = 2\n", two)
+	f := (&fixture{keys: map[string]string{"P0_A": "sk-revoked"}}).open(t, calm+"[dispatch.breaker]\nfailures = 2\n", two)
 	refused := 0
 	for range 30 {
 		a := f.ask(t, false)

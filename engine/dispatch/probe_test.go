@@ -77,7 +77,7 @@ func TestProbesOfTheRoutersOwnSpareRequests(t *testing.T) {
 // A provider that passes probes and fails requests gets one request for each cool-down, as without probes.
 func TestAPassedProbeLetsOneRequestThrough(t *testing.T) {
 	const coolDown = 50 * time.Millisecond
-	f := open(t, quick+fmt.Sprintf("[dispatch.breaker]\nfailures = 1\ncool_down = %q\nprobe = true\n", coolDown), always(sim.Fault{Kind: sim.Status, Status: 503}), sim.Profile{})
+	f := open(t, calm+fmt.Sprintf("[dispatch.breaker]\nfailures = 1\ncool_down = %q\nprobe = true\n", coolDown), always(sim.Fault{Kind: sim.Status, Status: 503}), sim.Profile{})
 	began := time.Now()
 	for f.sims[0].Counts().Requests < 4 {
 		if a := f.ask(t, true); a.err != nil || !strings.HasSuffix(outcomes(a.record), "p1:ok") {

@@ -52,7 +52,7 @@ func TestAStreamThatDiesIsSpliced(t *testing.T) {
 	for _, c := range dying {
 		t.Run(c.outcome+"/"+string(c.fault.Kind), func(t *testing.T) {
 			t.Parallel()
-			f := open(t, quick, always(c.fault), sim.Profile{OutputTokens: sim.Distribution{P50: 20}})
+			f := open(t, waited(c.fault), always(c.fault), sim.Profile{OutputTokens: sim.Distribution{P50: 20}})
 			a := f.ask(t, true)
 			if a.err != nil || !a.done || a.broken != "" || a.text != whole(t, f.sims[1]) {
 				t.Fatalf("not saved: %+v %s\ngot  %q\nwant %q", a.err, a.broken, a.text, whole(t, f.sims[1]))
@@ -76,7 +76,7 @@ func TestAStreamThatDiesIsSpliced(t *testing.T) {
 }
 
 func TestARescuedStreamThatDiesAgainIsRescuedAgain(t *testing.T) {
-	f := open(t, quick, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), always(sim.Fault{Kind: sim.Cut, AfterTokens: 12}),
+	f := open(t, calm, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), always(sim.Fault{Kind: sim.Cut, AfterTokens: 12}),
 		always(sim.Fault{Kind: sim.Cut, AfterTokens: 3}), sim.Profile{})
 	a := f.ask(t, true)
 	if a.err != nil || !a.done || a.text != whole(t, f.sims[3]) || outcomes(a.record) != "p0:cut p1:cut p2:cut p3:ok" {
@@ -100,7 +100,7 @@ func TestATextThatDiffersIsNotSpliced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := open(t, quick, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), other)
+			f := open(t, calm, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), other)
 			a := f.ask(t, true)
 			if a.done || !strings.HasPrefix(whole(t, f.sims[0]), a.text) || !strings.HasPrefix(a.broken, "P0 broke off in the middle of its answer") {
 				t.Errorf("text %q, done %t, error %q; want the first error and no end mark", a.text, a.done, a.broken)
@@ -113,7 +113,7 @@ func TestATextThatDiffersIsNotSpliced(t *testing.T) {
 }
 
 func TestASpliceThatEndsExactlyThere(t *testing.T) {
-	f := open(t, quick, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{OutputTokens: sim.Distribution{P50: 5}})
+	f := open(t, calm, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{OutputTokens: sim.Distribution{P50: 5}})
 	a := f.ask(t, true)
 	if !a.done || a.text != whole(t, f.sims[1]) || a.record.Outcome.FinishReason != "stop" || !bytes.Contains(a.body, []byte(`"finish_reason":"stop"`)) {
 		t.Errorf("%q, %+v", a.text, a.record.Outcome)
@@ -126,7 +126,7 @@ func TestAStreamThatDiesIsContinuedWhereTheCatalogSaysHow(t *testing.T) {
 			t.Parallel()
 			bad := always(sim.Fault{Kind: sim.Cut, AfterTokens: 5})
 			bad.OutputTokens.P50 = 15
-			f := (&fixture{endpoint: "continues = \"" + mode + "\""}).open(t, quick, bad, sim.Profile{Continues: mode, OutputTokens: sim.Distribution{P50: 15}})
+			f := (&fixture{endpoint: "continues = \"" + mode + "\""}).open(t, calm, bad, sim.Profile{Continues: mode, OutputTokens: sim.Distribution{P50: 15}})
 			a := f.ask(t, true)
 			if !a.done || a.text != whole(t, f.sims[0]) {
 				t.Fatalf("%s: got %q, want %q; %s", outcomes(a.record), a.text, whole(t, f.sims[0]), a.broken)
@@ -153,13 +153,13 @@ func TestAStreamThatDiesIsContinuedWhereTheCatalogSaysHow(t *testing.T) {
 }
 
 func TestNoPrefillGoesToAnEndpointThatIsNotSaidToTakeIt(t *testing.T) {
-	f := open(t, quick+"rescue = [\"continue\"]\n", always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{Continues: "prefill"})
+	f := open(t, calm+"rescue = [\"continue\"]\n", always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{Continues: "prefill"})
 	if a := f.ask(t, true); a.done || a.broken == "" || f.sims[1].Counts().Requests != 0 {
 		t.Errorf("%s, done %t", outcomes(a.record), a.done)
 	}
 	// The catalog is wrong: the rejection is not what the client sees, and splicing is tried next at the same endpoint.
 	for _, settings := range []string{"rescue = [\"continue\"]\n", ""} {
-		f = (&fixture{endpoint: "continues = \"prefix\""}).open(t, quick+settings, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{})
+		f = (&fixture{endpoint: "continues = \"prefix\""}).open(t, calm+settings, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{})
 		a := f.ask(t, true)
 		if spliced := settings == ""; a.done != spliced || !spliced && !strings.HasPrefix(a.broken, "P0 broke off") {
 			t.Errorf("%q: %s, done %t, %s", settings, outcomes(a.record), a.done, a.broken)
@@ -178,7 +178,7 @@ func TestWhatIsNotRescuedSaysWhy(t *testing.T) {
 		"choices":   {`"n":2`, "several choices were asked for", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice", "seed", "logprobs", "max_tokens"]`}).open(t, quick,
+			f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice", "seed", "logprobs", "max_tokens"]`}).open(t, calm,
 				sim.Profile{ReasoningTokens: c.reasoning, Faults: []sim.Fault{{Kind: sim.Cut, AfterTokens: 2, Share: 1}}}, sim.Profile{ReasoningTokens: c.reasoning})
 			body := fmt.Sprintf(`{"model":"m/one","stream":true,%s,"provider":{"order":["p0","p1"]},"messages":[{"role":"user","content":"x"}]}`, c.more)
 			resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
@@ -199,7 +199,7 @@ func TestWhatIsNotRescuedSaysWhy(t *testing.T) {
 }
 
 func TestStructuredOutputIsSplicedAndNeverContinued(t *testing.T) {
-	f := (&fixture{endpoint: "continues = \"prefill\"\nsupported_parameters = [\"response_format\"]"}).open(t, quick,
+	f := (&fixture{endpoint: "continues = \"prefill\"\nsupported_parameters = [\"response_format\"]"}).open(t, calm,
 		always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{Continues: "prefill"})
 	body := `{"model":"m/one","stream":true,"response_format":{"type":"json_object"},"provider":{"order":["p0","p1"]},"messages":[{"role":"user","content":"x"}]}`
 	resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
@@ -219,7 +219,7 @@ func TestATextBeforeAToolCallIsSpliced(t *testing.T) {
 	for after, saved := range map[int]bool{2: true, 6: true, 8: false} { // six tokens of text, then those of the call
 		bad := always(sim.Fault{Kind: sim.Cut, AfterTokens: after})
 		bad.PreambleTokens = 6
-		f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice"]`}).open(t, quick, bad, sim.Profile{PreambleTokens: 6})
+		f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice"]`}).open(t, calm, bad, sim.Profile{PreambleTokens: 6})
 		body := fmt.Sprintf(`{"model":"m/one","stream":true,%s"provider":{"order":["p0","p1"]},"messages":[{"role":"user","content":"x"}]}`, lookTool)
 		resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
 		if err != nil {
@@ -245,7 +245,7 @@ func TestATextBeforeAToolCallIsSpliced(t *testing.T) {
 }
 
 func TestAClientThatLeavesDuringARescueCancelsIt(t *testing.T) {
-	f := open(t, quick, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{TTFT: sim.Distribution{P50: 20_000}})
+	f := open(t, calm, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{TTFT: sim.Distribution{P50: 20_000}})
 	f.endpoint = ""
 	asked := make(chan struct{})
 	f.sims[1].OnRequest(func(sim.Record) { close(asked) })
@@ -277,7 +277,7 @@ func TestAClientThatLeavesDuringARescueCancelsIt(t *testing.T) {
 func TestWhatCannotBeContinuedIsSpliced(t *testing.T) {
 	bad := always(sim.Fault{Kind: sim.Cut, AfterTokens: 22})
 	bad.OutputTokens.P50 = 23
-	f := (&fixture{endpoint: "continues = \"prefill\""}).open(t, quick, bad, sim.Profile{Continues: "prefill", OutputTokens: sim.Distribution{P50: 23}})
+	f := (&fixture{endpoint: "continues = \"prefill\""}).open(t, calm, bad, sim.Profile{Continues: "prefill", OutputTokens: sim.Distribution{P50: 23}})
 	a := f.ask(t, true)
 	if !a.done || a.text != whole(t, f.sims[1]) || outcomes(a.record) != "p0:cut p1:ok" || a.record.Outcome.Rescued != "splice" {
 		t.Errorf("%s: got %q, want %q; %s, %+v", outcomes(a.record), a.text, whole(t, f.sims[1]), a.broken, a.record.Outcome)

@@ -34,7 +34,7 @@ func (f *fixture) once(t *testing.T, provider int, fault sim.Fault) {
 
 func TestAServerErrorIsTriedOnceMoreAtTheSameEndpoint(t *testing.T) {
 	for _, stream := range []bool{true, false} {
-		f := open(t, quick, sim.Profile{}, sim.Profile{})
+		f := open(t, calm, sim.Profile{}, sim.Profile{})
 		f.once(t, 0, sim.Fault{Kind: sim.Status, Status: 502})
 		a := f.ask(t, stream)
 		if outcomes(a.record) != "p0:server_error p0:ok" || a.record.Attempts[1].Purpose != "retry" || a.record.Outcome.Fallbacks != 0 {
@@ -49,7 +49,7 @@ func TestAServerErrorIsTriedOnceMoreAtTheSameEndpoint(t *testing.T) {
 func TestAnAnnouncedWaitIsWaitedOutWhereNothingElseIsLeft(t *testing.T) {
 	const wait = 150 * time.Millisecond
 	for _, fault := range []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: wait}, {Kind: sim.Status, Status: 503, RetryAfter: wait}} {
-		f := open(t, quick, sim.Profile{})
+		f := open(t, calm, sim.Profile{})
 		f.once(t, 0, fault)
 		a := f.ask(t, true)
 		if a.err != nil || !a.done || !strings.HasSuffix(outcomes(a.record), " p0:ok") || len(a.record.Attempts) != 2 {
@@ -65,7 +65,7 @@ func TestAnAnnouncedWaitIsWaitedOutWhereNothingElseIsLeft(t *testing.T) {
 // Whatever asks, and however often: no request comes before the time that the provider has announced.
 func TestNobodyAsksInsideAnAnnouncedWait(t *testing.T) {
 	const wait = 300 * time.Millisecond
-	f := open(t, quick, sim.Profile{}, sim.Profile{})
+	f := open(t, calm, sim.Profile{}, sim.Profile{})
 	f.once(t, 0, sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: wait})
 	f.once(t, 1, sim.Fault{Kind: sim.Status, Status: 503, RetryAfter: wait})
 	if a := f.ask(t, false); a.err != nil { // both have announced a wait, which fits into the time of the request
@@ -102,7 +102,7 @@ func TestNobodyAsksInsideAnAnnouncedWait(t *testing.T) {
 }
 
 func TestAWaitThatDoesNotFitIsToldToTheClient(t *testing.T) {
-	f := open(t, quick, always(sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: time.Minute}))
+	f := open(t, "[timeouts]\ntotal = \"40s\"\n", always(sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: time.Minute}))
 	f.ask(t, true)
 	a := f.ask(t, true)
 	if a.err == nil || a.err.Status != 429 || a.err.RetryAfter < 50*time.Second || len(a.record.Attempts) != 0 {
@@ -117,7 +117,7 @@ func TestRetryAfterWaitPrefersWaiting(t *testing.T) {
 		{"retry_after_wait = \"1s\"\n", "p0:rate_limited p0:ok"},
 		{"retry_after_wait = \"100ms\"\n", "p0:rate_limited p1:ok"},
 	} {
-		f := open(t, quick+c.settings, sim.Profile{}, sim.Profile{})
+		f := open(t, calm+c.settings, sim.Profile{}, sim.Profile{})
 		f.once(t, 0, sim.Fault{Kind: sim.Status, Status: 429, RetryAfter: wait})
 		if a := f.ask(t, true); outcomes(a.record) != c.want {
 			t.Errorf("%q: %s, want %s", c.settings, outcomes(a.record), c.want)
@@ -127,7 +127,7 @@ func TestRetryAfterWaitPrefersWaiting(t *testing.T) {
 
 func TestRetriesAreCappedAsAShareOfTraffic(t *testing.T) {
 	const requests = 200
-	f := open(t, quick+"retry_budget = 10\n[dispatch.breaker]\nfailures = 100000\nattempts = 100000\n", always(sim.Fault{Kind: sim.Status, Status: 500}))
+	f := open(t, calm+"retry_budget = 10\n[dispatch.breaker]\nfailures = 100000\nattempts = 100000\n", always(sim.Fault{Kind: sim.Status, Status: 500}))
 	began := time.Now()
 	for range requests {
 		f.ask(t, false)
@@ -142,7 +142,7 @@ func TestRetriesAreCappedAsAShareOfTraffic(t *testing.T) {
 func TestKnownHeadroomSendsRequestsElsewhereBeforeTheLimit(t *testing.T) {
 	limited := sim.Profile{Limit: sim.Limit{RequestsPerSecond: 0.01, Burst: 3},
 		Credentials: []sim.Credential{{Name: "a", Key: "sk-a"}, {Name: "b", Key: "sk-b"}}}
-	f := open(t, quick, limited, sim.Profile{})
+	f := open(t, calm, limited, sim.Profile{})
 	for i := range 8 {
 		a := f.ask(t, i%2 == 0)
 		want := "p0:ok"
@@ -163,7 +163,7 @@ func TestKnownHeadroomSendsRequestsElsewhereBeforeTheLimit(t *testing.T) {
 
 // A provider that turned a request away is asked again only after those that have not, however short its wait.
 func TestAProviderThatLimitsIsNotAskedAgainBeforeTheOthers(t *testing.T) {
-	f := open(t, quick, always(sim.Fault{Kind: sim.ErrorEvent, Status: 429}), always(sim.Fault{Kind: sim.Slow, Delay: 20 * time.Millisecond}))
+	f := open(t, calm, always(sim.Fault{Kind: sim.ErrorEvent, Status: 429}), always(sim.Fault{Kind: sim.Slow, Delay: 20 * time.Millisecond}))
 	for range 20 {
 		if a := f.ask(t, true); a.err != nil || outcomes(a.record) != "p0:rate_limited p1:ok" && outcomes(a.record) != "p1:ok" {
 			t.Fatalf("%s: %v", outcomes(a.record), a.err)

@@ -26,11 +26,15 @@ func TestTheTimingNamesEveryAttempt(t *testing.T) {
 	}{
 		"whole":         {sim.Profile{}, false, `attempt;desc="p1 ok"` + ms},
 		"stream":        {sim.Profile{}, true, `attempt;desc="p1 ttft"` + ms},
-		"early headers": {takes(time.Second), true, ``},
+		"early headers": {takes(3 * time.Second), true, ``},
 		"error":         {always(sim.Fault{Kind: sim.Status, Status: 401}), false, `attempt;desc="p1 credential"` + ms},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := open(t, "[timeouts]\nearly_headers = \"200ms\"\n", always(sim.Fault{Kind: sim.Status, Status: 503}), c.second)
+			early := time.Minute
+			if name == "early headers" {
+				early = time.Second
+			}
+			f := open(t, fmt.Sprintf("[timeouts]\nearly_headers = \"%v\"\n", early), always(sim.Fault{Kind: sim.Status, Status: 503}), c.second)
 			resp, err := f.engine.Do(t.Context(), body(c.stream))
 			got := ""
 			if refused := (*wire.Error)(nil); errors.As(err, &refused) {
