@@ -168,15 +168,18 @@ func nested(n int, open string, inner []byte) []byte {
 type attack struct {
 	module []byte
 	is     error
-	slow   bool
 }
 
 // hostileModules is every attack with the error that it ends in, either when it is loaded or when it is called; nil where
-// the module only looks dangerous.
+// the module only looks dangerous. With -short those are left out that keep a compiler busy.
 func hostileModules(t testing.TB) map[string]attack {
 	out := map[string]attack{}
 	slow := false // to load
-	add := func(name string, is error, h hostile) { out[name] = attack{h.module(t), is, slow} }
+	add := func(name string, is error, h hostile) {
+		if !slow || !testing.Short() {
+			out[name] = attack{h.module(t), is}
+		}
+	}
 	fuel := func(name string, score []byte, extra ...[]byte) {
 		add(name, wasm.ErrFuel, hostile{score: score, extra: extra})
 	}
@@ -367,9 +370,6 @@ func TestHostileModulesEndInANamedError(t *testing.T) {
 	refused := map[error]int{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		c := all[name]
-		if testing.Short() && c.slow {
-			continue
-		}
 		used := allocated()
 		began := time.Now()
 		p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: c.module, Pool: 1})

@@ -218,11 +218,15 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 			}
 		}
 	}
+	reloads := 1000
+	if testing.Short() {
+		reloads = 200
+	}
 	cycle(30)
 	goroutines, before := runtime.NumGoroutine(), heap()
-	cycle(1000)
+	cycle(reloads)
 	if grown := int64(heap()) - int64(before); grown > 2<<20 {
-		t.Errorf("1,000 reloads left %d bytes", grown)
+		t.Errorf("%d reloads left %d bytes", reloads, grown)
 	}
 	if err := h.Close(context.Background()); err != nil {
 		t.Error(err)
