@@ -95,6 +95,23 @@ func TestMemoryMayGrowAtEveryCall(t *testing.T) {
 	if s := p.Stats(); s.Memory != 100<<16 {
 		t.Errorf("it has %d bytes, should have 100 pages", s.Memory)
 	}
+
+	// It does not stay so: another takes its place, and no call goes without.
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		got, err := p.ScoreTable(context.Background(), table(0, 1, 2), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0] < 100 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %d calls it has the same instance", p.Stats().Calls)
+		}
+	}
+	if s := p.Stats(); s.Calls < 4096 || s.Errors != 0 || s.Instances != 1 {
+		t.Errorf("%+v", s)
+	}
 }
 
 // TestAPluginThatFailsNowAndThenIsDisabledToo has one fail at every third call: each failure takes an instance.

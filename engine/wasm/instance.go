@@ -24,6 +24,8 @@ type instance struct {
 	layout  layout
 	arenaAt uint32
 	filled  int // rows that the last call left in the arena
+	calls   int
+	born    uint32 // bytes of memory that it began with
 	stack   [1]uint64
 
 	clock  uint64 // what clocks say, Unix nanoseconds
@@ -97,6 +99,7 @@ func (in *instance) start(state []byte) error {
 	a := in.arena()
 	clear(a.mem)
 	a.clear(0, a.capacity)
+	in.born = memory.Size()
 	in.score = module.ExportedFunction("chaperone_score")
 	in.observe = module.ExportedFunction("chaperone_observe")
 	return nil
@@ -140,6 +143,22 @@ func (in *instance) failure(err error, b budget) error {
 		return in.plugin.outOfFuel(b)
 	}
 	return trapError(err)
+}
+
+// When an instance is worn: memory never shrinks, and what leaks little by little ends in a trap.
+const (
+	wornEvery = 1 << 12 // calls, after each of which it is looked at
+	wornAfter = 1 << 20 // calls
+)
+
+// worn says that an instance should be replaced: it has done very many calls, or its memory has grown to more than twice what it
+// began with and more than half of what it may have. One of a stateful plugin never is: it keeps what it has learned.
+func (in *instance) worn() bool {
+	if in.calls++; in.calls%wornEvery != 0 || in.plugin.learner != nil {
+		return false
+	}
+	size := in.module.Memory().Size()
+	return in.calls >= wornAfter || size > 2*in.born && size > in.plugin.limits.MemoryPages<<15
 }
 
 // arena is good until the guest runs.

@@ -96,6 +96,8 @@ type Plugin struct {
 	disabled atomic.Bool
 	stats    counters
 	runs     runs
+	renewing sync.Mutex // one instance at a time
+	renewals sync.WaitGroup
 	closing  sync.Once
 	closed   chan struct{}
 }
@@ -178,6 +180,9 @@ func (p *Plugin) use(ctx context.Context, wait time.Duration, call func(*instanc
 	healthy := false
 	defer func() {
 		if healthy {
+			if in.worn() && p.renewing.TryLock() {
+				p.renewals.Go(p.renew) // while this slot is taken: Close cannot have drained the pool
+			}
 			p.pool.put(in)
 			return
 		}
@@ -207,6 +212,26 @@ func (p *Plugin) replace() {
 			in = nil
 			p.judge(false, err)
 		}
+	}
+	p.pool.put(in)
+}
+
+// renew puts a new instance where one is worn, which serves until the new one is there. It takes the one that was used last, and
+// so nearly always that one.
+func (p *Plugin) renew() {
+	defer p.renewing.Unlock()
+	in, err := p.newInstance(nil)
+	if err != nil {
+		p.judge(false, err)
+		return
+	}
+	worn, _, err := p.pool.take(context.Background(), observeWithin)
+	if err != nil {
+		in.close()
+		return
+	}
+	if worn != nil {
+		worn.close()
 	}
 	p.pool.put(in)
 }
@@ -249,6 +274,7 @@ func (p *Plugin) Close(ctx context.Context) error {
 				}
 			}
 			p.pool.drain()
+			p.renewals.Wait()
 			p.release()
 		}()
 	})
