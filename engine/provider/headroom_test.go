@@ -45,3 +45,24 @@ func TestHeadroomIsReadInEveryForm(t *testing.T) {
 		}
 	}
 }
+
+// FuzzHeadroom: whatever a provider writes into these headers, what is left is no less than nothing, and is filled up again
+// within a day.
+func FuzzHeadroom(f *testing.F) {
+	for _, reset := range []string{"", "1s", "6m0s", "12", "-3", "1772366430000", "2026-03-01T12:00:20Z", "1e300", "NaN", "0x1p4"} {
+		f.Add("59", reset)
+		f.Add("1e14", reset)
+		f.Add("-0", reset)
+	}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, left, reset string) {
+		h := http.Header{"X-Ratelimit-Remaining-Requests": {left}, "X-Ratelimit-Reset-Requests": {reset}}
+		q := provider.Headroom(h, now).Requests
+		if !q.Known {
+			return
+		}
+		if q.Left < 0 || q.Reset.Before(now) || q.Reset.After(now.Add(24*time.Hour)) {
+			t.Errorf("%q until %q is read as %+v", left, reset, q)
+		}
+	})
+}
