@@ -8,6 +8,7 @@ import (
 
 	"chaperone/engine/catalog"
 	"chaperone/engine/config"
+	"chaperone/engine/wire"
 )
 
 // Examples as providers publish them: each names the page that its prices and its rule stand on, and is worked out by hand.
@@ -81,6 +82,23 @@ func TestWorkedExamples(t *testing.T) {
 		prices := row.PricesAt(c.of.Prompt, c.at)
 		if got := prices.Cost(c.of).String(); got != c.usd {
 			t.Errorf("%s: $%s, want $%s", c.name, got, c.usd)
+		}
+	}
+}
+
+// Reading 20,000 tokens from a cache at $0.30/M in place of $3/M saves $0.054; writing 2,000 at $3.75/M costs $0.0015 more.
+func TestWhatACacheSaves(t *testing.T) {
+	row := load(t, priced("prompt = 3, completion = 15, cache_read = 0.3, cache_write = 3.75")).Rows[0]
+	for _, c := range []struct {
+		of  wire.Usage
+		usd string
+	}{
+		{wire.Usage{PromptTokens: 23_000, CachedTokens: 20_000, CacheWriteTokens: 2000, CompletionTokens: 500}, "0.0525"},
+		{wire.Usage{PromptTokens: 2000, CacheWriteTokens: 2000, CompletionTokens: 500}, "-0.0015"},
+		{wire.Usage{PromptTokens: 2000, CompletionTokens: 500}, "0"},
+	} {
+		if got := row.CacheDiscount(c.of, 0, time.Now()).String(); got != c.usd {
+			t.Errorf("%+v: $%s, want $%s", c.of, got, c.usd)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,6 +57,28 @@ func TestAnthropicIsToldALimitWhereTheClientSaysNone(t *testing.T) {
 	}
 	if got := at(t, w.sent(t, 0).Body, "max_tokens"); got != "4096" {
 		t.Errorf("told %s", got)
+	}
+}
+
+// The record has OpenRouter's word for why an answer ended, and the provider's own.
+func TestBothWordsForTheEndAreRecorded(t *testing.T) {
+	for dialect, native := range map[string]string{"anthropic": "end_turn", "openai": ""} {
+		w := openWorld(t, "", back{dialect, sim.Profile{OutputTokens: sim.Distribution{P50: 5}}})
+		for _, stream := range []bool{false, true} {
+			body := fmt.Appendf(nil, `{"model":"m/one","stream":%t,"messages":[{"role":"user","content":"hi"}]}`, stream)
+			resp, err := w.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: body})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.Stream != nil {
+				if _, err := io.Copy(io.Discard, resp.Stream); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if o := w.engine.Record(resp.Plan.ID).Outcome; o.FinishReason != "stop" || o.NativeReason != native {
+				t.Errorf("%s, stream %t: it ended with %q, in the provider's words %q", dialect, stream, o.FinishReason, o.NativeReason)
+			}
+		}
 	}
 }
 

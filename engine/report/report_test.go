@@ -271,3 +271,35 @@ func TestAReportTellsOfDamage(t *testing.T) {
 		t.Errorf("artefacts that are gone are not told of: %+v", r.Periods)
 	}
 }
+
+// Several routers' journals make one report; each is verified with the checkpoints that are its own.
+func TestAReportOfSeveralJournals(t *testing.T) {
+	dirs := []string{office(t, ""), office(t, "")}
+	var outside []journal.Checkpoint
+	for _, dir := range dirs {
+		r, err := journal.Verify(dir, journal.Trust{})
+		if err != nil || r.LastCheckpoint == nil {
+			t.Fatal(r, err)
+		}
+		outside = append(outside, *r.LastCheckpoint)
+	}
+	o := report.Options{Dirs: dirs, Organisation: "acme", From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Minute), Now: time.Now(), Trust: journal.Trust{Checkpoints: outside}}
+	r, err := report.Make(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q := r.Requests; q.All != 8 || q.Answered != 6 || q.Shown != 6 {
+		t.Errorf("%+v", q)
+	}
+	if !r.Holds() || len(r.Verified) != 2 || r.Verified[0].Confirmed != 1 || r.Verified[1].Confirmed != 1 || len(r.Periods) != 2 {
+		t.Errorf("%+v, %+v", r.Verified, r.Periods)
+	}
+	o.Trust.Checkpoints[1].Head = o.Trust.Checkpoints[0].Head
+	if r, err = report.Make(t.Context(), o); err != nil || r.Holds() {
+		t.Errorf("a forged checkpoint of the second was not noticed: %v", err)
+	}
+	o.Organisation, o.Trust = "acmee", journal.Trust{}
+	if r, err = report.Make(t.Context(), o); err != nil || strings.Join(r.Strange(), " ") != "acme beta" {
+		t.Errorf("an organisation that there never was: %v, %v", r.Strange(), err)
+	}
+}
