@@ -243,6 +243,15 @@ func (l *linter) origins(t *ast.Term) []origin {
 			l.walked[v] = walked
 			return found
 		}
+		if keyed, ok := l.keyed[v]; ok {
+			delete(l.keyed, v)
+			var found []origin
+			for _, collection := range keyed {
+				found = append(found, keysOf(l.origins(collection))...)
+			}
+			l.keyed[v] = keyed
+			return found
+		}
 		return []origin{{}}
 	case ast.Ref:
 		from, first := l.root(v)

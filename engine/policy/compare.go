@@ -2,9 +2,9 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/types"
@@ -160,7 +160,7 @@ func shapesOfType(t types.Type) shapes {
 
 // collectLocals finds what the rule's variables are assigned, where each is assigned once.
 func (l *linter) collectLocals(rule *ast.Rule) {
-	l.locals, l.walked = map[ast.Var]*ast.Term{}, map[ast.Var][]*ast.Term{}
+	l.locals, l.walked, l.keyed = map[ast.Var]*ast.Term{}, map[ast.Var][]*ast.Term{}, map[ast.Var][]*ast.Term{}
 	assign := func(v ast.Var, t *ast.Term) {
 		if _, twice := l.locals[v]; twice {
 			t = nil
@@ -175,10 +175,16 @@ func (l *linter) collectLocals(rule *ast.Rule) {
 		}
 		switch terms := e.Terms.(type) {
 		case *ast.Every:
-			l.each(terms.Value, terms.Domain)
+			l.each(terms.Value, terms.Domain, l.walked)
+			if terms.Key != nil {
+				l.each(terms.Key, terms.Domain, l.keyed)
+			}
 		case *ast.SomeDecl:
 			if call, ok := terms.Symbols[0].Value.(ast.Call); ok {
-				l.each(call[len(call)-2], call[len(call)-1])
+				l.each(call[len(call)-2], call[len(call)-1], l.walked)
+				if len(call) == 4 { // some key, value in
+					l.each(call[1], call[3], l.keyed)
+				}
 			}
 		}
 		return false
@@ -190,10 +196,10 @@ func (l *linter) collectLocals(rule *ast.Rule) {
 	}
 }
 
-// each notes that element stands for what is in collection.
-func (l *linter) each(element, collection *ast.Term) {
+// each notes that element stands for what is in collection, or its keys.
+func (l *linter) each(element, collection *ast.Term, of map[ast.Var][]*ast.Term) {
 	if v, ok := element.Value.(ast.Var); ok {
-		l.walked[v] = append(l.walked[v], collection)
+		of[v] = append(of[v], collection)
 	}
 }
 
@@ -218,6 +224,8 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 		l.counted(b, a, turned[sign])
 		if operator != ast.Equality.Name && operator != ast.Equal.Name && operator != ast.NotEqual.Name {
 			l.ordered(a, b, sign)
+			l.sorted(a, sign)
+			l.sorted(b, sign)
 		}
 		l.dated(a, b)
 		l.dated(b, a)
@@ -251,6 +259,7 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 }
 
 func (l *linter) member(element, t *ast.Term) {
+	l.dated(element, t)
 	if sa, sb := l.shapesOf(element), l.shapesOf(t); sa&sb == 0 {
 		l.problem("%s in {… %s …} compares %s with %s, which can never be equal", element, t, sa, sb)
 	}
@@ -375,13 +384,25 @@ func (l *linter) ordered(a, b *ast.Term, sign string) {
 	}
 }
 
-var date = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+// sorted refuses to order what may be a number or a text: where it is the default of a lookup, any number comes before it.
+func (l *linter) sorted(t *ast.Term, sign string) {
+	call, ok := l.constant(t).Value.(ast.Call)
+	if !ok || call[0].Value.String() != ast.ObjectGet.Name || len(call) != 4 {
+		return
+	}
+	if s := l.shapesOf(t); s != anyShape && s&(s-1) != 0 {
+		l.problem("%s with %s: it may be %s, and Rego puts every number before any text; give the lookup a default of the same type", t, sign, s)
+	}
+}
 
 // dated refuses to compare a date with what is none.
 func (l *linter) dated(a, b *ast.Term) {
 	f := l.leaf(a)
 	constant, ok := b.Value.(ast.String)
-	if ok && f != nil && (f.name == "input.time.date" || f.name == "input.endpoint.data_policy.as_of") && !date.MatchString(string(constant)) {
+	if !ok || f == nil || f.name != "input.time.date" && f.name != "input.endpoint.data_policy.as_of" {
+		return
+	}
+	if _, err := time.Parse(time.DateOnly, string(constant)); err != nil {
 		l.problem("%s is a date as in \"2027-01-31\"; found %s, which it never equals and which comes before or after it by the alphabet only", f.name, constant)
 	}
 }

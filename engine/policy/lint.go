@@ -128,6 +128,7 @@ type linter struct {
 	locals map[ast.Var]*ast.Term
 	// walked is whose elements a variable stands for, one after the other: more than one where scopes use the same name.
 	walked map[ast.Var][]*ast.Term
+	keyed  map[ast.Var][]*ast.Term // likewise, of its keys
 }
 
 func (l *linter) problem(format string, args ...any) { l.graph.problem(l.loc, format, args...) }
@@ -371,7 +372,7 @@ func (l *linter) input(ref ast.Ref) {
 // elsewhere is what is called otherwise here than in APIs and in other policies.
 var elsewhere = map[string]string{
 	"max_tokens": "input.request.max_output_tokens", "max_completion_tokens": "input.request.max_output_tokens",
-	"tools": "input.request.tool_kinds", "org": "input.principal.organisation", "tenant": "input.principal.organisation",
+	"modalities": "input.request.input_modalities", "tools": "input.request.tool_kinds", "org": "input.principal.organisation", "tenant": "input.principal.organisation",
 	"region": "input.endpoint.processing_regions", "regions": "input.endpoint.processing_regions", "country": "input.endpoint.headquarters",
 	"capabilities": "input.endpoint.parameters", "cost": "input.endpoint.price.completion", "pricing": "input.endpoint.price.completion",
 	"latency": "input.endpoint.stats.ttft_ms.p90", "throughput": "input.endpoint.stats.tps.p50",
@@ -391,6 +392,13 @@ func (f *field) meant(key string) string {
 		return fmt.Sprintf("; write %q in input.request.parameters", key)
 	case len(named) == 1:
 		return "; did you mean " + named[0] + "?"
+	case len(named) > 1: // those of the same section first
+		section, _, _ := strings.Cut(strings.TrimPrefix(f.name, "input."), ".")
+		for _, name := range named {
+			if strings.HasPrefix(name, "input."+section+".") {
+				return "; did you mean " + name + "?"
+			}
+		}
 	}
 	return suggestion(key, f.names())
 }

@@ -30,6 +30,7 @@ func TestWhatNothingHasIsWarnedOf(t *testing.T) {
 		{"a provider as a key of a set", module("blocked := {\"alhpa\"}\n\ndeny contains \"x\" if blocked[input.endpoint.provider]"), []string{`"alhpa"`}},
 		{"a provider as a key of a table", module("limits := {\"alhpa\": 1}\n\ndeny contains \"x\" if input.request.n > object.get(limits, input.endpoint.provider, 9)"), []string{`"alhpa"`}},
 		{"a provider of a list that is walked", module("deny contains \"x\" if {\n\tsome p in [\"alhpa\"]\n\tinput.endpoint.provider == p\n}"), []string{`p.rego:5: there is no provider "alhpa"`}},
+		{"a provider as a key that is walked", module("why := {\"alhpa\": \"a\", \"beta\": \"b\"}\n\ndeny contains reason if {\n\tsome p, reason in why\n\tinput.endpoint.provider == p\n}"), []string{`p.rego:7: there is no provider "alhpa"`}},
 		{"a provider in a variable", module("deny contains \"x\" if {\n\tp := input.endpoint.provider\n\tp == \"alhpa\"\n}"), []string{`"alhpa"`}},
 		{"a provider in lower case", module(`deny contains "x" if lower(input.endpoint.provider) == "alhpa"`), []string{`"alhpa"`}},
 		{"a provider in a helper", module("blocked if input.endpoint.provider == \"alhpa\"\n\ndeny contains \"x\" if blocked"), []string{`p.rego:3: there is no provider "alhpa"`}},
