@@ -5,14 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"math/big"
+	"net"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"chaperone/engine/journal"
 	"chaperone/engine/ledger"
@@ -280,6 +286,126 @@ func TestAServerThatIsAwayIsAskedAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// way is a way to a PostgreSQL server that can be cut.
+type way struct {
+	listener net.Listener
+	mu       sync.Mutex
+	open     []net.Conn
+	cut      bool
+}
+
+// newWay is one, with the address of the database through it.
+func newWay(t *testing.T, database string) (*way, string) {
+	t.Helper()
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, address := "tcp", net.JoinHostPort(config.Host, fmt.Sprint(config.Port))
+	if filepath.IsAbs(config.Host) {
+		network, address = "unix", filepath.Join(config.Host, fmt.Sprintf(".s.PGSQL.%d", config.Port))
+	}
+	w := &way{}
+	if w.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.listener.Close() })
+	go func() {
+		for {
+			in, err := w.listener.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial(network, address)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			w.mu.Lock()
+			if w.open = append(w.open, in, out); w.cut {
+				w.hangUp()
+			} else {
+				go io.Copy(in, out)
+				go io.Copy(out, in)
+			}
+			w.mu.Unlock()
+		}
+	}()
+	return w, fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", config.User, config.Password, w.listener.Addr(), config.Database)
+}
+
+// set cuts the way, with all that is on it, or opens it again.
+func (w *way) set(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+	w.hangUp()
+}
+
+func (w *way) hangUp() {
+	for _, c := range w.open {
+		c.Close()
+	}
+	w.open = nil
+}
+
+// A server that goes away while the ledger follows costs nothing: it is told of once, and what came meanwhile is entered afterwards.
+func TestAServerThatGoesAwayIsCaughtUpWith(t *testing.T) {
+	w, database := newWay(t, newDatabase(t, postgres(t)))
+	d, dir := newDice(t), t.TempDir()
+	j := openJournal(t, dir)
+	var log lockedBuffer
+	l, err := ledger.Open(ledger.Options{Database: database, Journal: dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.Follow()
+	until := func(what string, so func(entered uint64, failing bool) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); !so(l.Counts()); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("not in 30 s: %s: %s", what, log.String())
+			}
+		}
+	}
+	all := fill(t, d, j, 50)
+	until("the first are entered", func(entered uint64, _ bool) bool { return entered == 50 })
+	w.set(true)
+	all = append(all, fill(t, d, j, 50)...)
+	until("it fails", func(_ uint64, failing bool) bool { return failing })
+	if _, err := l.Usage(t.Context(), ledger.Query{}); err == nil {
+		t.Error("it answers without its server")
+	}
+	w.set(false)
+	until("it is caught up with", func(entered uint64, failing bool) bool { return entered == 100 && !failing })
+	u, err := l.Usage(t.Context(), ledger.Query{})
+	if want := expect(all, &ledger.Query{})[""]; err != nil || figuresOf(&u.Total) != want {
+		t.Errorf("%s, %v; want %s", figuresOf(&u.Total), err, want)
+	}
+	if n := strings.Count(log.String(), "cannot be kept up to date"); n != 1 {
+		t.Errorf("the log says %d times that it fails: %s", n, log.String())
+	}
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func TestANewerLedgerIsLeftAlone(t *testing.T) {
