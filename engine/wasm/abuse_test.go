@@ -307,3 +307,26 @@ func TestAFileThatIsReplacedWhileItIsLoadedIsWholeOrRefused(t *testing.T) {
 		t.Errorf("%d loaded, %d refused: the test tells nothing", loaded, refused)
 	}
 }
+
+// TestALineCostsWhatTheLogTakesForIt holds a plugin that prints as many lines as its fuel buys to some times what one takes that
+// only spins.
+func TestALineCostsWhatTheLogTakesForIt(t *testing.T) {
+	h, _ := newHost(t)
+	best := func(score []byte) time.Duration {
+		p := load(t, h, wasm.Config{Bytes: hostile{score: score}.module(t), Pool: 1})
+		best := time.Hour
+		for range 8 { // ten failures would disable it
+			began := time.Now()
+			if _, err := p.ScoreTable(context.Background(), table(0, 1), 1); !errors.Is(err, wasm.ErrFuel) {
+				t.Fatal(err)
+			}
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	spinning, printing := best(forever()), best(printing())
+	t.Logf("%v spinning, %v printing", spinning, printing)
+	if printing > 40*spinning { // some 150 where a line costs nothing
+		t.Error("which is too much more")
+	}
+}

@@ -146,6 +146,12 @@ func vectorsAt(place, at, size int) []byte {
 	return many(64, func(i int) []byte { return code(place+8*i, at, "\x36\x02\x00", place+8*i, size, "\x36\x02\x04") })
 }
 
+// printing writes lines of one letter for ever, 8,192 in each of its 64 vectors.
+func printing() []byte {
+	lines := code(0, 0x0a61, "\x3b\x01\x00", many(13, func(i int) []byte { return code(2<<i, 0, 2<<i, copyMem) }))
+	return code(lines, vectorsAt(1<<15, 0, 16<<10), forever(1, 1<<15, 64, 1024, call(fdWrite), drop))
+}
+
 // named is a name section with the name of one function.
 func named(function byte, name string) []byte {
 	text := binary.AppendName([]byte{1, function}, name)
@@ -236,8 +242,7 @@ func hostileModules(t testing.TB) map[string]attack {
 	fuel("fd_write, too many vectors", forever(1, 0, -1, 1024, call(fdWrite), drop))
 	fuel("log", forever(3, 0, 1024, call(logLine)))
 	fuel("log, too much", forever(3, 0, -1, call(logLine)))
-	lines := code(0, 0x0a61, "\x3b\x01\x00", many(13, func(i int) []byte { return code(2<<i, 0, 2<<i, copyMem) })) // 16 KiB of one letter each
-	fuel("fd_write, 8,192 lines", code(lines, vectorsAt(1<<15, 0, 16<<10), forever(1, 1<<15, 64, 1024, call(fdWrite), drop)))
+	fuel("fd_write, 8,192 lines", printing())
 
 	// The start section.
 	add("start, a loop", wasm.ErrFuel, hostile{start: forever()})
