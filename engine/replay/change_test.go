@@ -28,6 +28,7 @@ func TestAChangeIsWorkedOut(t *testing.T) {
 	stricter := o.write(t, "new/rules.rego", "# METADATA\n# schemas:\n#   - data.params: {type: object, additionalProperties: false, properties: {provider: {type: string}}, required: [provider]}\npackage acme.strict\n\nimport rego.v1\n\ndeny contains \"never p0\" if input.endpoint.provider == data.params.provider\n")
 	laxer := o.write(t, "lax/own.rego", "package own\n\nimport rego.v1\n\n# METADATA\n# custom: { waivable: true }\ndeny contains {\"code\": \"trains\", \"message\": \"x\"} if input.request.tool_count > 1000\n")
 	params := o.write(t, "params.toml", "[\"acme.strict\"]\nprovider = \"p0\"\n")
+	last := o.write(t, "last.toml", "[\"acme.strict\"]\nprovider = \"p5\"\n")
 	config, err := os.ReadFile(filepath.Join(o.dir, "chaperone.toml"))
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +41,9 @@ func TestAChangeIsWorkedOut(t *testing.T) {
 	}{
 		"a new package": {engine.Change{Policy: filepath.Dir(stricter), Params: params}, func(r *replay.Result) bool {
 			return r.Denied > 50 && r.Permitted == 0 && r.Provider > 10 && r.Served == 0 && example(r, "denied", "never p0")
+		}},
+		"a new package against who seldom comes first": {engine.Change{Policy: filepath.Dir(stricter), Params: last}, func(r *replay.Result) bool {
+			return r.Denied > 50 && r.Order < r.Denied/10
 		}},
 		"a new package for some": {engine.Change{Policy: filepath.Dir(stricter), Params: params, For: "org:beta"}, func(r *replay.Result) bool {
 			for _, g := range r.Groups {

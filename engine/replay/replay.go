@@ -37,7 +37,7 @@ type Result struct {
 	Refused   int `json:"refused"`
 	Served    int `json:"served"`
 	Provider  int `json:"other_provider"`
-	// What else would be different, in requests: the order of endpoints, their utilities or shares, the obligations, or the reasons
+	// What else would be different, in requests: the order of the endpoints that had a place and have one, the obligations, or the reasons
 	// and warnings that policies give.
 	Order   int `json:"other_order"`
 	Terms   int `json:"other_obligations"`

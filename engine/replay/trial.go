@@ -435,19 +435,24 @@ func (d *difference) cost(row *catalog.Row) catalog.Picodollars {
 	return row.Bill(wire.Usage{PromptTokens: asked.PromptTokens, CompletionTokens: catalog.Product(output, max(asked.N, 1))}, asked.Images, d.rec.At)
 }
 
-// sameOrder says whether every endpoint has its place; where nothing was changed, also its utility and its share.
+// sameOrder says whether the endpoints that had a place and have one follow each other as they did; where nothing was changed, whether
+// every endpoint has its place, its utility and its share.
 func (d *difference) sameOrder(t *trial) bool {
+	places := make([]int, len(d.plan.Permits)) // those that they had, in the order of now; 0: none
 	for i := range d.plan.Candidates {
 		now := &d.plan.Candidates[i]
 		was := t.candidates[now.Row.ID]
-		if was == nil || was.Place != now.Place {
-			return false
+		if now.Place > 0 && was != nil {
+			places[now.Place-1] = was.Place
 		}
-		if d.same && now.Place > 0 && (!samePart(was.Utility, now.Ranked.Utility) || !samePart(was.Share, now.Ranked.Share)) {
+		if !d.same {
+			continue
+		}
+		if was == nil || was.Place != now.Place || now.Place > 0 && (!samePart(was.Utility, now.Ranked.Utility) || !samePart(was.Share, now.Ranked.Share)) {
 			return false
 		}
 	}
-	return true
+	return slices.IsSorted(slices.DeleteFunc(places, func(place int) bool { return place == 0 }))
 }
 
 func samePart(was *float64, now float64) bool {
