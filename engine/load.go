@@ -182,6 +182,7 @@ func (e *Engine) build(ctx context.Context, generation uint64) (*snapshot, error
 	}
 	s.files = append(append(src.files, cat.KeyFiles...), policy.Directories(rules)...)
 	if !e.options.DecideOnly { // commands show them
+		logCost(e.options.Log, policies.Cost(e.options.Now()))
 		for _, w := range warningsOf(policies, e.options.Now()) {
 			e.options.Log.Warn("policy", slog.String("what", w.String()))
 		}

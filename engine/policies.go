@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -40,6 +41,24 @@ func CheckPolicies(ctx context.Context, path string, env func(string) (string, b
 // warningsOf is everything that would be better about policies.
 func warningsOf(s *policy.Set, now time.Time) config.Problems {
 	return append(s.Warnings(now), s.Unbound()...)
+}
+
+// logCost says how many bindings cost a look into a table, and of the first of the others what keeps it from that, and where;
+// chaperone policy cost has the rest.
+func logCost(log *slog.Logger, costs []policy.BindingCost) {
+	if len(costs) == 0 {
+		return
+	}
+	tables, dearest := 0, ""
+	for i := range costs {
+		c := &costs[i]
+		if c.Enumerable {
+			tables++
+		} else if w := c.Worst; w != nil && dearest == "" && len(w.Places) > 0 {
+			dearest = fmt.Sprintf("%s reads %s (%s:%d)", c.Binding, w.Field, w.Places[0].File, w.Places[0].Line)
+		}
+	}
+	log.Info("policies compiled", slog.Int("bindings", len(costs)), slog.Int("tables", tables), slog.String("evaluated", dearest))
 }
 
 func readPolicies(ctx context.Context, path string, env func(string) (string, bool)) (*author.World, []*config.Document, config.Problems) {

@@ -80,6 +80,9 @@ func TestWatchReloadsWhenAFileChangesAndKeepsTheOldWhereItIsWrong(t *testing.T) 
 
 deny contains "nobody" if input.request.n > 5
 `)
+	if line := log.next(t, "policies compiled bindings=1 tables=0"); !strings.Contains(line, "own for everyone reads input.request.n (") || !strings.HasSuffix(line, "own.rego:3)") {
+		t.Errorf("what judging costs is not told: %s", line)
+	}
 	log.next(t, "configuration reloaded generation=3")
 	if _, err := ask(w.engine, "sk-acme", stream); err != nil {
 		t.Errorf("the new policy permits this: %v", err)
