@@ -45,8 +45,8 @@ type field struct {
 	offset uintptr // from the beginning of an Input
 }
 
-// at is where in has f. Its type is the one of f's kind: reflection has found both when the program began, and would take most of
-// the time that an answer from memory does if it looked them up for every request.
+// at is where in has f. Its type is the one of f's kind: reflection found both when the program began. To find them anew makes a key
+// take more than twice as long.
 func (f *field) at(in *Input) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(in), f.offset) }
 
 // inputField is the root of everything that rules can read.
