@@ -25,7 +25,7 @@ import (
 // Sealed is claims under AES-256-GCM: a nonce of 12 bytes and what it seals, in base64.
 type Sealed struct {
 	Month string `json:"month"`         // in UTC, 2006-01: names the key's file, with the organisation
-	Key   string `json:"key,omitempty"` // names the key: where one was destroyed there may be another in its place
+	Key   string `json:"key,omitempty"` // names the key: where one was destroyed there may be another in its place; "" in the oldest
 	Box   string `json:"box"`           // "": they could not be sealed when they were made, and are lost
 }
 
@@ -112,7 +112,7 @@ func (k *claimKeys) make(id claimKey) (*opener, error) {
 	return key, nil
 }
 
-// A key's file is the key and the beginning of its SHA-256, which is also its name.
+// A key's file is the key and the beginning of its SHA-256, which is also its name. The oldest have the key alone.
 const (
 	secretBytes = 32
 	checkBytes  = 8
@@ -123,11 +123,12 @@ func readClaimKey(path string) (*opener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(text) != secretBytes+checkBytes {
+	if len(text) != secretBytes && len(text) != secretBytes+checkBytes {
 		return nil, fmt.Errorf("%s: found %d bytes; a key and its checksum have %d", path, len(text), secretBytes+checkBytes)
 	}
 	secret, check := text[:secretBytes], text[secretBytes:]
-	if sum := sha256.Sum256(secret); !bytes.Equal(sum[:checkBytes], check) {
+	sum := sha256.Sum256(secret)
+	if len(check) > 0 && !bytes.Equal(sum[:checkBytes], check) {
 		return nil, fmt.Errorf("%s: the key does not have its checksum: the file was changed", path)
 	}
 	block, err := aes.NewCipher(secret)
@@ -135,7 +136,7 @@ func readClaimKey(path string) (*opener, error) {
 		return nil, err
 	}
 	aead, err := cipher.NewGCM(block)
-	return &opener{aead, hex.EncodeToString(check)}, err
+	return &opener{aead, hex.EncodeToString(sum[:checkBytes])}, err
 }
 
 // unseal puts a record's claims back in the clear. The error is ErrErased where their key is gone.
@@ -159,7 +160,7 @@ func (k *claimKeys) claims(record, organisation string, s *Sealed) (*Claims, err
 		return nil, ErrErased
 	}
 	key, err := k.opener(claimKey{s.Month, organisation})
-	if errors.Is(err, fs.ErrNotExist) || err == nil && key.name != s.Key {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Key != "" && key.name != s.Key {
 		return nil, ErrErased
 	}
 	if err != nil {

@@ -82,6 +82,33 @@ func TestADamagedClaimKeyCostsClaimsAlone(t *testing.T) {
 	}
 }
 
+// testdata/first was written by the first version, whose keys to claims have no checksum and whose records do not name them: it holds,
+// what it has sealed is read, and its month is gone on with under the same key.
+func TestTheFirstVersionsClaimsAreRead(t *testing.T) {
+	const first = "testdata/first"
+	if r := sound(t, first, Trust{}); r.Records != 1 {
+		t.Errorf("%d records", r.Records)
+	}
+	if rec := read(t, first)[idOf(1)]; rec == nil || rec.Claims == nil || rec.Claims.User != "somebody" {
+		t.Errorf("the record is %+v", rec)
+	}
+	dir, at := t.TempDir(), time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	if err := os.CopyFS(filepath.Join(dir, "claim-keys"), os.DirFS(filepath.Join(first, "claim-keys"))); err != nil {
+		t.Fatal(err)
+	}
+	claiming(t, dir, 2, at)
+	if r := sound(t, dir, Trust{}); len(r.Notices) > 0 {
+		t.Error(r.Notices)
+	}
+	if rec := read(t, dir)[idOf(2)]; rec == nil || rec.Claims == nil || rec.Sealed != nil {
+		t.Errorf("what was sealed under its key is %+v", rec)
+	}
+	was, err := os.ReadFile(keyFile(first, at))
+	if now, err2 := os.ReadFile(keyFile(dir, at)); err != nil || err2 != nil || !bytes.Equal(now, was) {
+		t.Error("the key was replaced", err, err2)
+	}
+}
+
 // Claims that cannot be sealed are told to have been there, and do not stand in the clear.
 func TestClaimsThatCannotBeSealedAreToldToBeLost(t *testing.T) {
 	dir := t.TempDir()
