@@ -50,21 +50,24 @@ func NewHost(cacheDir string, log *slog.Logger) (*Host, error) {
 // in use afterwards is compiled once more.
 const keptCompiled = 30 * 24 * time.Hour
 
-// forget deletes the files below a folder that were written before a time.
+// forget deletes compiled code below a folder that was written before a time. It stands in folders that wazero names after its
+// version; what else is there is somebody else's.
 func forget(dir string, before time.Time) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil && info.ModTime().Before(before) {
+	compiled, err := fs.Glob(os.DirFS(dir), "wazero-*/*")
+	if err != nil {
+		return err
+	}
+	for _, name := range compiled {
+		path := filepath.Join(dir, name)
+		info, err := os.Lstat(path)
+		if err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
 			err = os.Remove(path)
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // another process has been quicker
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // else another process has been quicker
+			return err
 		}
-		return err
-	})
+	}
+	return nil
 }
 
 // private says in which way a directory, what is in it or what is above it is open to others.

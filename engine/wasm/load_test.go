@@ -285,9 +285,15 @@ func TestCompileCacheMustBePrivate(t *testing.T) {
 	if err != nil || len(kept) == 0 {
 		t.Fatalf("nothing was kept: %v", err)
 	}
+	others := filepath.Join(private, "journal", "signing.key") // a folder is easily given too much to hold
+	if err := errors.Join(os.Mkdir(filepath.Dir(others), 0o700), os.WriteFile(others, []byte("key"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	for _, days := range []int{29, 31} {
-		if err := os.Chtimes(kept[0], time.Time{}, time.Now().AddDate(0, 0, -days)); err != nil {
-			t.Fatal(err)
+		for _, path := range []string{kept[0], others} {
+			if err := os.Chtimes(path, time.Time{}, time.Now().AddDate(0, 0, -days)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		h, err := wasm.NewHost(private, nil)
 		if err != nil {
@@ -298,6 +304,9 @@ func TestCompileCacheMustBePrivate(t *testing.T) {
 		}
 		if _, err := os.Stat(kept[0]); (err == nil) != (days < 30) {
 			t.Errorf("after %d days: %v", days, err)
+		}
+		if _, err := os.Stat(others); err != nil {
+			t.Errorf("after %d days: %v, which no cache has made", days, err)
 		}
 	}
 }
