@@ -21,7 +21,6 @@ import (
 const (
 	tellEvery    = 100 * time.Millisecond // what is new
 	tellAllEvery = 5 * time.Second        // everything that rests, for replicas that have started or were out of reach meanwhile
-	tellTimeout  = 2 * time.Second
 )
 
 func (r *Replicas) check(doc *config.Document) (all config.Problems) {
@@ -101,7 +100,7 @@ func (e *Engine) tell(ctx context.Context, address string, news []telemetry.News
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	ctx, cancel := context.WithTimeout(ctx, telemetry.MostOnTheWay)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {

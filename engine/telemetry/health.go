@@ -101,6 +101,8 @@ type condition struct {
 	probes    Probes
 
 	succeededAt time.Time // the last answer that has begun or ended well
+
+	heardOpen, heardWait time.Time // until when the breaker and the wait are to last by the word of another router
 }
 
 // Probes counts the router's own.

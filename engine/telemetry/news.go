@@ -35,6 +35,10 @@ type QuotaNews struct {
 // mostTold bounds every time that is told: another router's mistake must not shut an endpoint out for good.
 const mostTold = time.Hour
 
+// MostOnTheWay is the longest that news may take from one router to another. A rest seems to end later by as much as it has taken;
+// by that it is told shorter where it has only been heard of, or routers would keep each other's rests alive.
+const MostOnTheWay = 2 * time.Second
+
 // Feed collects what a Health has met itself since it was taken last.
 type Feed struct {
 	h  *Health
@@ -94,15 +98,22 @@ func (c *condition) tell(now time.Time) News {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.named
+	open, failed, announced := c.breaker.until, c.faultAt, c.announced
+	if open.Equal(c.heardOpen) {
+		open, failed = open.Add(-MostOnTheWay), failed.Add(-MostOnTheWay)
+	}
+	if announced.Equal(c.heardWait) {
+		announced = announced.Add(-MostOnTheWay)
+	}
 	switch {
 	case c.breaker.state(now) == Open:
-		n.Open, n.Failed, n.Fault = c.breaker.until.Sub(now).Milliseconds(), now.Sub(c.faultAt).Milliseconds(), c.fault
+		n.Open, n.Failed, n.Fault = max(0, open.Sub(now).Milliseconds()), now.Sub(failed).Milliseconds(), c.fault
 	case !c.breaker.open && !c.succeededAt.IsZero():
 		ago := now.Sub(c.succeededAt).Milliseconds()
 		n.Succeeded = &ago
 	}
-	if now.Before(c.announced) {
-		n.Wait, n.RateLimited = c.announced.Sub(now).Milliseconds()+1, c.limited // rounded up: never inside it
+	if now.Before(announced) {
+		n.Wait, n.RateLimited = announced.Sub(now).Milliseconds()+1, c.limited // rounded up: never inside it
 	}
 	n.Requests, n.Tokens = c.headroom.Requests.tell(now), c.headroom.Tokens.tell(now)
 	return n
@@ -152,7 +163,7 @@ func (c *condition) hear(n *News, now time.Time) {
 	case n.Open > 0 && failed.After(c.succeededAt):
 		b.open = true
 		if until.After(b.until) {
-			b.until = until
+			b.until, c.heardOpen = until, until
 		}
 		if failed.After(c.faultAt) {
 			c.fault, c.faultAt = n.Fault, failed
@@ -164,7 +175,7 @@ func (c *condition) hear(n *News, now time.Time) {
 		}
 	}
 	if until := now.Add(told(n.Wait)); n.Wait > 0 && until.After(c.announced) {
-		c.announced, c.limited = until, n.RateLimited
+		c.announced, c.heardWait, c.limited = until, until, n.RateLimited
 	}
 	for _, q := range []struct {
 		of   *Quota

@@ -67,3 +67,40 @@ func TestReplicasKeepToWhatOthersHaveMet(t *testing.T) {
 		t.Errorf("%d conditions are kept", n)
 	}
 }
+
+// Ten routers tell each other every five seconds what rests, and it takes them more than half a second each time: what rests does so
+// hardly longer for that.
+func TestReplicasKeepNoRestAlive(t *testing.T) {
+	row := keyed("a")
+	cat := &catalog.Catalog{Rows: []*catalog.Row{row}}
+	breaker := telemetry.Breaker{Consecutive: 1, Rate: 1, Least: 100, Window: time.Minute, CoolDown: 20 * time.Second}
+	var all []*telemetry.Health
+	var feeds []*telemetry.Feed
+	for range 10 {
+		h := telemetry.NewHealth(breaker)
+		feeds = append(feeds, h.Subscribe())
+		h.Configure(telemetry.HealthSettings{Breaker: breaker}, cat)
+		all = append(all, h)
+	}
+	begin(t, all[0], row, "a", after(0), false).Failed(after(0), "server_error", 0)
+	begin(t, all[0], row, "a", after(0), true).Limited(after(0), "rate_limited", 20*time.Second)
+	const way = 600 * time.Millisecond
+	for at := time.Duration(0); at < 40*time.Second; at += 5 * time.Second {
+		for i, teller := range feeds {
+			said := at + time.Duration(i)*way
+			news := teller.All(after(said))
+			for j, h := range all {
+				if j != i {
+					h.Hear(news, after(said+way))
+				}
+			}
+		}
+	}
+	for i, h := range all {
+		for _, r := range h.Reports(after(0)) {
+			if r.Rest.Until.Before(after(20*time.Second)) || r.Rest.Until.After(after(21*time.Second)) {
+				t.Errorf("router %d: %s rests for %s until %v", i, r.Endpoint, r.Rest.Why, r.Rest.Until.Sub(after(0)))
+			}
+		}
+	}
+}

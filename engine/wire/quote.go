@@ -124,12 +124,17 @@ func (q *quotes) mark(content []byte) {
 			continue
 		}
 		for k, runs := range q.runs {
+			places, found := runs[string(content[i:i+leastQuote])] // allocates nothing
+			if !found {
+				continue
+			}
 			at := q.spellings[k].at
-			for _, place := range runs[string(content[i:i+leastQuote])] { // allocates nothing
+			for _, place := range places {
 				for j := at[place]; j < at[place+leastQuote]; j++ {
 					q.quoted[j] = true
 				}
 			}
+			delete(runs, string(content[i:i+leastQuote])) // or a run that both repeat would be marked as often as it is there, each time
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"chaperone/engine/wire"
@@ -48,6 +49,21 @@ func TestWhatRepeatsThePromptIsHidden(t *testing.T) {
 	}
 	if long := req.HideQuotes(strings.Repeat("é", 10_000)); len(long) > 5000 {
 		t.Errorf("%d bytes are shown", len(long))
+	}
+}
+
+// A prompt and a provider's words that repeat one run over and over are compared in a moment.
+func TestHidingARunThatIsRepeatedTakesNoTime(t *testing.T) {
+	req, refused := wire.Skim(wire.Chat, wire.Head{}, fmt.Appendf(nil, `{"model":"m/one","messages":[{"role":"user","content":"%s"}]}`, strings.Repeat("-", 1<<18)))
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	began := time.Now()
+	if got := req.HideQuotes("bad word: " + strings.Repeat("-", 4000)); got != "bad word: […]" {
+		t.Errorf("it is shown as %q", got)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }
 
