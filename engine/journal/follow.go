@@ -39,14 +39,18 @@ func (f *Follower) Replica() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	var damaged error
 	for i := range all {
 		h, err := all[i].header()
 		if err == nil {
 			return h.Replica, nil
 		}
-		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // else it is being made
-			return "", err
+		if damaged == nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // else it is being made
+			damaged = err
 		}
+	}
+	if damaged != nil {
+		return "", damaged
 	}
 	return "", fmt.Errorf("%s holds no segment: %w", f.dir, fs.ErrNotExist)
 }

@@ -196,3 +196,34 @@ func TestFollowingGoesPastDamage(t *testing.T) {
 		t.Errorf("%d of %d are lost", lost, len(want))
 	}
 }
+
+// The name of a journal stands in every segment's header, so that one that is damaged costs its segment alone.
+func TestADamagedHeaderDoesNotHideTheJournalsName(t *testing.T) {
+	dir := t.TempDir()
+	several(t, dir, 60)
+	want, err := Follow(dir).Replica()
+	if err != nil || want == "" {
+		t.Fatal(want, err)
+	}
+	all, err := segments(dir)
+	if err != nil || len(all) < 2 {
+		t.Fatal(len(all), err)
+	}
+	for i := range all {
+		data, err := os.ReadFile(all[i].path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[50] ^= 1
+		if err := os.WriteFile(all[i].path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Follow(dir).Replica()
+		if i+1 < len(all) && (got != want || err != nil) {
+			t.Errorf("with %d damaged: %q, %v; want %q", i+1, got, err, want)
+		}
+		if i+1 == len(all) && (err == nil || !strings.Contains(err.Error(), filepath.Base(all[0].path))) {
+			t.Errorf("with all damaged: %q, %v", got, err)
+		}
+	}
+}
