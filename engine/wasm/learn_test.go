@@ -169,6 +169,37 @@ func TestLearnedStateSurvivesATrapAReloadAndARestart(t *testing.T) {
 	}
 }
 
+// TestASuccessionLosesNoAttempt goes on telling a plugin of attempts while a successor takes over.
+func TestASuccessionLosesNoAttempt(t *testing.T) {
+	h, _ := newHost(t)
+	p := load(t, h, wasm.Config{Bytes: learner(t), Limits: patient})
+	observe(t, p, 0)
+	told := 1
+	for range 10 {
+		next := load(t, h, wasm.Config{Bytes: learner(t), Limits: patient})
+		inherited := make(chan error, 1)
+		go func() { inherited <- next.Inherit(context.Background(), p) }()
+		for going := true; going; {
+			select {
+			case err := <-inherited:
+				if err != nil {
+					t.Fatal(err)
+				}
+				going = false
+			default:
+				observe(t, p, 0)
+				observe(t, next)
+				told++
+			}
+		}
+		p = next
+	}
+	observe(t, p)
+	if got := learned(t, p); got != float64(1000*told) || p.Stats().Missed > 0 {
+		t.Errorf("it scores %v, should be %d, and missed %d", got, 1000*told, p.Stats().Missed)
+	}
+}
+
 func TestAttemptsThatAPluginCannotTakeAreCountedAndForgotten(t *testing.T) {
 	h, _ := newHost(t)
 	p := load(t, h, wasm.Config{Bytes: learner(t)})

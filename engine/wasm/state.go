@@ -81,6 +81,8 @@ func (p *Plugin) Inherit(ctx context.Context, old *Plugin) error {
 	l := old.learner
 	l.telling.Lock()
 	defer l.telling.Unlock()
+	p.learner.telling.Lock() // what p learned before it took over would be gone
+	defer p.learner.telling.Unlock()
 	if err := old.flush(ctx); err != nil {
 		old.log.Warn("plugin could not save before its successor took over", "plugin", old.name, "error", err)
 	}
@@ -96,9 +98,7 @@ func (p *Plugin) Inherit(ctx context.Context, old *Plugin) error {
 	}
 	heir, err := p.newInstance(state)
 	if err != nil {
-		p.learner.telling.Lock()
 		p.learner.refused = true
-		p.learner.telling.Unlock()
 		return fmt.Errorf("plugin %s takes over nothing of what was learned: %w", p.name, err)
 	}
 	in, _, err := p.pool.take(ctx, observeWithin)
