@@ -362,11 +362,15 @@ func (j *Journal) Configure(a Artefacts, files map[string][]byte) error {
 	return nil
 }
 
-// archiveLate archives what could not be when it came into force. The caller holds the token.
-func (j *Journal) archiveLate() {
+// archiveLate archives what could not be when it came into force, and says whether the last of it now is. The caller holds the token.
+func (j *Journal) archiveLate() bool {
+	if len(j.unarchived) == 0 {
+		return false
+	}
 	for len(j.unarchived) > 0 && archive(j.o.Dir, j.unarchived[0]) == nil {
 		j.unarchived = j.unarchived[1:]
 	}
+	return len(j.unarchived) == 0
 }
 
 // tend does what time calls for.
@@ -387,8 +391,7 @@ func (j *Journal) tend() {
 func (j *Journal) second(now time.Time) {
 	j.token <- struct{}{}
 	t := j.tape
-	late := len(j.unarchived) > 0
-	j.archiveLate()
+	late := j.archiveLate()
 	j.commit() // what waits since it could not be written
 	if (t.sinceCheckpoint > 0 || late) && len(t.out) == 0 {
 		before := t.at
