@@ -44,7 +44,7 @@ func (q *Quota) learn(said Quota, now time.Time) {
 	if !said.Known {
 		return
 	}
-	if q.Known && now.Before(q.Reset) && q.Left <= said.Left && said.Reset.Sub(q.Reset) < time.Second {
+	if q.Known && now.Before(q.Reset) && q.Left < said.Left && said.Reset.Sub(q.Reset) < time.Second {
 		return
 	}
 	*q = said

@@ -177,12 +177,18 @@ func (c *condition) hear(n *News, now time.Time) {
 	if until := now.Add(told(n.Wait)); n.Wait > 0 && until.After(c.announced) {
 		c.announced, c.heardWait, c.limited = until, until, n.RateLimited
 	}
-	for _, q := range []struct {
-		of   *Quota
-		said *QuotaNews
-	}{{&c.headroom.Requests, n.Requests}, {&c.headroom.Tokens, n.Tokens}} {
-		if q.said != nil {
-			q.of.learn(Quota{Known: true, Left: max(0, q.said.Left), Reset: now.Add(told(q.said.Reset))}, now)
-		}
+	c.headroom.Requests.hear(n.Requests, now)
+	c.headroom.Tokens.hear(n.Tokens, now)
+}
+
+// hear learns what another router was told, unless that is no less than what is known of the same period, which seems to end later.
+func (q *Quota) hear(n *QuotaNews, now time.Time) {
+	if n == nil {
+		return
 	}
+	said := Quota{Known: true, Left: max(0, n.Left), Reset: now.Add(told(n.Reset))}
+	if q.Known && now.Before(q.Reset) && q.Left <= said.Left && said.Reset.Sub(q.Reset) < MostOnTheWay {
+		return
+	}
+	q.learn(said, now)
 }

@@ -83,7 +83,9 @@ func TestReplicasKeepNoRestAlive(t *testing.T) {
 		all = append(all, h)
 	}
 	begin(t, all[0], row, "a", after(0), false).Failed(after(0), "server_error", 0)
-	begin(t, all[0], row, "a", after(0), true).Limited(after(0), "rate_limited", 20*time.Second)
+	limited := begin(t, all[0], row, "a", after(0), true)
+	limited.Learn(telemetry.Headroom{Requests: telemetry.Quota{Known: true, Reset: after(20 * time.Second)}}, after(0))
+	limited.Limited(after(0), "rate_limited", 20*time.Second)
 	const way = 600 * time.Millisecond
 	for at := time.Duration(0); at < 40*time.Second; at += 5 * time.Second {
 		for i, teller := range feeds {
@@ -101,6 +103,9 @@ func TestReplicasKeepNoRestAlive(t *testing.T) {
 			if r.Rest.Until.Before(after(20*time.Second)) || r.Rest.Until.After(after(21*time.Second)) {
 				t.Errorf("router %d: %s rests for %s until %v", i, r.Endpoint, r.Rest.Why, r.Rest.Until.Sub(after(0)))
 			}
+		}
+		if rest := h.Row(row, 0, after(21*time.Second)); rest.Why != "" {
+			t.Errorf("router %d: it rests after that for %s until %v", i, rest.Why, rest.Until.Sub(after(0)))
 		}
 	}
 }
