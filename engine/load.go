@@ -41,6 +41,9 @@ func read(path string) (*sources, config.Problems) {
 	return readFrom(disk{}, path, doc, []string{path})
 }
 
+// literally makes a pattern of a path that nothing but that path fits.
+var literally = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
+
 // readFrom parses every file that the configuration names; files are those that it stands in.
 func readFrom(from tree, path string, doc *config.Document, files []string) (*sources, config.Problems) {
 	var problems config.Problems
@@ -54,7 +57,7 @@ func readFrom(from tree, path string, doc *config.Document, files []string) (*so
 		for i, pattern := range patterns {
 			at := fmt.Sprintf("%s[%d]", key, i)
 			full := beside(path, pattern)
-			names, err := from.glob(full)
+			names, err := from.glob(beside(literally.Replace(path), pattern))
 			if err != nil {
 				problems = append(problems, doc.Problem(at, "found %q, which is no file pattern: %v", pattern, err))
 				continue

@@ -59,3 +59,28 @@ func TestReplicasNeedTheirToken(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+// A folder's own name is no pattern, whatever it looks like; what a configuration names may be one.
+func TestAConfigurationInAFolderWithAStrangeName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), `[a] *?\b`)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"chaperone.toml": "catalog = [\"models.toml\", \"more-*.toml\"]\n[organisations.acme]\n",
+		"models.toml":    "[models.\"m/one\"]\ncontext_length = 10\n",
+		"more-1.toml":    "[models.\"m/two\"]\ncontext_length = 10\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := engine.Open(t.Context(), engine.Options{ConfigPath: filepath.Join(dir, "chaperone.toml"), DecideOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(t.Context())
+	if files := strings.Join(e.Files(), "\n"); !strings.Contains(files, "models.toml") || !strings.Contains(files, "more-1.toml") {
+		t.Errorf("it is made of %s", files)
+	}
+}

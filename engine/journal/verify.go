@@ -88,13 +88,18 @@ type stamped struct {
 	trusted bool
 }
 
+// named are the files of the folder that a pattern names, whatever the folder's own name is.
+func (v *verifier) named(pattern string) []string {
+	paths, _ := fs.Glob(os.DirFS(v.dir), pattern) // the pattern is right, and what cannot be read is passed over
+	for i := range paths {
+		paths[i] = filepath.Join(v.dir, paths[i])
+	}
+	return paths
+}
+
 // stamps reads the stamps beside the journal. They are held to the chain as checkpoints from outside are.
 func (v *verifier) stamps(t Trust) {
-	texts, err := filepath.Glob(filepath.Join(v.dir, "timestamps", "*.json"))
-	if err != nil {
-		return
-	}
-	for _, path := range texts { // sorted, and so by count
+	for _, path := range v.named("timestamps/*.json") { // sorted, and so by count
 		s, err := readStamp(path, t.Authorities)
 		if err != nil {
 			v.problem(path, 0, "%v", err)
@@ -337,11 +342,7 @@ func (v *verifier) record(body []byte) error {
 
 // keys holds the keys to claims to their checksums.
 func (v *verifier) keys() {
-	paths, err := filepath.Glob(filepath.Join(newClaimKeys(v.dir).dir, "*", "*.key"))
-	if err != nil {
-		return
-	}
-	for _, path := range paths {
+	for _, path := range v.named("claim-keys/*/*.key") {
 		if _, err := readClaimKey(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // one may be erased meanwhile
 			v.problem(path, 0, "%v; what callers said of themselves under it cannot be read", err)
 		}
