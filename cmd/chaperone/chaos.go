@@ -98,7 +98,7 @@ func prepare(q *question, o *chaos.Options) (err error) {
 	if o.Model != "" {
 		return nil
 	}
-	cat, err := engine.Catalog(q.config, func(name string) (string, bool) { return "sk-chaos-" + name, true })
+	cat, err := engine.Catalog(q.config, nil)
 	if err != nil {
 		return err
 	}

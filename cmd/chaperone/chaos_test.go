@@ -34,6 +34,18 @@ func TestChaosTellsWhatIsLostByItsExitCode(t *testing.T) {
 	}
 }
 
+// What init writes, with the catalog that ships, is rehearsed with no provider's key and no address of a server of one's own.
+func TestChaosRehearsesWhatInitWrites(t *testing.T) {
+	dir := t.TempDir()
+	if code, _, stderr := chaperone(t, "init", "--dir", dir); code != exitDone {
+		t.Fatal(stderr)
+	}
+	code, table, stderr := chaperone(t, "chaos", "--config", filepath.Join(dir, "chaperone.toml"), "--model", "openai/gpt-4o-mini", "--fault", "500")
+	if code != exitDone || !strings.Contains(table, "4 requests for openai/gpt-4o-mini: 4 answered") {
+		t.Errorf("exited with %d, %q:\n%s", code, stderr, table)
+	}
+}
+
 func TestChaosSaysWhatIsWrongWithItsFlags(t *testing.T) {
 	config := write(t, "chaperone.toml", "[organisations.a]\n[organisations.b]\n")
 	for _, c := range []struct {

@@ -183,6 +183,10 @@ func each(of []*Result, atOnce int, f func(int) error) error {
 }
 
 func (o *Options) open(ctx context.Context, cache string, way func(http.RoundTripper) http.RoundTripper) (*engine.Engine, error) {
+	addresses, err := o.addresses()
+	if err != nil {
+		return nil, err
+	}
 	return engine.Open(ctx, engine.Options{
 		ConfigPath: o.ConfigPath, CacheDir: cache, Log: o.Log, Way: way,
 		Adjust: func(s *engine.Settings) { rehearse(s, o.Speed) },
@@ -190,9 +194,29 @@ func (o *Options) open(ctx context.Context, cache string, way func(http.RoundTri
 			if value, ok := os.LookupEnv(name); ok && value != "" {
 				return value, true
 			}
+			if addresses[name] {
+				return "http://" + name + ".invalid/v1", true
+			}
 			return "sk-chaos-" + name, true
 		},
 	})
+}
+
+// addresses are the environment variables that hold all of a provider's address.
+func (o *Options) addresses() (map[string]bool, error) {
+	cat, err := engine.Catalog(o.ConfigPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]bool{}
+	for _, p := range cat.Providers {
+		for _, name := range p.Missing {
+			if p.BaseURL == "${"+name+"}" {
+				all[name] = true
+			}
+		}
+	}
+	return all, nil
 }
 
 // possible are the shapes of requests that the model may be asked.
