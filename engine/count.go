@@ -21,5 +21,5 @@ func estimated(p *route.Plan, err error) (*dispatch.Response, error) {
 		return nil, err // there is no such model
 	}
 	body := fmt.Appendf(nil, `{"input_tokens":%d,"estimated":true}`, p.Request.PromptTokens)
-	return &dispatch.Response{Plan: p, Status: http.StatusOK, Body: body}, nil
+	return &dispatch.Response{Plan: p, Status: http.StatusOK, Body: body, Timing: e.Timing}, nil
 }

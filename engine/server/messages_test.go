@@ -39,8 +39,9 @@ func TestAnthropicsClientsAreAnsweredInTheirForm(t *testing.T) {
 			t.Errorf("%s: %v %s", path, resp.Header, body)
 		}
 	}
-	if resp, body := do(t, c, anthropicRequest(t, w.url("/v1/messages/count_tokens"), `{"model":"m/one","messages":[{"role":"user","content":"hello"}]}`)); resp.StatusCode != 200 || !strings.Contains(body, `"estimated":true`) {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	if resp, body := do(t, c, anthropicRequest(t, w.url("/v1/messages/count_tokens"), `{"model":"m/one","messages":[{"role":"user","content":"hello"}]}`)); resp.StatusCode != 200 || !strings.Contains(body, `"estimated":true`) ||
+		!strings.HasPrefix(resp.Header.Get("Server-Timing"), "policy;dur=") {
+		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
 	}
 }
 
