@@ -82,7 +82,7 @@ type providerResponseView struct {
 	Purpose        string      `json:"purpose"`
 	Outcome        string      `json:"outcome"`
 	BodySent       string      `json:"body_sent"`
-	ServiceTier    *string     `json:"routed_service_tier"`
+	ServiceTier    string      `json:"routed_service_tier,omitempty"`
 	Cost           json.Number `json:"cost"`
 }
 
@@ -140,7 +140,7 @@ func viewGeneration(g *ledger.Generation) generationView {
 	}
 	for _, a := range g.Attempts {
 		r := providerResponseView{ProviderName: a.ProviderName, EndpointID: a.Endpoint, ModelPermaslug: a.Model, Latency: ms(a.Duration),
-			Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, ServiceTier: notEmpty(a.ServiceTier), Cost: json.Number(a.Cost.String())}
+			Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, ServiceTier: a.ServiceTier, Cost: json.Number(a.Cost.String())}
 		if a.Status != 0 {
 			r.Status = &a.Status
 		}

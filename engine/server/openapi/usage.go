@@ -6,7 +6,7 @@ func init() {
 		"id": text, "request_id": text, "session_id": nullable(text), "model": text, "provider_name": nullable(text), "api_type": oneOf("completions", "embeddings", "rerank"), "api": nullable(text), "streamed": truth, "cancelled": truth,
 		"provider_responses": list(object(fields{
 			"provider_name": text, "endpoint_id": text, "model_permaslug": text, "status": nullable(whole), "latency": about(number, "milliseconds"), "is_byok": truth,
-			"purpose": text, "outcome": text, "body_sent": oneOf("none", "part", "all"), "routed_service_tier": nullable(text), "cost": about(number, "USD"),
+			"purpose": text, "outcome": text, "body_sent": oneOf("none", "part", "all"), "routed_service_tier": text, "cost": about(number, "USD"),
 		}, "provider_name", "endpoint_id", "status", "latency")),
 		"created_at": Schema{"type": "string", "format": "date-time"}, "latency": about(number, "milliseconds"),
 		"generation_time": about(number, "milliseconds"), "moderation_latency": nullable(number), "tokens_prompt": whole, "tokens_completion": whole,
