@@ -78,7 +78,7 @@ func (e *Engine) keepArtefacts(s *snapshot) error {
 	files := map[string][]byte{}
 	for _, doc := range s.documents {
 		// None of these decides anything: addresses can be secrets, and a preset's text is a prompt. What presets set is in each record.
-		text, err := doc.Plain("server", "journal", "ledger", "presets", "organisations.*.presets")
+		text, err := doc.Plain("server", "journal", "ledger", "replicas", "presets", "organisations.*.presets")
 		if err != nil {
 			return fmt.Errorf("%s cannot be archived: %w", doc.Path(), err)
 		}

@@ -25,8 +25,10 @@ const (
 
 func (r *Replicas) check(doc *config.Document) (all config.Problems) {
 	for i, peer := range r.Peers {
-		if u, err := url.Parse(peer); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.User != nil {
+		if u, err := url.Parse(peer); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 			all = append(all, doc.Problem(fmt.Sprintf("replicas.peers[%d]", i), "found %q; expected the private listener of another router, such as http://10.0.0.2:9090", peer))
+		} else if u.User != nil {
+			all = append(all, doc.Problem(fmt.Sprintf("replicas.peers[%d]", i), "found %q; expected no name and password: replicas know each other by the token of replicas.token_env", u.Redacted()))
 		}
 	}
 	if len(r.Peers) > 0 && r.TokenEnv == "" {
@@ -34,6 +36,9 @@ func (r *Replicas) check(doc *config.Document) (all config.Problems) {
 	}
 	return all
 }
+
+// toReplicas passes by a proxy that is set for what leaves the network: the token is not for it.
+var toReplicas = &http.Transport{IdleConnTimeout: time.Minute}
 
 // replicas tells the other routers what this one has met.
 type replicas struct {
@@ -54,7 +59,7 @@ func (e *Engine) startSharing(r Replicas) error {
 	ctx, stop := context.WithCancel(context.Background())
 	e.replicas.stop = stop
 	for _, peer := range r.Peers {
-		feed := e.health.Subscribe()
+		feed := e.health.Subscribe(e.replicas.token)
 		e.replicas.ended.Go(func() { e.keepTelling(ctx, peer+"/replicas", feed) })
 	}
 	return nil
@@ -85,6 +90,9 @@ func (e *Engine) keepTelling(ctx context.Context, address string, feed *telemetr
 			continue
 		}
 		err := e.tell(ctx, address, news)
+		if err != nil {
+			feed.Missed()
+		}
 		if was := reached; was != (err == nil) && ctx.Err() == nil {
 			if reached = err == nil; reached {
 				e.options.Log.Info("a replica is told again what rests", slog.String("replica", address))
@@ -108,7 +116,7 @@ func (e *Engine) tell(ctx context.Context, address string, news []telemetry.News
 	}
 	r.Header.Set("Authorization", "Bearer "+e.replicas.token)
 	r.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultTransport.RoundTrip(r)
+	resp, err := toReplicas.RoundTrip(r)
 	if err != nil {
 		return err
 	}
@@ -119,14 +127,19 @@ func (e *Engine) tell(ctx context.Context, address string, news []telemetry.News
 	return nil
 }
 
-// Hear takes in what another router tells of the health of endpoints and credentials. The error is a *wire.Error.
-func (e *Engine) Hear(token string, body []byte) error {
+// KnowReplica refuses, with a *wire.Error, who is not another router of the same deployment.
+func (e *Engine) KnowReplica(token string) error {
 	switch {
 	case e.replicas.token == "":
 		return &wire.Error{Status: http.StatusNotFound, Type: "not_found", Message: "this router has no replicas; they stand in [replicas]"}
 	case subtle.ConstantTimeCompare([]byte(token), []byte(e.replicas.token)) != 1:
 		return &wire.Error{Status: http.StatusUnauthorized, Type: "authentication", Message: "this is not the token of replicas.token_env"}
 	}
+	return nil
+}
+
+// Hear takes in what a router that is known tells of the health of endpoints and credentials. The error is a *wire.Error.
+func (e *Engine) Hear(body []byte) error {
 	var news []telemetry.News
 	if err := json.Unmarshal(body, &news); err != nil {
 		return &wire.Error{Status: http.StatusBadRequest, Type: "invalid_request", Message: "what replicas tell is a JSON list: " + err.Error()}

@@ -29,6 +29,8 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"catalog = [\"gone.toml\"]":                                                       `1: catalog[0]: found "gone.toml", but there is no such file`,
 		"include = [\"[\"]":                                                               `1: include[0]: found "[", which is no file pattern: syntax error in pattern`,
 		"[replicas]\npeers = [\"10.0.0.2:9090\"]\ntoken_env = \"T\"":                      `2: replicas.peers[0]: found "10.0.0.2:9090"; expected the private listener of another router, such as http://10.0.0.2:9090`,
+		"[replicas]\npeers = [\"http://10.0.0.2:9090?a\"]\ntoken_env = \"T\"":             `2: replicas.peers[0]: found "http://10.0.0.2:9090?a"; expected the private listener of another router, such as http://10.0.0.2:9090`,
+		"[replicas]\npeers = [\"http://me:secret@10.0.0.2:9090\"]\ntoken_env = \"T\"":     `2: replicas.peers[0]: found "http://me:xxxxx@10.0.0.2:9090"; expected no name and password: replicas know each other by the token of replicas.token_env`,
 		"[replicas]\npeers = [\"http://10.0.0.2:9090\"]":                                  `1: replicas.token_env: missing; expected the environment variable with the token that all replicas have`,
 		"[ledger]\nretention = \"90d\"":                                                   `1: ledger: there is no journal on disk to make a ledger from; set journal.dir`,
 		"[journal]\ndir = \"j\"\n[ledger]\nretention = \"6d\"":                            `4: ledger.retention: found 144h0m0s; expected at least 168h0m0s, or 0 for no limit`,

@@ -17,7 +17,7 @@ const redacted = "[redacted]"
 // NewSecret keeps a key.
 func NewSecret(value string) Secret { return Secret{&value} }
 
-// Reveal returns the key itself. Only a dialect that is writing a request header calls it.
+// Reveal returns the key itself. Only a dialect that is writing a request header calls it, and what tells keys apart.
 func (s Secret) Reveal() string {
 	if s.value == nil {
 		return ""

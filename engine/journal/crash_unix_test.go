@@ -119,6 +119,10 @@ func fill(dir string, onFull OnFull) {
 	check(c.Failing, "it does not say that it fails")
 	check((j.Ready() != nil) == (onFull == Stop), "whether requests are refused")
 	check((c.Dropped > 0) == (onFull == Drop), "whether records are dropped")
+	if onFull == Drop {
+		info, err := j.tape.file.Stat()
+		check(err == nil && info.Size() == j.tape.size, "what got through in part stays behind the end")
+	}
 	check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &unlimited) == nil, "setrlimit")
 	j.second(time.Now())
 	j.Append(sample(idOf(100), time.Now(), 3), nil)

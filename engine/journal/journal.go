@@ -507,6 +507,9 @@ func (j *Journal) Close() error {
 		t.checkpoint(time.Now())
 	}
 	err := errors.Join(t.flush(), t.file.Sync(), t.file.Close())
+	if len(j.unarchived) > 0 {
+		err = errors.Join(err, errors.New("what decided last could not be archived: those decisions cannot be made again"))
+	}
 	if j.anchor != nil {
 		j.anchor.close()
 	}

@@ -137,6 +137,7 @@ func (t *tape) discard(before chain) (records uint64) {
 			delete(t.index, id)
 		}
 	}
+	t.file.Truncate(t.size) // what got through in part; where even that fails, the next to be written lies over it
 	return records
 }
 

@@ -328,7 +328,8 @@ func (v *verifier) frame(path string, at int, frame []byte) {
 // record counts claims that are lost. Those that are there are held by the chain, and their keys in keys.
 func (v *verifier) record(body []byte) error {
 	var r struct {
-		Sealed *Sealed `json:"sealed_claims"`
+		Sealed        *Sealed `json:"sealed_claims"`
+		Configuration string  `json:"configuration_digest"`
 	}
 	text, _, ok := bytes.Cut(body, []byte{'\n'})
 	if !ok || json.Unmarshal(text, &r) != nil {
@@ -336,6 +337,9 @@ func (v *verifier) record(body []byte) error {
 	}
 	if r.Sealed != nil && r.Sealed.Box == "" {
 		v.lost++
+	}
+	if d := r.Configuration; d != "" && v.files[d] == "" {
+		v.files[d] = "the configuration of a decision"
 	}
 	return nil
 }

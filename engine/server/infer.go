@@ -135,6 +135,7 @@ func (re *relay) unread(buffered net.Conn) {
 func (re *relay) run() {
 	err := re.answer()
 	re.end()
+	re.x, re.stream, re.plan = nil, nil, nil // a connection that waits for its next request holds none of the last
 	if err != nil || !re.keeps {
 		re.conn.Close()
 		return

@@ -40,13 +40,19 @@ func (s *Server) rows(r *request) error {
 	return answer(r)(s.router.Rows(s.base, call))
 }
 
+// mostTold is how many bytes another router may tell at a time: some ten thousand endpoints at rest.
+const mostTold = 4 << 20
+
 // hear takes in what another router tells.
 func (s *Server) hear(r *request) error {
-	body, e := s.body(r)
+	if err := s.router.KnowReplica(r.head.key); err != nil {
+		return err
+	}
+	body, e := s.bodyWithin(r, mostTold)
 	if e != nil {
 		return e
 	}
-	if err := s.router.Hear(r.head.key, body); err != nil {
+	if err := s.router.Hear(body); err != nil {
 		return err
 	}
 	r.SetStatusCode(fasthttp.StatusNoContent)

@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -104,5 +106,16 @@ func TestReplicasShareWhatRests(t *testing.T) {
 		if got := tell(c.w, c.token, c.body); got != c.want {
 			t.Errorf("%s with %s gets %d, want %d", c.body, c.token, got, c.want)
 		}
+	}
+	// Who has no token is answered before a body is read, but for its beginning.
+	stranger, err := net.Dial("tcp", strings.TrimPrefix(private(a), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	stranger.SetDeadline(time.Now().Add(patience))
+	send(t, stranger, "POST /replicas HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-other\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("[", 10_000))
+	if resp, _ := read(t, bufio.NewReader(stranger)); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a stranger who has not sent a body gets %d", resp.StatusCode)
 	}
 }

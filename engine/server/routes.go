@@ -202,10 +202,14 @@ func (s *Server) call(r *request) (engine.Call, error) {
 
 // body reads that of a request, which has to be JSON.
 func (s *Server) body(r *request) ([]byte, *wire.Error) {
-	if e := checkBodyHeaders(r.head, r.Request.Header.ContentLength(), s.settings.MaxBodyBytes); e != nil {
+	return s.bodyWithin(r, s.settings.MaxBodyBytes)
+}
+
+func (s *Server) bodyWithin(r *request, limit int) ([]byte, *wire.Error) {
+	if e := checkBodyHeaders(r.head, r.Request.Header.ContentLength(), limit); e != nil {
 		return nil, e
 	}
-	body, e := readBody(r.RequestCtx, s.settings.MaxBodyBytes, s.settings.ReadTimeout)
+	body, e := readBody(r.RequestCtx, limit, s.settings.ReadTimeout)
 	r.read = e == nil
 	return body, e
 }

@@ -37,7 +37,8 @@ type Router interface {
 	Providers(ctx context.Context, key string) ([]byte, error)
 	Decision(ctx context.Context, key, id string) ([]byte, error)
 	Health() ([]byte, error)
-	Hear(token string, body []byte) error
+	KnowReplica(token string) error
+	Hear(body []byte) error
 	ShowGeneration(ctx context.Context, key, id string) ([]byte, error)
 	Key(ctx context.Context, key string) ([]byte, error)
 	Credits(ctx context.Context, key string) ([]byte, error)

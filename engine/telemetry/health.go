@@ -37,6 +37,7 @@ func (r Rest) Firm() bool { return r.Why == RestAnnounced || r.Why == RestLimite
 type Health struct {
 	settings atomic.Pointer[HealthSettings]
 	feeds    []*Feed
+	token    string // that replicas have
 
 	mu          sync.RWMutex
 	endpoints   map[endpoint]*condition

@@ -1,6 +1,11 @@
 package telemetry
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +20,7 @@ type News struct {
 	Tag        string `json:"tag,omitempty"`
 	Row        string `json:"row,omitempty"` // of a credential
 	Credential string `json:"credential,omitempty"`
+	Of         string `json:"of"` // which server and key that is, in hexadecimal
 
 	Open        int64      `json:"open_ms,omitempty"` // the breaker lets nothing through for so long yet, since …
 	Failed      int64      `json:"failed_ms_ago,omitempty"`
@@ -41,14 +47,16 @@ const MostOnTheWay = 2 * time.Second
 
 // Feed collects what a Health has met itself since it was taken last.
 type Feed struct {
-	h  *Health
-	mu sync.Mutex
-	of map[*condition]bool
+	h     *Health
+	mu    sync.Mutex
+	of    map[*condition]bool
+	taken map[*condition]bool
 }
 
-// Subscribe makes a feed. It must be called before h is used by others.
-func (h *Health) Subscribe() *Feed {
+// Subscribe makes a feed for routers that have the same token. It must be called before h is used by others.
+func (h *Health) Subscribe(token string) *Feed {
 	f := &Feed{h: h, of: map[*condition]bool{}}
+	h.token = token
 	h.feeds = append(h.feeds, f)
 	return f
 }
@@ -66,13 +74,20 @@ func (h *Health) changed(c *condition) {
 func (f *Feed) Take(now time.Time) []News {
 	f.mu.Lock()
 	changed := f.of
-	f.of = map[*condition]bool{}
+	f.of, f.taken = map[*condition]bool{}, changed
 	f.mu.Unlock()
 	var all []News
 	for c := range changed {
-		all = append(all, c.tell(now))
+		all = append(all, f.h.tell(c, now))
 	}
 	return all
+}
+
+// Missed puts back what was taken last: it did not arrive.
+func (f *Feed) Missed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.Copy(f.of, f.taken)
 }
 
 // All is everything that rests, whoever has met it: for who was not there to hear it.
@@ -81,7 +96,7 @@ func (f *Feed) All(now time.Time) []News {
 	defer f.h.mu.RUnlock()
 	var all []News
 	add := func(c *condition) {
-		if n := c.tell(now); n.Open > 0 || n.Wait > 0 {
+		if n := f.h.tell(c, now); n.Open > 0 || n.Wait > 0 {
 			all = append(all, n)
 		}
 	}
@@ -93,6 +108,44 @@ func (f *Feed) All(now time.Time) []News {
 	}
 	return all
 }
+
+func (h *Health) tell(c *condition, now time.Time) News {
+	n := c.tell(now)
+	s := h.settings.Load()
+	n.Of = h.server(s.row(&n), &n)
+	return n
+}
+
+// row is the one of the catalog that news is of; nil where there is none.
+func (s *HealthSettings) row(n *News) *catalog.Row {
+	if n.Row == "" {
+		return s.endpoints[endpoint{n.Model, n.Tag}]
+	}
+	if row := s.rows[n.Row]; row != nil && hasCredential(row, n.Credential) {
+		return row
+	}
+	return nil
+}
+
+// server stands for the address, and of a credential the key, that this router has for what news is of. Two routers may have others
+// by the same name, each from its environment; what one of those does says nothing of the other.
+func (h *Health) server(row *catalog.Row, n *News) string {
+	if row == nil {
+		return ""
+	}
+	mac := hmac.New(sha256.New, []byte(h.token))
+	io.WriteString(mac, row.BaseURL)
+	for _, c := range row.Group.Credentials {
+		if n.Row != "" && c.Name == n.Credential {
+			mac.Write([]byte{0})
+			io.WriteString(mac, c.Secret.Reveal())
+		}
+	}
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// ownNetwork are the faults that may be of the router's own network, which is not that of the others.
+var ownNetwork = []string{"connect", "tls"}
 
 func (c *condition) tell(now time.Time) News {
 	c.mu.Lock()
@@ -106,7 +159,7 @@ func (c *condition) tell(now time.Time) News {
 		announced = announced.Add(-MostOnTheWay)
 	}
 	switch {
-	case c.breaker.state(now) == Open:
+	case c.breaker.state(now) == Open && !slices.Contains(ownNetwork, c.fault):
 		n.Open, n.Failed, n.Fault = max(0, open.Sub(now).Milliseconds()), now.Sub(failed).Milliseconds(), c.fault
 	case !c.breaker.open && !c.succeededAt.IsZero():
 		ago := now.Sub(c.succeededAt).Milliseconds()
@@ -131,19 +184,19 @@ func told(ms int64) time.Duration {
 	return time.Duration(max(0, min(ms, mostTold.Milliseconds()))) * time.Millisecond
 }
 
-// Hear takes in what another router tells. Of a failure and a success the later counts. What the catalog does not have is passed over.
+// Hear takes in what another router tells. Of a failure and a success the later counts. What the catalog does not have, or
+// has elsewhere or with another key, is passed over.
 func (h *Health) Hear(news []News, now time.Time) {
 	s := h.settings.Load()
 	for _, n := range news {
-		var c *condition
-		if row := s.rows[n.Row]; row != nil && hasCredential(row, n.Credential) {
-			c = find(h, h.credentials, credential{n.Row, n.Credential})
-		} else if row := s.endpoints[endpoint{n.Model, n.Tag}]; row != nil {
-			c = h.endpoint(row)
-		} else {
-			continue
+		row := s.row(&n)
+		switch {
+		case row == nil || n.Of != h.server(row, &n):
+		case n.Row != "":
+			find(h, h.credentials, credential{n.Row, n.Credential}).hear(&n, now)
+		default:
+			h.endpoint(row).hear(&n, now)
 		}
-		c.hear(&n, now)
 	}
 }
 

@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestReplicasKeepToWhatOthersHaveMet(t *testing.T) {
 	cat := &catalog.Catalog{Rows: []*catalog.Row{row}}
 	breaker := telemetry.Breaker{Consecutive: 1, Rate: 1, Least: 100, Window: time.Minute, CoolDown: 10 * time.Second}
 	here, other := telemetry.NewHealth(breaker), telemetry.NewHealth(breaker)
-	feed, back := here.Subscribe(), other.Subscribe()
+	feed, back := here.Subscribe("t"), other.Subscribe("t")
 	for _, h := range []*telemetry.Health{here, other} {
 		h.Configure(telemetry.HealthSettings{Breaker: breaker}, cat)
 	}
@@ -45,7 +46,8 @@ func TestReplicasKeepToWhatOthersHaveMet(t *testing.T) {
 	}
 
 	begin(t, here, row, "a", after(20*time.Second), false).Limited(after(20*time.Second), "rate_limited", 30*time.Second)
-	other.Hear(feed.Take(after(20*time.Second)), there(20*time.Second))
+	limited := feed.Take(after(20 * time.Second))
+	other.Hear(limited, there(20*time.Second))
 	if rest := other.Row(row, 0, there(50*time.Second)); rest.Why != telemetry.RestLimited {
 		t.Errorf("inside a wait that was announced to another: %+v", rest)
 	}
@@ -59,7 +61,9 @@ func TestReplicasKeepToWhatOthersHaveMet(t *testing.T) {
 	}
 
 	// Nobody shuts anything out for good, or fills the memory.
-	other.Hear([]telemetry.News{{Row: row.ID, Credential: "a", Wait: 1 << 60}, {Row: row.ID, Credential: "b", Wait: 1}, {Model: "x", Tag: "y", Open: 1}}, there(100*time.Second))
+	most := limited[slices.IndexFunc(limited, func(n telemetry.News) bool { return n.Credential == "a" })]
+	most.Wait = 1 << 60
+	other.Hear([]telemetry.News{most, {Row: row.ID, Credential: "b", Wait: 1}, {Model: "x", Tag: "y", Open: 1}}, there(100*time.Second))
 	if rest := other.Row(row, 0, there(100*time.Second)); rest.Until.After(there(100*time.Second + time.Hour)) {
 		t.Errorf("it rests until %v", rest.Until)
 	}
@@ -78,7 +82,7 @@ func TestReplicasKeepNoRestAlive(t *testing.T) {
 	var feeds []*telemetry.Feed
 	for range 10 {
 		h := telemetry.NewHealth(breaker)
-		feeds = append(feeds, h.Subscribe())
+		feeds = append(feeds, h.Subscribe("t"))
 		h.Configure(telemetry.HealthSettings{Breaker: breaker}, cat)
 		all = append(all, h)
 	}
@@ -106,6 +110,58 @@ func TestReplicasKeepNoRestAlive(t *testing.T) {
 		}
 		if rest := h.Row(row, 0, after(21*time.Second)); rest.Why != "" {
 			t.Errorf("router %d: it rests after that for %s until %v", i, rest.Why, rest.Until.Sub(after(0)))
+		}
+	}
+}
+
+// What has the same name and is another server, or another key, is not what another router has met; nor is what its own network
+// may be to blame for.
+func TestReplicasTellServersAndKeysApart(t *testing.T) {
+	at := func(address, key string) *catalog.Row {
+		row := keyed("a")
+		row.BaseURL, row.Group.Credentials[0].Secret = address, catalog.NewSecret(key)
+		return row
+	}
+	breaker := telemetry.Breaker{Consecutive: 1, Rate: 1, Least: 100, Window: time.Minute, CoolDown: 10 * time.Second}
+	for name, c := range map[string]struct {
+		other *catalog.Row
+		fault string
+		hears bool
+	}{
+		"the same":        {at("http://one", "k"), "server_error", true},
+		"another server":  {at("http://two", "k"), "server_error", false},
+		"another network": {at("http://one", "k"), "connect", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			row := at("http://one", "k")
+			here, other := telemetry.NewHealth(breaker), telemetry.NewHealth(breaker)
+			feed := here.Subscribe("t")
+			other.Subscribe("t")
+			here.Configure(telemetry.HealthSettings{Breaker: breaker}, &catalog.Catalog{Rows: []*catalog.Row{row}})
+			other.Configure(telemetry.HealthSettings{Breaker: breaker}, &catalog.Catalog{Rows: []*catalog.Row{c.other}})
+			begin(t, here, row, "a", after(0), false).Failed(after(0), c.fault, 0)
+			if rest := here.Row(row, 0, after(time.Second)); rest.Why != telemetry.RestBreaker {
+				t.Fatalf("it does not rest where it failed: %+v", rest)
+			}
+			other.Hear(feed.Take(after(time.Second)), after(time.Second))
+			if rests := other.Row(c.other, 0, after(time.Second)).Why == telemetry.RestBreaker; rests != c.hears {
+				t.Errorf("rests: %v", rests)
+			}
+		})
+	}
+	row, key := at("http://one", "k"), at("http://one", "another")
+	for name, to := range map[string]*catalog.Row{"the same key": row, "another key": key} {
+		here, other := telemetry.NewHealth(breaker), telemetry.NewHealth(breaker)
+		feed := here.Subscribe("t")
+		other.Subscribe("t")
+		here.Configure(telemetry.HealthSettings{Breaker: breaker}, &catalog.Catalog{Rows: []*catalog.Row{row}})
+		other.Configure(telemetry.HealthSettings{Breaker: breaker}, &catalog.Catalog{Rows: []*catalog.Row{to}})
+		begin(t, here, row, "a", after(0), false).Limited(after(0), "rate_limited", 30*time.Second)
+		feed.Take(after(time.Second))
+		feed.Missed()
+		other.Hear(feed.Take(after(time.Second)), after(time.Second))
+		if rest := other.Row(to, 0, after(2*time.Second)); (rest.Why == telemetry.RestLimited) != (to == row) {
+			t.Errorf("%s: %+v", name, rest)
 		}
 	}
 }
