@@ -66,7 +66,8 @@ func TestEverySeedSucceedsWithFallbacksAndWithoutDeniedDispatches(t *testing.T) 
 				t.Fatal(err)
 			}
 			seen, told := p.Counts(), s.ByProvider[p.Name()]
-			if served := seen.ByFate[sim.Served]; served != told.Served || seen.Requests-served != told.Failed {
+			// An answer that the router has hung up on, which a busy machine makes too slow, is one that the provider meant to serve.
+			if served := seen.ByFate[sim.Served]; told.Served > served || told.Served < served-seen.Cancelled || told.Served+told.Failed != seen.Requests {
 				t.Errorf("seed %d: %s counted %+v, the router %+v", seed, p.Name(), seen, told)
 			}
 			for fate := range seen.ByFate {
