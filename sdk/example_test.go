@@ -35,7 +35,7 @@ var built = func() map[string]func() ([]byte, error) {
 func example(t *testing.T, lang string) []byte {
 	t.Helper()
 	if lang == "go" && testing.Short() {
-		t.Skip("Go's compiler and a module of 2 MB take seconds")
+		t.Skip("Go's compiler and a module of 2 MB take seconds; this runs without -short")
 	}
 	module, err := built[lang]()
 	if errors.Is(err, project.ErrToolchain) && os.Getenv("CHAPERONE_TEST_REQUIRE") == "" {

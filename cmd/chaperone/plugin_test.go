@@ -24,7 +24,7 @@ func TestAuthorsWalk(t *testing.T) {
 	for _, lang := range project.Languages() {
 		t.Run(lang, func(t *testing.T) {
 			if lang == "go" && testing.Short() {
-				t.Skip("Go's compiler and modules take seconds")
+				t.Skip("Go's compiler and modules take seconds; this runs without -short")
 			}
 			compilers, err := filepath.Abs("../../sdk/assemblyscript/node_modules")
 			if err != nil {

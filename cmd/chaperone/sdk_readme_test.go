@@ -20,7 +20,7 @@ func TestSDKReadmes(t *testing.T) {
 	for _, lang := range project.Languages() {
 		t.Run(lang, func(t *testing.T) {
 			if lang == "go" && testing.Short() {
-				t.Skip("Go's compiler and modules take seconds")
+				t.Skip("Go's compiler and modules take seconds; this runs without -short")
 			}
 			text, err := os.ReadFile("../../sdk/" + lang + "/README.md")
 			if err != nil {
