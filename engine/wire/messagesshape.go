@@ -307,6 +307,9 @@ func (s *skim) namedTool() bool {
 	kind := "custom"
 	o := s.object()
 	for s.member(&o) {
+		if !unlike(&s.scanner, &o, namedToolFields) {
+			return false
+		}
 		if s.null() {
 			continue
 		}
@@ -319,7 +322,7 @@ func (s *skim) namedTool() bool {
 		case "cache_control":
 			ok = s.cacheControl()
 		default:
-			ok = unlike(&s.scanner, &o, namedToolFields) && s.watch(holds(o.key))
+			ok = s.watch(holds(o.key))
 		}
 		if !ok {
 			return false

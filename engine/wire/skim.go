@@ -307,6 +307,8 @@ func (s *skim) metadata() bool {
 			return s.fail(o.keyAt, "found a key of %d bytes; metadata may have keys of up to %d", len(name), maxMetadataKey)
 		}
 		switch {
+		case !unlike(&s.scanner, &o, known):
+			return false
 		case s.null():
 			continue
 		case name == "tags" && s.peek() == '[':
@@ -314,8 +316,6 @@ func (s *skim) metadata() bool {
 				return false
 			}
 			continue
-		case !unlike(&s.scanner, &o, known):
-			return false
 		}
 		var value string
 		s.peek()
