@@ -2,7 +2,6 @@ package journal
 
 import (
 	"bytes"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/flate"
 )
 
 // A packed segment is packedMagic, then blocks of whole frames, then an index:
@@ -33,7 +34,8 @@ var errPacked = errors.New("the packed segment is damaged")
 
 // pack packs the frames of a segment.
 func pack(frames []byte) ([]byte, error) {
-	var out bytes.Buffer
+	var out, content bytes.Buffer
+	out.Grow(len(frames) / 4) // records of one place pack to less than that
 	out.WriteString(packedMagic)
 	var index [][indexEntry]byte
 	squeeze, err := flate.NewWriter(nil, flate.DefaultCompression)
@@ -56,7 +58,7 @@ func pack(frames []byte) ([]byte, error) {
 			}
 			n += len(frame)
 		}
-		var content bytes.Buffer
+		content.Reset()
 		squeeze.Reset(&content)
 		if _, err := squeeze.Write(frames[:n]); err != nil {
 			return nil, err
