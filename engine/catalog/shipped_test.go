@@ -122,6 +122,12 @@ func TestEveryShippedRowStatesWhatItCanProve(t *testing.T) {
 		if source := r.Sources["certifications"]; len(r.Certifications) > 0 && source.Evidence == "" {
 			t.Errorf("%s has certifications without a source", r.ID)
 		}
+		if source := r.Sources["custom_tools"]; r.Parameters["custom_tools"] != (source.Evidence != "") {
+			t.Errorf("%s takes custom tools: %t; its source: %+v", r.ID, r.Parameters["custom_tools"], source)
+		}
+	}
+	if r := c.Row("openai/gpt-5@openai#paid"); r == nil || !r.Parameters["custom_tools"] {
+		t.Errorf("GPT-5, with which custom tools came, has none: %+v", r)
 	}
 }
 

@@ -17,7 +17,7 @@ type Source struct {
 }
 
 // Statements are what a source can be given for. The claims of a data policy have their evidence beside them.
-var Statements = []string{"headquarters", "certifications", "processing_regions", "price", "limits"}
+var Statements = []string{"headquarters", "certifications", "processing_regions", "price", "limits", "custom_tools"}
 
 type sourceTable struct {
 	config.Origin

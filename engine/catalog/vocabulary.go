@@ -14,12 +14,13 @@ var Dialects = []string{"anthropic", "openai"}
 // Quantizations are OpenRouter's names for the precision that a model is served in.
 var Quantizations = []string{"int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"}
 
-// Parameters are OpenRouter's names of the request parameters that an endpoint may support.
+// Parameters are OpenRouter's names of the request parameters that an endpoint may support, and "custom_tools", for which it has
+// none: OpenAI's tools that take text in place of JSON.
 var Parameters = []string{
 	"temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty", "repetition_penalty",
 	"max_tokens", "max_completion_tokens", "logit_bias", "logprobs", "top_logprobs", "prediction", "seed", "response_format",
 	"structured_outputs", "stop", "tools", "tool_choice", "parallel_tool_calls", "include_reasoning", "reasoning",
-	"reasoning_effort", "web_search_options", "verbosity",
+	"reasoning_effort", "web_search_options", "verbosity", "custom_tools",
 }
 
 // DefaultParameters are what an endpoint is taken to support that does not say: what every chat completion server has.

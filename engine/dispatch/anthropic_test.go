@@ -287,6 +287,49 @@ func TestAProvidersStreamThatIsCutAtAnyByte(t *testing.T) {
 	}
 }
 
+// A call of a custom tool is whole or the client is told that it is not.
+func TestACustomCallThatIsCutAtAnyByte(t *testing.T) {
+	const stream = `data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"call_a","type":"custom","custom":{"name":"run","input":""}}]}}]}` + "\n\n" +
+		`data: {"id":"x","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"custom":{"input":"echo \"né"}}]}}]}` + "\n\n" + `data: {"id":"x","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"custom":{"input":"\"\n"}}]}}]}` + "\n\n" +
+		`data: {"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}` + "\n\n" +
+		`data: {"id":"x","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}` + "\n\n" + "data: [DONE]\n\n"
+	want := sim.Call{ID: "call_a", Name: "run", Arguments: "echo \"né\"\n", Custom: true}
+	for front, ask := range map[wire.Shape]string{
+		wire.Chat:      `"tools":[{"type":"custom","custom":{"name":"run"}}],` + brief[wire.Chat],
+		wire.Responses: `"tools":[{"type":"custom","name":"run"}],` + brief[wire.Responses],
+	} {
+		t.Run(string(front), func(t *testing.T) {
+			t.Parallel()
+			provider := &canned{stream: []byte(stream)}
+			server := httptest.NewServer(provider)
+			defer server.Close()
+			w := openWorld(t, "[dispatch]\nbackoff = \"1ms\"\nretry_budget = 100\nbreaker = { failures = 1000000, rate = 1 }\n", back{"openai", sim.Profile{}})
+			w.redirect(t, server.URL)
+			wholes := 0
+			for cut := range len(stream) + 1 {
+				provider.cut.Store(int64(cut))
+				got, e := w.ask(t, front, true, ask)
+				switch {
+				case e != nil:
+					if e.Status < 500 || strings.Contains(stream[:cut], "\n\n") {
+						t.Fatalf("cut at %d: %v", cut, e)
+					}
+				case got.done:
+					wholes++
+					if got.broken != "" || got.finish != "tool_calls" || len(got.calls) != 1 || got.calls[0] != want {
+						t.Fatalf("cut at %d, shown as whole: %+v", cut, got)
+					}
+				case got.broken == "":
+					t.Fatalf("cut at %d: %+v", cut, got)
+				}
+			}
+			if wholes == 0 {
+				t.Error("never whole")
+			}
+		})
+	}
+}
+
 // redirect puts another server in the place of the first provider.
 func (w *world) redirect(t *testing.T, url string) {
 	t.Helper()

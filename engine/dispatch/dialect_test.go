@@ -73,7 +73,7 @@ provider = %[1]q
 upstream_model = "upstream-one"
 continues = "prefill"
 price = { prompt = 1, completion = 2 }
-supported_parameters = ["max_tokens", "temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "structured_outputs", "reasoning"]
+supported_parameters = ["max_tokens", "temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "structured_outputs", "reasoning", "custom_tools"]
 `, id, strings.ToUpper(id), back.dialect, p.URL(), i, w.model)
 	}
 }
@@ -145,16 +145,8 @@ func (w *world) ask(t *testing.T, front wire.Shape, stream bool, fields string) 
 type chatAnswer struct {
 	ID, Model, Provider string
 	Choices             []struct {
-		Message, Delta struct {
-			Content, Reasoning string
-			Details            []struct{ Signature, Data string } `json:"reasoning_details"`
-			Calls              []struct {
-				Index    int
-				ID       string
-				Function struct{ Name, Arguments string }
-			} `json:"tool_calls"`
-		}
-		Finish string `json:"finish_reason"`
+		Message, Delta chatOutput
+		Finish         string `json:"finish_reason"`
 	}
 	Usage *struct {
 		Prompt     int64 `json:"prompt_tokens"`
@@ -163,6 +155,17 @@ type chatAnswer struct {
 		Rescued    string
 	}
 	Error *struct{ Type string }
+}
+
+type chatOutput struct {
+	Content, Reasoning string
+	Details            []struct{ Signature, Data string } `json:"reasoning_details"`
+	Calls              []struct {
+		Index    int
+		ID, Type string
+		Function struct{ Name, Arguments string }
+		Custom   struct{ Name, Input string }
+	} `json:"tool_calls"`
 }
 
 type messageUsage struct {
@@ -200,15 +203,7 @@ func decode(t *testing.T, data []byte, into any) {
 func (h *heard) chat(a *chatAnswer) {
 	h.id, h.model, h.provider = a.ID, a.Model, a.Provider
 	for _, c := range a.Choices {
-		for _, m := range []*struct {
-			Content, Reasoning string
-			Details            []struct{ Signature, Data string } `json:"reasoning_details"`
-			Calls              []struct {
-				Index    int
-				ID       string
-				Function struct{ Name, Arguments string }
-			} `json:"tool_calls"`
-		}{&c.Message, &c.Delta} {
+		for _, m := range []*chatOutput{&c.Message, &c.Delta} {
 			h.text += m.Content
 			h.reasoning += m.Reasoning
 			for _, d := range m.Details {
@@ -224,9 +219,11 @@ func (h *heard) chat(a *chatAnswer) {
 				for len(h.calls) <= at {
 					h.calls = append(h.calls, sim.Call{})
 				}
-				h.calls[at].ID += call.ID
-				h.calls[at].Name += call.Function.Name
-				h.calls[at].Arguments += call.Function.Arguments
+				one := &h.calls[at]
+				one.Custom = one.Custom || call.Type == "custom"
+				one.ID += call.ID
+				one.Name += call.Function.Name + call.Custom.Name
+				one.Arguments += call.Function.Arguments + call.Custom.Input
 			}
 		}
 		if c.Finish != "" {
@@ -409,10 +406,17 @@ var fronts = []wire.Shape{wire.Chat, wire.Messages, wire.Responses, wire.Complet
 // wordless are the features that a front cannot ask for.
 var wordless = map[wire.Shape][]string{
 	wire.Chat:        {"a prompt"},
-	wire.Messages:    {"a prompt"},
+	wire.Messages:    {"a prompt", "custom tools", "custom tool replies", "allowed tools"},
 	wire.Responses:   {"a prompt", "where to stop"},
-	wire.Completions: {"text", "tools", "parallel tools", "tool replies", "structured output", "image"},
+	wire.Completions: {"text", "tools", "parallel tools", "tool replies", "custom tools", "custom tool replies", "allowed tools", "structured output", "image"},
 }
+
+// unsaid are the features that a dialect has no words for, with what a refusal says.
+var unsaid = map[string]map[string]string{"anthropic": {
+	"custom tools":        "tools[1]: is a custom tool",
+	"custom tool replies": "has a call of the custom tool run",
+	"allowed tools":       "tool_choice: allows only some of the tools",
+}}
 
 // features are what a client can ask for, in each front that has words for it, and what has then to be found in the provider's
 // request.
@@ -468,6 +472,24 @@ var features = []struct {
 	},
 		[]string{`messages.1.tool_calls.0.id="call_a"`, `messages.1.tool_calls.0.function.arguments="{\"city\":\"Bern\",\"days\":3}"`, `messages.1.content="I look"`, `messages.2.role="tool"`, `messages.2.content="rain"`, `messages.3.tool_call_id="call_b"`, `messages.4.content="and?"`},
 		[]string{`messages.1.content.0.text="I look"`, `messages.1.content.1.input.days=3`, `messages.2.content.0.tool_use_id="call_a"`, `messages.2.content.0.content="rain"`, `messages.2.content.1.tool_use_id="call_b"`}},
+	{"custom tools", sim.Profile{PreambleTokens: 4, Calls: 2}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"tool_choice":{"type":"custom","custom":{"name":"run"}},"tools":[{"type":"function","function":{"name":"one","parameters":` + schema + `}},{"type":"custom","custom":{"name":"run","description":"runs","format":{"type":"grammar","grammar":{"syntax":"lark","definition":"start: /x/"}}}}],"messages":[{"role":"user","content":"go"}]`,
+		wire.Responses: `"max_output_tokens":200,"tool_choice":{"type":"custom","name":"run"},"tools":[{"type":"function","name":"one","parameters":` + schema + `},{"type":"custom","name":"run","description":"runs","format":{"type":"grammar","syntax":"lark","definition":"start: /x/"}}],"input":"go"`,
+	},
+		[]string{`tools.0.type="function"`, `tools.1.type="custom"`, `tools.1.custom.name="run"`, `tools.1.custom.description="runs"`, `tools.1.custom.format.grammar.definition="start: /x/"`, `tools.1.custom.format.grammar.syntax="lark"`, `tool_choice.type="custom"`, `tool_choice.custom.name="run"`},
+		nil},
+	{"custom tool replies", sim.Profile{OutputTokens: sim.Distribution{P50: 10}}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"messages":[{"role":"user","content":"go"},{"role":"assistant","content":"I look","tool_calls":[{"id":"call_a","type":"custom","custom":{"name":"run","input":"ls -l\n"}},{"id":"call_b","type":"function","function":{"name":"one","arguments":"{}"}}]},{"role":"tool","tool_call_id":"call_a","content":"rain"},{"role":"tool","tool_call_id":"call_b","content":"sun"}]`,
+		wire.Responses: `"max_output_tokens":200,"input":[{"role":"user","content":"go"},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"I look","annotations":[]}]},{"type":"custom_tool_call","id":"ctc_1","call_id":"call_a","name":"run","input":"ls -l\n"},{"type":"function_call","call_id":"call_b","name":"one","arguments":"{}"},{"type":"custom_tool_call_output","call_id":"call_a","output":"rain"},{"type":"function_call_output","call_id":"call_b","output":"sun"}]`,
+	},
+		[]string{`messages.1.content="I look"`, `messages.1.tool_calls.0.id="call_a"`, `messages.1.tool_calls.0.type="custom"`, `messages.1.tool_calls.0.custom.name="run"`, `messages.1.tool_calls.0.custom.input="ls -l\n"`, `messages.1.tool_calls.1.function.name="one"`, `messages.2.role="tool"`, `messages.2.tool_call_id="call_a"`, `messages.2.content="rain"`, `messages.3.content="sun"`},
+		nil},
+	{"allowed tools", sim.Profile{}, map[wire.Shape]string{
+		wire.Chat:      `"max_tokens":200,"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"two"}}]}},"tools":[{"type":"function","function":{"name":"one","parameters":` + schema + `}},{"type":"function","function":{"name":"two","parameters":` + schema + `}}],"messages":[{"role":"user","content":"go"}]`,
+		wire.Responses: `"max_output_tokens":200,"tool_choice":{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"two"}]},"tools":[{"type":"function","name":"one","parameters":` + schema + `},{"type":"function","name":"two","parameters":` + schema + `}],"input":"go"`,
+	},
+		[]string{`tool_choice.type="allowed_tools"`, `tool_choice.allowed_tools.mode="required"`, `tool_choice.allowed_tools.tools.0.function.name="two"`},
+		nil},
 	{"structured output", sim.Profile{}, map[wire.Shape]string{
 		wire.Chat:      `"max_tokens":200,"response_format":{"type":"json_schema","json_schema":{"name":"trip","schema":` + schema + `,"strict":true}},"messages":[{"role":"user","content":"plan"}]`,
 		wire.Messages:  `"max_tokens":200,"output_config":{"format":{"type":"json_schema","schema":` + schema + `}},"messages":[{"role":"user","content":"plan"}]`,
@@ -532,6 +554,12 @@ func TestEveryFrontOverEveryBack(t *testing.T) {
 						}
 						w := openWorld(t, "", back{dialect, f.profile})
 						got, refused := w.ask(t, front, stream, fields)
+						if reason := unsaid[dialect][f.name]; reason != "" {
+							if refused == nil || refused.Status != 404 || !strings.Contains(refused.Message, reason) || len(w.sims[0].Log()) > 0 {
+								t.Errorf("%+v, %v; want a refusal that says %q", got, refused, reason)
+							}
+							return
+						}
 						if refused != nil {
 							t.Fatalf("refused: %v", refused)
 						}
@@ -554,10 +582,12 @@ func TestEveryFrontOverEveryBack(t *testing.T) {
 							t.Fatalf("calls %+v, want %+v", got.calls, calls)
 						}
 						for i := range calls {
-							var a, b any
-							decode(t, []byte(got.calls[i].Arguments), &a)
-							decode(t, []byte(calls[i].Arguments), &b)
-							if got.calls[i].ID != calls[i].ID || got.calls[i].Name != calls[i].Name || !reflect.DeepEqual(a, b) {
+							var a, b any = got.calls[i].Arguments, calls[i].Arguments
+							if !calls[i].Custom {
+								decode(t, []byte(got.calls[i].Arguments), &a)
+								decode(t, []byte(calls[i].Arguments), &b)
+							}
+							if got.calls[i].Custom != calls[i].Custom || got.calls[i].ID != calls[i].ID || got.calls[i].Name != calls[i].Name || !reflect.DeepEqual(a, b) {
 								t.Errorf("call %+v, want %+v", got.calls[i], calls[i])
 							}
 						}

@@ -38,10 +38,10 @@ func (h *heard) completed(t *testing.T, data []byte) {
 }
 
 type responseItem struct {
-	ID, Type, Name, Arguments, Signature string
-	CallID                               string `json:"call_id"`
-	Encrypted                            string `json:"encrypted_content"`
-	Content, Summary                     []struct{ Type, Text, Refusal string }
+	ID, Type, Name, Arguments, Input, Signature string
+	CallID                                      string `json:"call_id"`
+	Encrypted                                   string `json:"encrypted_content"`
+	Content, Summary                            []struct{ Type, Text, Refusal string }
 }
 
 type response struct {
@@ -71,8 +71,11 @@ func (h *heard) response(r *response) {
 		if s := x.Signature + x.Encrypted; s != "" {
 			h.signatures = append(h.signatures, s)
 		}
-		if x.Type == "function_call" {
+		switch x.Type {
+		case "function_call":
 			h.calls = append(h.calls, sim.Call{ID: x.CallID, Name: x.Name, Arguments: x.Arguments})
+		case "custom_tool_call":
+			h.calls = append(h.calls, sim.Call{ID: x.CallID, Name: x.Name, Arguments: x.Input, Custom: true})
 		}
 	}
 	switch {
@@ -92,7 +95,7 @@ func (h *heard) response(r *response) {
 func (h *heard) responseEvents(t *testing.T, text []byte) {
 	t.Helper()
 	r := wire.NewEventReader(bytes.NewReader(text), 1<<20)
-	said, thought, failed := "", "", false
+	said, thought, called, failed := "", "", "", false
 	for n := 0; ; n++ {
 		ev, err := r.Next()
 		if err == io.EOF {
@@ -125,6 +128,8 @@ func (h *heard) responseEvents(t *testing.T, text []byte) {
 			said += e.Delta
 		case "response.reasoning_text.delta", "response.reasoning_summary_text.delta":
 			thought += e.Delta
+		case "response.function_call_arguments.delta", "response.custom_tool_call_input.delta":
+			called += e.Delta
 		case "error":
 			h.broken, h.text, h.reasoning = e.Error.Type, said, thought
 		case "response.failed":
@@ -132,8 +137,12 @@ func (h *heard) responseEvents(t *testing.T, text []byte) {
 		case "response.completed", "response.incomplete":
 			h.response(&e.Response)
 			h.done = true
-			if h.text != said || h.reasoning != thought {
-				t.Fatalf("the pieces say %q and %q, the whole %q and %q", said, thought, h.text, h.reasoning)
+			whole := ""
+			for _, c := range h.calls {
+				whole += c.Arguments
+			}
+			if h.text != said || h.reasoning != thought || whole != called {
+				t.Fatalf("the pieces say %q, %q and %q, the whole %q, %q and %q", said, thought, called, h.text, h.reasoning, whole)
 			}
 		}
 	}

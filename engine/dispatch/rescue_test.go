@@ -174,11 +174,13 @@ func TestWhatIsNotRescuedSaysWhy(t *testing.T) {
 		reasoning  int
 	}{
 		"tool call": {tool, "the answer has more than text: a tool call, reasoning, a refusal or media", 0},
+		"custom tool call": {`"tools":[{"type":"custom","custom":{"name":"run"}}],"tool_choice":"required"`,
+			"the answer has more than text: a tool call, reasoning, a refusal or media", 0},
 		"reasoning": {`"seed":1`, "the answer has more than text: a tool call, reasoning, a refusal or media", 10},
 		"choices":   {`"n":2`, "several choices were asked for", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice", "seed", "logprobs", "max_tokens"]`}).open(t, calm,
+			f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice", "custom_tools", "seed", "logprobs", "max_tokens"]`}).open(t, calm,
 				sim.Profile{ReasoningTokens: c.reasoning, Faults: []sim.Fault{{Kind: sim.Cut, AfterTokens: 2, Share: 1}}}, sim.Profile{ReasoningTokens: c.reasoning})
 			body := fmt.Sprintf(`{"model":"m/one","stream":true,%s,"provider":{"order":["p0","p1"]},"messages":[{"role":"user","content":"x"}]}`, c.more)
 			resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
@@ -216,30 +218,32 @@ func TestStructuredOutputIsSplicedAndNeverContinued(t *testing.T) {
 
 // Of a text that comes before a tool call, the text can break off: the call is then the other endpoint's alone.
 func TestATextBeforeAToolCallIsSpliced(t *testing.T) {
-	for after, saved := range map[int]bool{2: true, 6: true, 8: false} { // six tokens of text, then those of the call
-		bad := always(sim.Fault{Kind: sim.Cut, AfterTokens: after})
-		bad.PreambleTokens = 6
-		f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice"]`}).open(t, calm, bad, sim.Profile{PreambleTokens: 6})
-		body := fmt.Sprintf(`{"model":"m/one","stream":true,%s"provider":{"order":["p0","p1"]},"messages":[{"role":"user","content":"x"}]}`, lookTool)
-		resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Stream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got received
-		for line := range bytes.Lines(text) {
-			if data, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("data: ")); ok && data[0] == '{' {
-				got.add(t, data)
+	for _, tools := range []string{lookTool, `"tools":[{"type":"custom","custom":{"name":"run"}}],"tool_choice":"required",`} {
+		for after, saved := range map[int]bool{2: true, 6: true, 8: false} { // six tokens of text, then those of the call
+			bad := always(sim.Fault{Kind: sim.Cut, AfterTokens: after})
+			bad.PreambleTokens = 6
+			f := (&fixture{endpoint: `supported_parameters = ["tools", "tool_choice", "custom_tools"]`}).open(t, calm, bad, sim.Profile{PreambleTokens: 6})
+			body := fmt.Sprintf(`{"model":"m/one","stream":true,%s"provider":{"order":["p0","p1"]},"messages":[{"role":"user","content":"x"}]}`, tools)
+			resp, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: []byte(body)})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		got.done = bytes.HasSuffix(text, []byte("data: [DONE]\n\n"))
-		right, _ := sim.Answer(f.sims[0].Profile(), []byte(body))
-		want := right.Choices[0]
-		if whole := got.done && got.text == want.Text && got.arguments == want.Call.Arguments && got.finish == "tool_calls"; whole != saved || (got.failure == nil) != saved {
-			t.Errorf("broken off after %d tokens: %+v, want %+v %s, saved: %t; %s", after, got, want, want.Call.Arguments, saved, outcomes(f.engine.Record(resp.Plan.ID)))
+			text, err := io.ReadAll(resp.Stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got received
+			for line := range bytes.Lines(text) {
+				if data, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("data: ")); ok && data[0] == '{' {
+					got.add(t, data)
+				}
+			}
+			got.done = bytes.HasSuffix(text, []byte("data: [DONE]\n\n"))
+			right, _ := sim.Answer(f.sims[0].Profile(), []byte(body))
+			want := right.Choices[0]
+			if whole := got.done && got.text == want.Text && got.arguments == want.Call.Arguments && got.finish == "tool_calls"; whole != saved || (got.failure == nil) != saved {
+				t.Errorf("broken off after %d tokens: %+v, want %+v %s, saved: %t; %s", after, got, want, want.Call.Arguments, saved, outcomes(f.engine.Record(resp.Plan.ID)))
+			}
 		}
 	}
 }

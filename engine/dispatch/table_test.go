@@ -359,6 +359,7 @@ func (r *received) add(t *testing.T, data []byte) {
 		Other     string `json:"reasoning"`
 		ToolCalls []struct {
 			Function struct{ Arguments string }
+			Custom   struct{ Input string }
 		} `json:"tool_calls"`
 	}
 	var x struct {
@@ -386,7 +387,7 @@ func (r *received) add(t *testing.T, data []byte) {
 			r.text += p.Content
 			r.reasoning += p.Reasoning + p.Other
 			for _, call := range p.ToolCalls {
-				r.arguments += call.Function.Arguments
+				r.arguments += call.Function.Arguments + call.Custom.Input
 			}
 		}
 		if c.FinishReason != "" {

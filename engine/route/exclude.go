@@ -80,6 +80,15 @@ func (s *sieve) capable() bool {
 	if req.ToolCount > 0 && !row.Parameters["tools"] && !s.out(stage, "tools", Change{"tools", "left out"}, "does not support tool use") {
 		return false
 	}
+	if slices.Contains(req.Parameters, "custom_tools") && !row.Parameters["custom_tools"] {
+		change := Change{"messages", "without calls of custom tools"}
+		if slices.Contains(req.ToolKinds, "custom") {
+			change = Change{"tools", "without custom ones"}
+		}
+		if !s.out(stage, "custom_tools", change, "does not support custom tools") {
+			return false
+		}
+	}
 	text := Change{"response_format", "left out"}
 	switch {
 	case req.ResponseFormat == "json_schema" && !row.Parameters["structured_outputs"]:

@@ -97,7 +97,7 @@ upstream_model = "l"
 variant = "fast"
 quantization = "bf16"
 max_output_tokens = 100
-supported_parameters = ["tools", "tool_choice", "max_tokens", "response_format", "structured_outputs", "seed"]
+supported_parameters = ["tools", "tool_choice", "max_tokens", "custom_tools", "response_format", "structured_outputs", "seed"]
 price = { prompt = 5, completion = 5 }
 expected = { ttft_ms = 50, tps = 900 }
 [[endpoints]]
@@ -230,6 +230,8 @@ func TestPlans(t *testing.T) {
 		{"require parameters", ask("meta/llama", `"seed":7,"provider":{"require_parameters":true}`), careful, map[string]string{cheap: "preference/require_parameters"}},
 		{"soft cutoffs without data move nothing", ask("meta/llama", `"provider":{"preferred_min_throughput":5000}`), cheap + " " + careful, nil},
 		{"tools", ask("meta/llama", `"tools":[{"type":"function","function":{"name":"f"}}]`), careful, map[string]string{cheap: "capability/tools"}},
+		{"calls of custom tools", `{"model":"meta/llama","messages":[{"role":"user","content":"hi"},{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{"name":"c","input":"x"}}]},` +
+			`{"role":"tool","tool_call_id":"a","content":"y"}]}`, careful, map[string]string{cheap: "capability/custom_tools"}},
 		{"structured output", ask("meta/llama", `"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{}}}`), careful,
 			map[string]string{cheap: "capability/structured_outputs"}},
 		{"output limit", ask("meta/llama", `"max_tokens":500`), cheap, map[string]string{careful: "capability/max_output_tokens"}},

@@ -72,6 +72,8 @@ func TestARefusalNamesTheSmallestChangeThatHelps(t *testing.T) {
 			[]string{"ignored_providers"}, "provider.ignore,provider.data_collection", `"model":"m/three"`},
 		{"max_tokens", `"model":"m/two","max_tokens":5000`, 404, "constraint_filtered", []string{"context_length"}, "max_tokens", `"model":"m/two","max_tokens":900`},
 		{"tools", `"model":"m/three","tools":[{"type":"function","function":{"name":"f"}}]`, 404, "constraint_filtered", []string{"tools"}, "tools", `"model":"m/three"`},
+		{"custom tools", `"model":"m/one","tools":[{"type":"custom","custom":{"name":"c"}}]`, 404, "constraint_filtered", []string{"custom_tools", "tools"},
+			"tools", `"model":"m/one","tools":[{"type":"function","function":{"name":"c"}}]`},
 		{"free", `"model":"m/three:free"`, 404, "free_variant_ended", []string{"free"}, "model", `"model":"m/three"`},
 		{"policy and preference: what the caller can change", `"user":"strict","provider":{"only":["beta"]}`, 404, "privacy_restricted",
 			[]string{"allowed_providers", "data_region", "service_tier"}, "provider.only", `"user":"strict","provider":{"only":["beta","alpha/east"]}`},

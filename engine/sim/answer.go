@@ -35,11 +35,12 @@ func (c *Choice) calls() []Call {
 	return append([]Call{*c.Call}, c.Others...)
 }
 
-// Call is a function call.
+// Call is a call of a tool.
 type Call struct {
 	ID        string
 	Name      string
-	Arguments string // JSON
+	Arguments string // JSON; of a custom tool any text
+	Custom    bool
 }
 
 // Answer is the whole right answer of a provider with that profile to a body: what a client has when nothing went wrong. The
@@ -82,7 +83,7 @@ func answer(p *Profile, r *request) Completion {
 				reasoning.WriteString(d.text)
 			case callDelta:
 				if g.names() {
-					calls = append(calls, Call{ID: g.callID, Name: g.call.Name})
+					calls = append(calls, Call{ID: g.callID, Name: g.call.Name, Custom: g.call.custom})
 				}
 				calls[len(calls)-1].Arguments += d.text
 			}
@@ -229,6 +230,14 @@ func (g *generator) next() (delta, bool) {
 // prepare makes the id and the arguments of the call.
 func (g *generator) prepare() {
 	g.callID = fmt.Sprintf("call_%016x", g.words.Uint64())
+	if g.call.custom {
+		var text strings.Builder
+		for range wordsOfString {
+			text.WriteString(g.word())
+		}
+		g.arguments = pieces(text.String())
+		return
+	}
 	g.arguments = pieces(object(g.call.Parameters, g.words, 1))
 }
 
@@ -266,7 +275,7 @@ var vocabulary = strings.Split(
 		" quiet| early| narrow| bright| patient| certain| distant| careful| carries| opens| follows| returns| measures| keeps|"+
 		" begins|,|.| —| naïve| café| Straße| \"quoted\"| back\\slash| 数据| слово| 🚢|\n\n|\n- |\ttab| <b>&amp;</b>", "|")
 
-// wordsOfString is how long the strings of a structured answer are.
+// wordsOfString is how long the strings of a structured answer are, and the texts for custom tools.
 const wordsOfString = 8
 
 // object makes an object that has the properties which a JSON schema requires, of the types that it says, with strings of so many

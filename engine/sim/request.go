@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -43,11 +44,35 @@ type request struct {
 type tool struct {
 	Type     string   `json:"type"`
 	Function function `json:"function"`
+	Custom   function `json:"custom"`
 }
 
+// function is what a call is of: a function, or a custom tool, which takes text.
 type function struct {
 	Name       string          `json:"name"`
 	Parameters json.RawMessage `json:"parameters"`
+	custom     bool
+}
+
+// called is what a call of the tool is of; nil where the client does not run it.
+func (t *tool) called() *function {
+	switch t.Type {
+	case "function":
+		return &t.Function
+	case "custom":
+		t.Custom.custom = true
+		return &t.Custom
+	}
+	return nil
+}
+
+// choice is a tool_choice that is more than a word: a tool, or those that are allowed.
+type choice struct {
+	tool
+	Allowed struct {
+		Mode  string `json:"mode"`
+		Tools []tool `json:"tools"`
+	} `json:"allowed_tools"`
 }
 
 // parse reads a body; the error is fit for the 400 that answers it.
@@ -96,31 +121,44 @@ func (r *request) organisation() string {
 	return organisation
 }
 
-// call is the function that must be called: nil unless tool_choice is "required" or names one.
-func (r *request) call() *function {
-	var named struct {
-		Function struct {
-			Name string `json:"name"`
-		} `json:"function"`
-	}
+// demanded are the tools of which one must be called, in their order: none unless tool_choice is "required" or says which.
+func (r *request) demanded() (tools []*function) {
+	var c choice
 	required := string(bytes.TrimSpace(r.ToolChoice)) == `"required"`
-	if !required && (len(r.ToolChoice) == 0 || json.Unmarshal(r.ToolChoice, &named) != nil || named.Function.Name == "") {
+	if !required && (len(r.ToolChoice) == 0 || json.Unmarshal(r.ToolChoice, &c) != nil) {
 		return nil
 	}
-	for i := range r.Tools {
-		if t := &r.Tools[i]; t.Type == "function" && (required || t.Function.Name == named.Function.Name) {
-			return &t.Function
+	meant := []tool{c.tool}
+	if c.Type == "allowed_tools" {
+		meant = nil
+		if c.Allowed.Mode == "required" {
+			meant = c.Allowed.Tools
 		}
+	}
+	for i := range r.Tools {
+		t := r.Tools[i].called()
+		named := func(m tool) bool { n := m.called(); return n != nil && n.Name == t.Name && n.custom == t.custom }
+		if t != nil && (required || slices.ContainsFunc(meant, named)) {
+			tools = append(tools, t)
+		}
+	}
+	return tools
+}
+
+// call is the tool that must be called; nil where none must.
+func (r *request) call() *function {
+	if tools := r.demanded(); len(tools) > 0 {
+		return tools[0]
 	}
 	return nil
 }
 
-// others are the functions that are called after the first, so many that there are calls calls.
+// others are the tools that are called after the first, so many that there are calls calls.
 func (r *request) others(calls int) []*function {
 	var rest []*function
 	for i := range r.Tools {
-		if t := &r.Tools[i]; t.Type == "function" && &t.Function != r.call() && len(rest)+1 < calls {
-			rest = append(rest, &t.Function)
+		if t := r.Tools[i].called(); t != nil && t != r.call() && len(rest)+1 < calls {
+			rest = append(rest, t)
 		}
 	}
 	return rest

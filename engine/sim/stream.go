@@ -92,7 +92,16 @@ func (e *events) data(d []byte) {
 func (e *events) begin(choice int) { e.chunk(choice, `{"role":"assistant","content":""}`, "") }
 
 func (e *events) name(choice int, g *generator) {
-	e.chunk(choice, `{"tool_calls":[{"index":`+strconv.Itoa(g.calls-1)+`,"id":"`+g.callID+`","type":"function","function":{"name":`+quote(g.call.Name)+`,"arguments":""}}]}`, "")
+	kind, text := g.call.words()
+	e.chunk(choice, `{"tool_calls":[{"index":`+strconv.Itoa(g.calls-1)+`,"id":"`+g.callID+`","type":"`+kind+`","`+kind+`":{"name":`+quote(g.call.Name)+`,"`+text+`":""}}]}`, "")
+}
+
+// words are those that a call has for its tool and for what that is given.
+func (f *function) words() (kind, text string) {
+	if f.custom {
+		return "custom", "input"
+	}
+	return "function", "arguments"
 }
 
 func (e *events) finish(choice int, reason string) {
@@ -165,7 +174,8 @@ func (e *events) token(index int, g *generator, d delta) {
 	case reasoningDelta:
 		e.chunk(index, `{`+e.x.profile.reasoningMembers(d.text)+`}`, "")
 	case callDelta:
-		e.chunk(index, `{"tool_calls":[{"index":`+strconv.Itoa(g.calls-1)+`,"function":{"arguments":`+quote(d.text)+`}}]}`, "")
+		kind, text := g.call.words()
+		e.chunk(index, `{"tool_calls":[{"index":`+strconv.Itoa(g.calls-1)+`,"`+kind+`":{"`+text+`":`+quote(d.text)+`}}]}`, "")
 	}
 }
 

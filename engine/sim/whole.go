@@ -51,12 +51,28 @@ func (m messageJSON) MarshalJSON() ([]byte, error) {
 }
 
 type callJSON struct {
-	ID       string `json:"id"`
-	Type     string `json:"type"`
-	Function struct {
-		Name      string `json:"name"`
-		Arguments string `json:"arguments"`
-	} `json:"function"`
+	ID       string        `json:"id"`
+	Type     string        `json:"type"`
+	Function *functionJSON `json:"function,omitempty"`
+	Custom   *customJSON   `json:"custom,omitempty"`
+}
+
+type functionJSON struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+type customJSON struct {
+	Name  string `json:"name"`
+	Input string `json:"input"`
+}
+
+// text is what the tool is given.
+func (c *callJSON) text() *string {
+	if c.Custom != nil {
+		return &c.Custom.Input
+	}
+	return &c.Function.Arguments
 }
 
 type choiceJSON struct {
@@ -172,7 +188,7 @@ func (c *completionJSON) end(f *Fault) {
 			m.ToolCalls = nil
 		}
 		for k := range m.ToolCalls {
-			short(&m.ToolCalls[k].Function.Arguments)
+			short(m.ToolCalls[k].text())
 		}
 	}
 }
@@ -198,7 +214,11 @@ func (x *exchange) completion(c Completion) completionJSON {
 		if choice.Call != nil {
 			for _, c := range choice.calls() {
 				call := callJSON{ID: c.ID, Type: "function"}
-				call.Function.Name, call.Function.Arguments = c.Name, c.Arguments
+				if c.Custom {
+					call.Type, call.Custom = "custom", &customJSON{c.Name, c.Arguments}
+				} else {
+					call.Function = &functionJSON{c.Name, c.Arguments}
+				}
 				message.ToolCalls = append(message.ToolCalls, call)
 			}
 		}

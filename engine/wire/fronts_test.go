@@ -29,6 +29,19 @@ func TestEveryShapeIsReadForWhatPolicyJudges(t *testing.T) {
 			func(r *wire.Request) bool {
 				return slices.Equal(r.ToolKinds, []string{"function", "mcp", "web_search"}) && slices.Equal(r.EgressHosts, []string{"mcp.example"}) && r.ToolCount == 3
 			}},
+		"a response's custom tools": {wire.Responses, `{"model":"m","input":"x","tools":[{"type":"custom","name":"c","description":"d","format":{"type":"grammar","syntax":"lark","definition":"d","url":"https://nobody.example"}}]}`,
+			func(r *wire.Request) bool {
+				return slices.Equal(r.ToolKinds, []string{"custom"}) && slices.Equal(r.Parameters, []string{"custom_tools", "tools"}) && r.ToolCount == 1 && r.EgressHosts == nil
+			}},
+		"a response's earlier custom calls": {wire.Responses, `{"model":"m","input":[{"role":"user","content":"x"},{"type":"custom_tool_call","call_id":"a","name":"c","input":"see https://nobody.example, all of it"},
+			{"type":"custom_tool_call_output","call_id":"a","output":"y"}]}`,
+			func(r *wire.Request) bool {
+				return r.ToolKinds == nil && slices.Equal(r.Parameters, []string{"custom_tools"}) && r.PromptTokens > 20 && r.EgressHosts == nil
+			}},
+		"a message's custom tool is Anthropic's word for a function": {wire.Messages, `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}],"tools":[{"type":"custom","name":"f","input_schema":{}}]}`,
+			func(r *wire.Request) bool {
+				return slices.Equal(r.ToolKinds, []string{"function"}) && !slices.Contains(r.Parameters, "custom_tools")
+			}},
 		"a response's format": {wire.Responses, `{"model":"m","input":"x","text":{"format":{"type":"json_schema","name":"n","schema":{}},"verbosity":"low"}}`,
 			func(r *wire.Request) bool {
 				return r.ResponseFormat == "json_schema" && slices.Equal(r.Parameters, []string{"response_format", "structured_outputs", "verbosity"})

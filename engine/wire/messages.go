@@ -55,8 +55,13 @@ func (s *skim) message() bool {
 			s.r.FileReferences = true
 			s.modality("audio")
 			ok = s.skip()
-		case "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call":
+		case "refusal", "reasoning", "reasoning_content", "function_call":
 			ok = s.counted(&s.textBytes)
+		case "tool_calls":
+			s.peek()
+			from := s.pos
+			ok = s.calls()
+			s.textBytes += s.pos - from
 		case "annotations": // an earlier answer's sources, sent back: nobody fetches them
 			ok = s.skip()
 		case "reasoning_details":

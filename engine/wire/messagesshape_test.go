@@ -246,6 +246,7 @@ func FuzzTranslateChat(f *testing.F) {
 func FuzzEvents(f *testing.F) {
 	f.Add([]byte(`{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"f","input":{"x":1}}}`), []byte(`{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{"}}`))
 	f.Add([]byte(`{"choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.encrypted","data":"x","format":"openai-responses-v1"}]}}]}`), []byte(`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}`))
+	f.Add([]byte(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","type":"custom","custom":{"name":"c","input":""}}]}}]}`), []byte(`{"choices":[{"delta":{"tool_calls":[{"index":0,"custom":{"input":"ls\n"}}]},"finish_reason":"tool_calls"}]}`))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		for _, from := range []wire.Shape{wire.Chat, wire.Messages} {
 			var c wire.Chunk
@@ -278,6 +279,7 @@ func FuzzEvents(f *testing.F) {
 func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(`{"type":"message","content":[{"type":"thinking","thinking":"t","signature":"s"},{"type":"tool_use","id":"a","name":"f","input":{"x":1}}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}}`))
 	f.Add([]byte(`{"choices":[{"index":0,"message":{"content":[{"type":"text","text":"t"}],"reasoning":"r","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{broken"}}]},"finish_reason":"tool_calls"}]}`))
+	f.Add([]byte(`{"choices":[{"index":0,"message":{"content":null,"tool_calls":[{"id":"a","type":"custom","custom":{"name":"c","input":"ls\n"}}]},"finish_reason":"tool_calls"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, from := range []wire.Shape{wire.Chat, wire.Messages} {
 			var c wire.Chunk

@@ -248,11 +248,15 @@ func (rd *reading) chat(o pairs) {
 
 	for _, t := range optional(o, "tools", arrayOf) {
 		tool := objectOf(t)
-		exact(tool, "type function server_url")
-		r.ToolKinds = add(r.ToolKinds, name(tool.get("type")))
+		exact(tool, "type function custom server_url")
+		kind := name(tool.get("type"))
+		r.ToolKinds = add(r.ToolKinds, kind)
+		if kind == "custom" {
+			r.Parameters = add(r.Parameters, "custom_tools")
+		}
 		r.ToolCount++
 		for _, p := range tool {
-			if p.key != "function" && p.key != "type" {
+			if p.key != "function" && p.key != "custom" && p.key != "type" {
 				rd.watch(p.key, p.value)
 			}
 		}
@@ -430,6 +434,15 @@ func (rd *reading) message(m pairs) {
 	if m.get("audio") != nil {
 		rd.r.FileReferences = true
 		rd.modality("audio")
+	}
+	calls, _ := m.get("tool_calls").([]any)
+	for _, c := range calls {
+		if call, ok := c.(pairs); ok {
+			exact(call, "type")
+			if call.get("type") == "custom" {
+				rd.r.Parameters = add(rd.r.Parameters, "custom_tools")
+			}
+		}
 	}
 	for _, p := range m {
 		switch p.key {

@@ -135,8 +135,8 @@ func unite(sent []byte, more [][]byte) ([]byte, error) {
 	return json.Marshal(tools)
 }
 
-// toolIdentity is what two descriptions of one tool have in common: a function's name, in any dialect's form, or else the kind
-// with the name among its parameters.
+// toolIdentity is what two descriptions of one tool have in common: the name of a function or a custom tool, which share their
+// names, in any dialect's form, or else the kind with the name among its parameters.
 func toolIdentity(tool []byte) string {
 	var t struct {
 		Type     string `json:"type"`
@@ -144,12 +144,15 @@ func toolIdentity(tool []byte) string {
 		Function struct {
 			Name string `json:"name"`
 		} `json:"function"`
+		Custom struct {
+			Name string `json:"name"`
+		} `json:"custom"`
 		Parameters json.RawMessage `json:"parameters"`
 	}
 	if json.Unmarshal(tool, &t) != nil {
 		return ""
 	}
-	if name := t.Function.Name; name != "" {
+	if name := t.Function.Name + t.Custom.Name; name != "" {
 		return "function " + name
 	}
 	if t.Name != "" && (t.Type == "" || t.Type == "function" || t.Type == "custom") {

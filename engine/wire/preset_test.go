@@ -11,6 +11,7 @@ import (
 const (
 	asksHi = `"messages":[{"role":"user","content":"hi"}]`
 	tool   = `{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"},"strict":true}}`
+	text   = `{"type":"custom","custom":{"name":"c","format":{"type":"grammar","grammar":{"syntax":"lark","definition":"d"}}}}`
 	format = `{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"}}}`
 )
 
@@ -70,6 +71,12 @@ func TestAPresetIsSaidInTheWordsOfEachAPI(t *testing.T) {
 				`"reasoning":{"effort":"high"},"tools":[{"description":"d","name":"f","parameters":{"type":"object"},"strict":true,"type":"function"}],"model":"m","input":"hi"}`},
 		{"responses, beside what is said there", wire.Responses, presetOf(nil, `max_completion_tokens: 7`, `verbosity: "low"`, `reasoning_effort: "high"`), `"max_output_tokens":9,"text":{"format":{"type":"text"}},"reasoning":{"effort":"low","summary":"auto"},"input":"hi"`,
 			`{"model":"m","max_output_tokens":9,"text":{"verbosity":"low","format":{"type":"text"}},"reasoning":{"effort":"low","summary":"auto"},"input":"hi"}`},
+		{"responses, custom tools", wire.Responses, presetOf([]string{text, tool}, `tool_choice: {"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"custom","custom":{"name":"c"}},{"type":"function","function":{"name":"f"}}]}}`), `"input":"hi"`,
+			`{"tool_choice":{"mode":"auto","tools":[{"name":"c","type":"custom"},{"name":"f","type":"function"}],"type":"allowed_tools"},` +
+				`"tools":[{"format":{"definition":"d","syntax":"lark","type":"grammar"},"name":"c","type":"custom"},{"description":"d","name":"f","parameters":{"type":"object"},"strict":true,"type":"function"}],"model":"m","input":"hi"}`},
+		{"responses, a custom tool that is there", wire.Responses, presetOf([]string{text}, `tool_choice: {"type":"custom","custom":{"name":"c"}}`), `"tools":[{"type":"custom","name":"c"}],"input":"hi"`,
+			`{"tool_choice":{"name":"c","type":"custom"},"model":"m","tools":[{"type":"custom","name":"c"}],"input":"hi"}`},
+		{"messages, a custom tool", wire.Messages, presetOf([]string{text}), `"max_tokens":9,` + asksHi, `!is a custom tool`},
 		{"responses, without words", wire.Responses, presetOf(nil, `stop: "END"`), `"input":"hi"`, `!(stop)`},
 
 		{"completions", wire.Completions, presetOf(nil, `max_completion_tokens: 7`, `stop: "END"`, `response_format: {"type":"text"}`), `"prompt":"hi"`, `{"stop":"END","max_tokens":7,"model":"m","prompt":"hi"}`},
@@ -107,6 +114,7 @@ func FuzzWithPreset(f *testing.F) {
 		f.Add(shape, "max_tokens", "7", `{"model":"m","messages":[{"role":"user","content":"hi"}],"input":"hi","prompt":"hi","max_tokens":9}`, tool)
 		f.Add(shape, "reasoning_effort", `"low"`, `{"model":"m@preset/p","messages":[{"role":"user","content":"hi"}],"input":[{"role":"user","content":"hi"}],"reasoning":{},"prompt":["hi"]}`, `{"name":"g"}`)
 		f.Add(shape, "tool_choice", `{"type":"function","function":{"name":"f"}}`, `{"model":"m","messages":[{"role":"user","content":"hi"}],"text":null,"tools":[],"max_tokens":1}`, `{"type":"function","function":{}}`)
+		f.Add(shape, "tool_choice", `{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"custom","custom":{"name":"c"}}]}}`, `{"model":"m","messages":[{"role":"user","content":"hi"}],"input":"hi","max_tokens":1}`, text)
 		f.Add(shape, "response_format", format, `{"model":"m","messages":[{"role":"user","content":"hi"}],"text":{"format":3},"output_config":[],"max_tokens":1}`, `{"type":"function","function":null}`)
 	}
 	f.Fuzz(func(t *testing.T, shape int, name, value, body, tool string) {

@@ -137,7 +137,7 @@ func putResponses(_ *Request, fields []Edit, tools [][]byte) (w worded) {
 		case "response_format":
 			f = Edit{"text.format", flat(f.Value, "json_schema")}
 		case "tool_choice":
-			f.Value = flat(f.Value, "function")
+			f.Value = flatChoice(f.Value)
 		default:
 			w.cannot = f.Field
 			return w
@@ -145,7 +145,7 @@ func putResponses(_ *Request, fields []Edit, tools [][]byte) (w worded) {
 		w.fields = append(w.fields, f)
 	}
 	for _, t := range tools {
-		w.tools = append(w.tools, flat(t, "function"))
+		w.tools = append(w.tools, flatTool(t))
 	}
 	return w
 }
@@ -169,7 +169,41 @@ func putCompletions(r *Request, fields []Edit, tools [][]byte) (w worded) {
 }
 
 // ofChat says whether a tool, or the choice of one, has Chat's form.
-func ofChat(raw []byte) bool { return fieldOf(raw, "function") != nil }
+func ofChat(raw []byte) bool {
+	return fieldOf(raw, "function") != nil || fieldOf(raw, "custom") != nil || fieldOf(raw, "allowed_tools") != nil
+}
+
+// flatTool is a tool of Chat's as the Responses API has it, or the choice of one.
+func flatTool(raw []byte) []byte {
+	raw = flat(flat(raw, "function"), "custom")
+	if format := fieldOf(raw, "format"); fieldOf(format, "grammar") != nil {
+		raw = set(raw, "format", flat(format, "grammar"))
+	}
+	return raw
+}
+
+// flatChoice is likewise a choice of one tool, or among some.
+func flatChoice(raw []byte) []byte {
+	raw = flat(flatTool(raw), "allowed_tools")
+	var allowed []json.RawMessage
+	if json.Unmarshal(fieldOf(raw, "tools"), &allowed) != nil {
+		return raw
+	}
+	for i := range allowed {
+		allowed[i] = flatTool(allowed[i])
+	}
+	return set(raw, "tools", appendValue(nil, allowed))
+}
+
+// set is an object with that member.
+func set(raw []byte, name string, value []byte) []byte {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return raw
+	}
+	members[name] = value
+	return appendValue(nil, members)
+}
 
 // flat is an object with the members of the one below that name in its place.
 func flat(raw []byte, name string) []byte {

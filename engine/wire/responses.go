@@ -76,7 +76,7 @@ func (s *skim) input() bool {
 }
 
 var itemFields = map[string]bool{
-	"type": true, "role": true, "content": true, "output": true, "arguments": true, "encrypted_content": true, "summary": true,
+	"type": true, "role": true, "content": true, "output": true, "arguments": true, "input": true, "encrypted_content": true, "summary": true,
 	"file_id": true, "signature": true, "format": true,
 }
 
@@ -98,7 +98,12 @@ func (s *skim) item() bool {
 		switch string(o.key) {
 		case "type":
 			ok = s.name(&kind)
-			s.r.PreviousResponse = s.r.PreviousResponse || kind == "item_reference"
+			switch kind {
+			case "item_reference":
+				s.r.PreviousResponse = true
+			case "custom_tool_call", "custom_tool_call_output":
+				s.customTools()
+			}
 		case "role":
 			var t text
 			if t, ok = s.clean("a string"); t.is("system") || t.is("developer") {
@@ -106,7 +111,7 @@ func (s *skim) item() bool {
 			}
 		case "content", "output":
 			ok = s.content()
-		case "arguments", "summary":
+		case "arguments", "input", "summary":
 			ok = s.counted(&s.textBytes)
 		case "encrypted_content", "signature", "format":
 			if s.peek() != '"' {
@@ -139,8 +144,8 @@ func (s *skim) item() bool {
 	return s.ok()
 }
 
-// flatTool reads a tool whose members stand beside its type. Those that describe a function of the client's are contacted by
-// nobody, so its type has to be known first.
+// flatTool reads a tool whose members stand beside its type. Those that describe a function or a custom tool of the client's
+// are contacted by nobody, so its type has to be known first.
 func (s *skim) flatTool() bool {
 	if s.peek() != '{' {
 		return s.wrong("a tool object such as {\"type\": \"function\", \"name\": …}")
@@ -153,7 +158,11 @@ func (s *skim) flatTool() bool {
 		return s.fail(from, "found a tool without a type; it should have one, such as \"function\"")
 	}
 	s.toolKind(kind)
-	if kind == "function" {
+	switch kind {
+	case "custom":
+		s.customTools()
+		return true
+	case "function":
 		return true
 	}
 	s.pos = from

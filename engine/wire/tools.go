@@ -2,6 +2,10 @@ package wire
 
 func (s *skim) toolKind(k string) { s.r.ToolKinds = insert(s.r.ToolKinds, k) }
 
+// customTools notes one of OpenAI's tools that take text in place of JSON, or a call of one that is sent back: either can go only
+// to endpoints that know them.
+func (s *skim) customTools() { s.r.Parameters = insert(s.r.Parameters, "custom_tools") }
+
 // toolList reads an array of tools, each by one.
 func (s *skim) toolList(one func(*skim) bool) bool {
 	if s.peek() != '[' {
@@ -28,7 +32,7 @@ func (s *skim) function() bool {
 	return s.skip()
 }
 
-var toolFields = map[string]bool{"type": true, "function": true, "server_url": true}
+var toolFields = map[string]bool{"type": true, "function": true, "custom": true, "server_url": true}
 
 func (s *skim) tool() bool {
 	if s.peek() != '{' {
@@ -43,8 +47,11 @@ func (s *skim) tool() bool {
 			var k string
 			ok = s.name(&k)
 			s.toolKind(k)
+			if k == "custom" {
+				s.customTools()
+			}
 			typed = true
-		case "function": // a description of the client's own function: URLs in its schema are contacted by nobody
+		case "function", "custom": // a description of the client's own tool: URLs in it are contacted by nobody
 			ok = s.skip()
 		default:
 			ok = unlike(&s.scanner, &o, toolFields) && s.watch(holds(o.key))
@@ -57,6 +64,39 @@ func (s *skim) tool() bool {
 		return s.fail(o.at, "found a tool without a type; it should have one, such as \"function\"")
 	}
 	return s.ok()
+}
+
+// calls reads an earlier answer's calls of tools.
+func (s *skim) calls() bool {
+	if s.peek() != '[' {
+		return s.skip()
+	}
+	a := s.array()
+	for s.element(&a) {
+		ok := false
+		if s.peek() == '{' {
+			ok = s.each("a call", callFields)
+		} else {
+			ok = s.skip()
+		}
+		if !ok {
+			return false
+		}
+	}
+	return s.ok()
+}
+
+var callFields = map[string]func(*skim) bool{
+	"type": func(s *skim) bool {
+		if s.peek() != '"' {
+			return s.skip()
+		}
+		t, ok := s.text()
+		if t.is("custom") {
+			s.customTools()
+		}
+		return ok
+	},
 }
 
 // search reads the options of a search that the provider makes by itself.

@@ -27,7 +27,7 @@ type told struct {
 	PromptTokens     int64  `json:"prompt_tokens"`
 	CompletionTokens int64  `json:"completion_tokens"`
 	Name             string // of the tool that is called
-	Arguments        string // JSON
+	Arguments        string // JSON, or the text for a custom tool
 	IDs              []string
 	ID               string
 	Vector           []float64
@@ -203,6 +203,21 @@ func (s *sdk) holdOthers(t *testing.T, r *router, back string) {
 		t.Run(what, func(t *testing.T) {
 			got, want := s.ask(t, r, key, model, what), r.right(t, back)
 			if want.Call == nil || got.Name != "look_up" || got.Finish != "completed" || !sameJSON(got.Arguments, want.Call.Arguments) {
+				t.Errorf("got %+v, want %+v", got, want.Call)
+			}
+		})
+	}
+	for _, what := range []string{"custom", "stream_custom", "response_custom", "response_stream_custom"} {
+		t.Run(what, func(t *testing.T) {
+			got := s.ask(t, r, key, model, what)
+			if backs[back] == "anthropic" {
+				if !got.Thrown || got.Status != 404 || !strings.Contains(got.Message, "is a custom tool") {
+					t.Errorf("got %+v; want it refused for what Anthropic's API cannot say", got)
+				}
+				return
+			}
+			want := r.right(t, back)
+			if want.Call == nil || !want.Call.Custom || got.Name != "look_up" || got.Arguments != want.Call.Arguments {
 				t.Errorf("got %+v, want %+v", got, want.Call)
 			}
 		})

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -66,7 +67,7 @@ func askOpenAI(t *testing.T, r *router, key, model, what string) told {
 			return told{}.with(err)
 		}
 		return told{Model: answer.Model, Vector: answer.Data[0].Embedding, PromptTokens: answer.Usage.PromptTokens}
-	case "response", "response_stream", "response_tool", "response_stream_tool":
+	case "response", "response_stream", "response_tool", "response_stream_tool", "response_custom", "response_stream_custom":
 		return askResponse(t, &client, model, what)
 	case "structured":
 		p.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
@@ -74,6 +75,9 @@ func askOpenAI(t *testing.T, r *router, key, model, what string) told {
 	case "tool", "stream_tool":
 		p.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{Name: "look_up", Parameters: lookUpSchema})}
 		p.ToolChoice.OfAuto = openai.String("required")
+	case "custom", "stream_custom":
+		p.Tools = []openai.ChatCompletionToolUnionParam{{OfCustom: &openai.ChatCompletionCustomToolParam{Custom: openai.ChatCompletionCustomToolCustomParam{Name: "look_up"}}}}
+		p.ToolChoice.OfCustomToolChoice = &openai.ChatCompletionNamedToolChoiceCustomParam{Custom: openai.ChatCompletionNamedToolChoiceCustomCustomParam{Name: "look_up"}}
 	case "image":
 		p.MaxTokens = openai.Int(24)
 		p.Messages[0] = openai.UserMessage([]openai.ChatCompletionContentPartUnionParam{openai.TextContentPart(question),
@@ -81,15 +85,29 @@ func askOpenAI(t *testing.T, r *router, key, model, what string) told {
 	default:
 		p.MaxTokens = openai.Int(24)
 	}
-	if what == "stream" || what == "stream_tool" {
+	if strings.HasPrefix(what, "stream") {
 		p.StreamOptions.IncludeUsage = openai.Bool(true)
 		stream := client.Chat.Completions.NewStreaming(t.Context(), p)
 		defer stream.Close()
 		all := openai.ChatCompletionAccumulator{}
+		var custom struct{ Name, Input string } // which the SDK does not know in chunks
 		for stream.Next() {
-			all.AddChunk(stream.Current())
+			chunk := stream.Current()
+			all.AddChunk(chunk)
+			for _, c := range chunk.Choices {
+				for _, call := range c.Delta.ToolCalls {
+					piece := struct{ Name, Input string }{}
+					if raw := call.JSON.ExtraFields["custom"].Raw(); raw != "" && json.Unmarshal([]byte(raw), &piece) == nil {
+						custom.Name, custom.Input = custom.Name+piece.Name, custom.Input+piece.Input
+					}
+				}
+			}
 		}
-		return ofCompletion(&all.ChatCompletion).with(stream.Err())
+		got := ofCompletion(&all.ChatCompletion).with(stream.Err())
+		if custom.Name != "" {
+			got.Name, got.Arguments = custom.Name, custom.Input
+		}
+		return got
 	}
 	answer, err := client.Chat.Completions.New(t.Context(), p)
 	if err != nil {
@@ -109,7 +127,8 @@ func ofCompletion(c *openai.ChatCompletion) told {
 		got.Provider = unquoted(extra.Raw())
 	}
 	if len(m.ToolCalls) == 1 {
-		got.Name, got.Arguments = m.ToolCalls[0].Function.Name, m.ToolCalls[0].Function.Arguments
+		call := &m.ToolCalls[0]
+		got.Name, got.Arguments = call.Function.Name+call.Custom.Name, call.Function.Arguments+call.Custom.Input
 	}
 	return got
 }
@@ -130,7 +149,10 @@ func (got told) with(err error) told {
 // askResponse asks in the Responses API.
 func askResponse(t *testing.T, client *openai.Client, model, what string) told {
 	p := responses.ResponseNewParams{Model: model, Input: responses.ResponseNewParamsInputUnion{OfString: openai.String(question)}}
-	if strings.HasSuffix(what, "tool") {
+	if strings.HasSuffix(what, "custom") {
+		p.Tools = []responses.ToolUnionParam{{OfCustom: &responses.CustomToolParam{Name: "look_up"}}}
+		p.ToolChoice.OfAllowedTools = &responses.ToolChoiceAllowedParam{Mode: responses.ToolChoiceAllowedModeRequired, Tools: []map[string]any{{"type": "custom", "name": "look_up"}}}
+	} else if strings.HasSuffix(what, "tool") {
 		p.Tools = []responses.ToolUnionParam{{OfFunction: &responses.FunctionToolParam{Name: "look_up", Parameters: lookUpSchema}}}
 		p.ToolChoice.OfToolChoiceMode = openai.Opt(responses.ToolChoiceOptionsRequired)
 	} else {
@@ -168,8 +190,11 @@ func ofResponse(r *responses.Response) told {
 		got.Finish = why
 	}
 	for _, item := range r.Output {
-		if item.Type == "function_call" {
+		switch item.Type {
+		case "function_call":
 			got.Name, got.Arguments = item.Name, item.Arguments.OfString
+		case "custom_tool_call":
+			got.Name, got.Arguments = item.Name, item.Input
 		}
 	}
 	return got

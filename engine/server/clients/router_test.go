@@ -92,7 +92,7 @@ auth = "none"
 model = %q
 provider = %q
 upstream_model = "upstream"
-supported_parameters = ["max_tokens", "tools", "tool_choice", "response_format", "structured_outputs"]
+supported_parameters = ["max_tokens", "tools", "tool_choice", "response_format", "structured_outputs", "custom_tools"]
 price = { prompt = %d, completion = %d }
 `, id, strings.ToUpper(id), dialect, p.URL(), id, model, id, price, price)
 	}

@@ -85,6 +85,7 @@ func init() {
 		"index":    whole,
 		"type":     nullable(text),
 		"function": object(fields{"name": nullable(text), "arguments": nullable(text)}),
+		"custom":   about(object(fields{"name": nullable(text), "input": nullable(text)}), "of a custom tool, which takes text in place of JSON"),
 	}))
 	define("ReasoningDetail", object(fields{
 		"type": text, "id": nullable(text), "format": nullable(text), "index": nullable(whole),

@@ -34,6 +34,8 @@ func init() {
 			"type", "id", "role", "status", "content"),
 		object(fields{"type": always("function_call"), "id": text, "call_id": text, "name": text, "arguments": text, "status": status},
 			"type", "call_id", "name", "arguments"),
+		object(fields{"type": always("custom_tool_call"), "id": text, "call_id": text, "name": text, "input": text, "status": status},
+			"type", "call_id", "name", "input"),
 		object(fields{"type": always("reasoning"), "id": text, "summary": list(object(fields{"type": always("summary_text"), "text": text}, "type", "text")),
 			"content": list(ref("ResponsePart")), "encrypted_content": nullable(text), "signature": text, "format": text, "status": status},
 			"type", "id", "summary"),
@@ -82,6 +84,7 @@ func init() {
 		event("response.reasoning_summary_text.delta", inSummary, delta), event("response.reasoning_summary_text.done", inSummary, fields{"text": text}),
 		event("response.function_call_arguments.delta", inItem, delta),
 		event("response.function_call_arguments.done", inItem, fields{"arguments": text, "name": text}),
+		event("response.custom_tool_call_input.delta", inItem, delta), event("response.custom_tool_call_input.done", inItem, fields{"input": text}),
 		event("error", fields{"code": nullable(text), "message": text, "param": nullable(text), "error": ref("ErrorObject")}),
 	)
 	define("ResponseEvent", or(events...))

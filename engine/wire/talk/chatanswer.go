@@ -16,13 +16,21 @@ func readChatOutput(o *object) []Part {
 	}
 	for i, raw := range o.list("tool_calls") {
 		x := o.in.parse(index(o.at("tool_calls"), i), raw)
-		if kind := x.text("type"); kind != "" && kind != "function" {
-			o.in.say(x.path, "is a call of type %q, which this router cannot translate", kind)
-		}
 		c := &Call{ID: x.text("id")}
-		if f := x.object("function"); f != nil {
-			c.Name, c.Arguments = f.text("name"), readArguments(f)
-			f.leftover()
+		switch kind := x.text("type"); kind {
+		case "", "function":
+			if f := x.object("function"); f != nil {
+				c.Name, c.Arguments = f.text("name"), readArguments(f)
+				f.leftover()
+			}
+		case "custom":
+			c.Custom = true
+			if f := x.object("custom"); f != nil {
+				c.Name, c.Arguments = f.text("name"), f.text("input")
+				f.leftover()
+			}
+		default:
+			o.in.say(x.path, "is a call of type %q, which this router cannot translate", kind)
 		}
 		x.ignore("index")
 		x.leftover()
@@ -86,8 +94,7 @@ func (w *writing) chatOutput(m members, path string, parts []Part) {
 			details = append(details, p.Thought.detail(len(details)))
 			reasoning.WriteString(p.Thought.Text + p.Thought.Summary)
 		case ToolCall:
-			calls = append(calls, members{"id": p.Call.ID, "type": "function",
-				"function": members{"name": p.Call.Name, "arguments": p.Call.Arguments}})
+			calls = append(calls, p.Call.chat())
 		case Refusal:
 			if m["refusal"] != nil {
 				w.cannot(path, "has two refusals")
@@ -114,6 +121,13 @@ func (w *writing) chatOutput(m members, path string, parts []Part) {
 	if len(calls) > 0 {
 		m["tool_calls"] = calls
 	}
+}
+
+func (c *Call) chat() members {
+	if c.Custom {
+		return members{"id": c.ID, "type": "custom", "custom": members{"name": c.Name, "input": c.Arguments}}
+	}
+	return members{"id": c.ID, "type": "function", "function": members{"name": c.Name, "arguments": c.Arguments}}
 }
 
 // detail is an element of reasoning_details.

@@ -272,41 +272,6 @@ func (m *Media) url() string {
 	return m.URL
 }
 
-func readChatTool(o *object) (Tool, bool) {
-	if kind := o.text("type"); kind != "function" {
-		o.in.say(o.path, "is a tool of type %q, which only the API that it is of knows", kind)
-		return Tool{}, false
-	}
-	t := Tool{Cache: readCache(o)}
-	if f := o.object("function"); f != nil {
-		t.Name, t.Description, t.Schema, t.Strict = f.text("name"), f.text("description"), f.take("parameters"), f.flag("strict")
-		f.leftover()
-	}
-	o.leftover()
-	return t, true
-}
-
-func readChatChoice(in *reading, raw json.RawMessage) Choice {
-	if isString(raw) {
-		s, _ := readString(raw)
-		if s != "none" && s != "auto" && s != "required" {
-			in.say("tool_choice", "should be none, auto, required or a function")
-		}
-		return Choice{Mode: s}
-	}
-	o := in.parse("tool_choice", raw)
-	if kind := o.text("type"); kind != "function" {
-		in.say("tool_choice", "is of type %q, which this router cannot translate", kind)
-	}
-	c := Choice{Mode: "named"}
-	if f := o.object("function"); f != nil {
-		c.Name = f.text("name")
-		f.leftover()
-	}
-	o.leftover()
-	return c
-}
-
 func readChatFormat(o *object) Format {
 	f := Format{Kind: o.text("type")}
 	switch f.Kind {
@@ -335,26 +300,10 @@ func WriteChat(r *Request) (body []byte, unsaid []string) {
 	}
 	m["messages"] = messages
 	if len(r.Tools) > 0 {
-		tools := make([]any, len(r.Tools))
-		for i, t := range r.Tools {
-			f := members{"name": t.Name}
-			f.text("description", t.Description)
-			if t.Schema != nil {
-				f["parameters"] = t.Schema
-			}
-			if t.Strict != nil {
-				f["strict"] = *t.Strict
-			}
-			tools[i] = members{"type": "function", "function": f}
-		}
-		m["tools"] = tools
+		m["tools"] = listed(r.Tools, (*Tool).chat)
 	}
-	switch r.Choice.Mode {
-	case "":
-	case "named":
-		m["tool_choice"] = members{"type": "function", "function": members{"name": r.Choice.Name}}
-	default:
-		m["tool_choice"] = r.Choice.Mode
+	if r.Choice.Mode != "" {
+		m["tool_choice"] = r.Choice.chat()
 	}
 	if r.Parallel != nil {
 		m["parallel_tool_calls"] = *r.Parallel

@@ -191,9 +191,17 @@ func (d *chatDelta) toolCalls(deltas []Delta, raw json.RawMessage) []Delta {
 			Name      string          `json:"name"`
 			Arguments json.RawMessage `json:"arguments"`
 		} `json:"function"`
+		Custom *struct {
+			Name  string          `json:"name"`
+			Input json.RawMessage `json:"input"`
+		} `json:"custom"`
 	}
 	d.into(raw, &list)
 	for _, x := range list {
+		custom := x.Custom != nil
+		if custom {
+			x.Function.Name, x.Function.Arguments = x.Custom.Name, x.Custom.Input
+		}
 		known := d.reader.calls[d.choice]
 		at := len(known) - 1
 		if x.Index != nil && *x.Index >= 0 {
@@ -203,7 +211,7 @@ func (d *chatDelta) toolCalls(deltas []Delta, raw json.RawMessage) []Delta {
 		if begins {
 			at = len(known)
 			d.reader.calls[d.choice] = append(known, x.ID)
-			deltas = append(deltas, Delta{Kind: BeginCall, Choice: d.choice, Call: at, ID: x.ID, Name: x.Function.Name})
+			deltas = append(deltas, Delta{Kind: BeginCall, Choice: d.choice, Call: at, ID: x.ID, Name: x.Function.Name, Custom: custom})
 		}
 		arguments := ""
 		switch raw := x.Function.Arguments; {
@@ -217,7 +225,7 @@ func (d *chatDelta) toolCalls(deltas []Delta, raw json.RawMessage) []Delta {
 				d.err = fmt.Errorf("arguments of a call that has not begun")
 				return deltas
 			}
-			deltas = append(deltas, Delta{Kind: AddArguments, Choice: d.choice, Call: at, Text: arguments})
+			deltas = append(deltas, Delta{Kind: AddArguments, Choice: d.choice, Call: at, Text: arguments, Custom: custom})
 		}
 	}
 	return deltas
@@ -255,9 +263,15 @@ func (c *chatWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 			}
 			delta["reasoning_details"] = []any{d.detail()}
 		case BeginCall:
-			delta["tool_calls"] = []any{members{"index": d.Call, "id": d.ID, "type": "function", "function": members{"name": d.Name, "arguments": ""}}}
+			call := (&Call{ID: d.ID, Name: d.Name, Custom: d.Custom}).chat()
+			call["index"] = d.Call
+			delta["tool_calls"] = []any{call}
 		case AddArguments:
-			delta["tool_calls"] = []any{members{"index": d.Call, "function": members{"arguments": d.Text}}}
+			call := members{"index": d.Call, "function": members{"arguments": d.Text}}
+			if d.Custom {
+				call = members{"index": d.Call, "custom": members{"input": d.Text}}
+			}
+			delta["tool_calls"] = []any{call}
 		case EndChoice:
 			finish, native = d.Finish, d.Native
 		}

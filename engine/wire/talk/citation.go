@@ -111,7 +111,7 @@ func citedBlocks(text string, citations []Citation) (blocks []members) {
 	return blocks
 }
 
-func listed[T any](list []Citation, form func(*Citation) T) []any {
+func listed[E, T any](list []E, form func(*E) T) []any {
 	out := make([]any, len(list))
 	for i := range list {
 		out[i] = form(&list[i])

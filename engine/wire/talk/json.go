@@ -111,6 +111,15 @@ func readString(raw json.RawMessage) (s string, ok bool) {
 	return s, true
 }
 
+// is takes the type where it is that one.
+func (o *object) is(kind string) bool {
+	s, ok := readString(o.fields["type"])
+	if ok = ok && s == kind; ok {
+		o.ignore("type")
+	}
+	return ok
+}
+
 func (o *object) whole(name string) (n int64) {
 	o.into(name, &n, "a whole number")
 	return n

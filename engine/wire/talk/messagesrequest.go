@@ -185,7 +185,7 @@ func (r *Request) readMessagesChoice(o *object) {
 	case "any":
 		r.Choice.Mode = "required"
 	case "tool":
-		r.Choice = Choice{Mode: "named", Name: x.text("name")}
+		r.Choice = Choice{Mode: "named", Tool: Named{Name: x.text("name")}}
 	default:
 		o.in.say(x.at("type"), "is %q, which is none of auto, any, tool and none", kind)
 	}
@@ -364,6 +364,9 @@ func WriteMessages(r *Request) (body []byte, unsaid []string) {
 	if len(r.Tools) > 0 {
 		tools := make([]any, len(r.Tools))
 		for i, t := range r.Tools {
+			if t.Custom {
+				w.cannot(index("tools", i), "is a custom tool, which takes text in place of JSON")
+			}
 			x := members{"name": t.Name, "input_schema": t.Schema}
 			if t.Schema == nil {
 				x["input_schema"] = members{"type": "object", "properties": members{}}
@@ -381,6 +384,9 @@ func WriteMessages(r *Request) (body []byte, unsaid []string) {
 		}
 	} else if r.Choice.Mode == "required" || r.Choice.Mode == "named" {
 		w.cannot("tool_choice", "demands a tool, and there is none")
+	}
+	if r.Choice.Allowed != nil {
+		w.cannot("tool_choice", "allows only some of the tools")
 	}
 	if r.MaxTokens > 0 {
 		m["max_tokens"] = r.MaxTokens
@@ -434,7 +440,7 @@ func (r *Request) messagesChoice() members {
 	case "required":
 		x["type"] = "any"
 	case "named":
-		x["type"], x["name"] = "tool", r.Choice.Name
+		x["type"], x["name"] = "tool", r.Choice.Tool.Name
 	default:
 		x["type"] = r.Choice.Mode
 	}
@@ -600,6 +606,10 @@ func (w *writing) block(path string, p *Part) members {
 		x.text("title", p.Media.Name)
 		return x
 	case ToolCall:
+		if p.Call.Custom {
+			w.cannot(path, "has a call of the custom tool %s", p.Call.Name)
+			return nil
+		}
 		input := json.RawMessage(p.Call.Arguments)
 		if len(bytes.TrimSpace(input)) == 0 {
 			input = json.RawMessage("{}")

@@ -179,6 +179,9 @@ func (m *messagesWriter) Append(dst []byte, deltas []Delta) ([]byte, string) {
 			t := Think{Data: d.Text, Format: d.Format, ID: d.ID}
 			dst = m.close(m.start(dst, t.block()))
 		case BeginCall:
+			if d.Custom {
+				return dst, "a call of a custom tool"
+			}
 			dst = m.start(dst, members{"type": "tool_use", "id": d.ID, "name": d.Name, "input": members{}})
 			m.call = d.Call
 		case AddArguments:

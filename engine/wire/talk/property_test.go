@@ -21,7 +21,7 @@ type say struct {
 	shape         wire.Shape
 	read          func([]byte) *talk.Request
 	write         func(*talk.Request) ([]byte, []string)
-	chat, caching bool
+	chat, caching bool // chat: it has what only OpenAI's has, such as custom tools
 }
 
 var apis = []say{
@@ -34,6 +34,7 @@ type drawn struct {
 	*rand.Rand
 	a    say
 	both bool // only what both APIs can say
+	own  bool // and custom tools, which are OpenAI's own
 }
 
 func (d *drawn) one(words ...string) string { return words[d.IntN(len(words))] }
@@ -46,6 +47,9 @@ func (d *drawn) yes() *bool {
 	b := d.IntN(2) == 0
 	return &b
 }
+
+// custom says whether a tool is to be a custom one.
+func (d *drawn) custom() bool { return d.a.chat && (!d.both || d.own) && d.IntN(3) == 0 }
 
 func (d *drawn) object() string {
 	return d.one(`{}`, `{"a":1}`, `{"city":"Bern","days":[1,2.50,-3e2],"n":null,"u":"\u00e9\"\\"}`, `{"nested":{"x":true}}`)
@@ -113,7 +117,11 @@ func (d *drawn) turn(n int) []talk.Message {
 	var replies []talk.Part
 	for i := range calls {
 		id := fmt.Sprintf("call_%d_%d", n, i)
-		m.Parts = append(m.Parts, talk.Part{Kind: talk.ToolCall, Call: &talk.Call{ID: id, Name: d.one("look_up", "weather"), Arguments: d.object()}})
+		c := &talk.Call{ID: id, Name: d.one("look_up", "weather"), Arguments: d.object()}
+		if d.custom() {
+			c.Custom, c.Arguments = true, d.text()
+		}
+		m.Parts = append(m.Parts, talk.Part{Kind: talk.ToolCall, Call: c})
 		r := &talk.Reply{CallID: id, Parts: []talk.Part{{Kind: talk.Text, Text: d.text()}}}
 		if !d.a.chat && !d.both {
 			r.Failed = d.IntN(4) == 0
@@ -144,6 +152,12 @@ func (d *drawn) request() *talk.Request {
 		if d.IntN(2) == 0 {
 			t.Strict = d.yes()
 		}
+		if d.custom() {
+			t = talk.Tool{Name: t.Name, Description: t.Description, Custom: true}
+			if d.IntN(2) == 0 {
+				t.Grammar = &talk.Grammar{Syntax: d.one("lark", "regex"), Definition: d.text()}
+			}
+		}
 		r.Tools = append(r.Tools, t)
 	}
 	if len(r.Tools) > 0 {
@@ -151,7 +165,10 @@ func (d *drawn) request() *talk.Request {
 		case 0:
 			r.Choice.Mode = d.one("auto", "none", "required")
 		case 1:
-			r.Choice = talk.Choice{Mode: "named", Name: "tool_0"}
+			r.Choice = talk.Choice{Mode: "named", Tool: talk.Named{Name: "tool_0", Custom: r.Tools[0].Custom}}
+		}
+		if mode := r.Choice.Mode; d.custom() && (mode == "auto" || mode == "required") {
+			r.Choice.Allowed = []talk.Named{{Name: "tool_0", Custom: r.Tools[0].Custom}}
 		}
 		if r.Choice.Mode != "" && r.Choice.Mode != "none" && d.IntN(2) == 0 {
 			r.Parallel = d.yes()
@@ -381,12 +398,20 @@ func (d *drawn) deltas(a *talk.Answer) []talk.Delta {
 			one.Kind, one.Text = talk.AddSignature, p.Thought.Signature
 			out = append(out, one)
 		case talk.ToolCall:
-			out = append(out, talk.Delta{Kind: talk.BeginCall, Call: calls, ID: p.Call.ID, Name: p.Call.Name})
-			pieces(talk.Delta{Kind: talk.AddArguments, Call: calls}, p.Call.Arguments)
+			out = append(out, talk.Delta{Kind: talk.BeginCall, Call: calls, ID: p.Call.ID, Name: p.Call.Name, Custom: p.Call.Custom})
+			pieces(talk.Delta{Kind: talk.AddArguments, Call: calls, Custom: p.Call.Custom}, p.Call.Arguments)
 			calls++
 		}
 	}
 	return append(out, talk.Delta{Kind: talk.EndChoice, Finish: a.Choices[0].Finish, Native: a.Choices[0].Native})
+}
+
+// streamed is an answer in small pieces, and the APIs that have words for it: all, or OpenAI's own for one with custom tools.
+func (d *drawn) streamed(own bool) ([]talk.Delta, []say) {
+	if d.own = own; own {
+		return d.deltas(d.answer()), apis[:1]
+	}
+	return d.deltas(d.answer()), apis
 }
 
 // heard is what deltas add up to.
@@ -401,7 +426,7 @@ func heard(deltas []talk.Delta) string {
 		case talk.AddSignature, talk.AddSealed:
 			seals.WriteString(d.Text + "|" + d.Format + "\n")
 		case talk.BeginCall:
-			fmt.Fprintf(&calls, "\n%d %s %s ", d.Call, d.ID, d.Name)
+			fmt.Fprintf(&calls, "\n%d %s %s custom=%t ", d.Call, d.ID, d.Name, d.Custom)
 		case talk.AddArguments:
 			calls.WriteString(d.Text)
 		case talk.EndChoice:
@@ -446,10 +471,10 @@ func TestAStreamSaysTheSameInBothAPIs(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	d := &drawn{Rand: rand.New(rand.NewPCG(seed, 4)), a: apis[0], both: true}
-	for range 300 {
-		deltas := d.deltas(d.answer())
+	for i := range 300 {
+		deltas, in := d.streamed(i%3 == 0)
 		want := heard(deltas)
-		for _, a := range apis {
+		for _, a := range in {
 			w := a.shape.NewWriter()
 			w.Serve(talk.Label{ID: "gen-1", Model: "m/one", Provider: "P", Created: 1})
 			var stream []byte
@@ -475,9 +500,9 @@ func TestAStreamThatIsCutAnywhereSaysItsBeginning(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	d := &drawn{Rand: rand.New(rand.NewPCG(seed, 5)), a: apis[0], both: true}
-	for range 4 {
-		deltas := d.deltas(d.answer())
-		for _, a := range apis {
+	for i := range 5 {
+		deltas, in := d.streamed(i == 0)
+		for _, a := range in {
 			w := a.shape.NewWriter()
 			stream, _ := w.Append(nil, deltas)
 			stream = w.End(stream, &talk.Bill{Usage: talk.Usage{Known: true, PromptTokens: 5, CompletionTokens: 3}})

@@ -20,8 +20,10 @@ const everyItem = `{
 	"stream": true, "store": false, "user": "u", "service_tier": "flex", "include": ["reasoning.encrypted_content"], "truncation": "auto",
 	"reasoning": {"effort": "low", "summary": "auto"}, "metadata": {"k": "v"}, "prompt_cache_key": "c",
 	"text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true}, "verbosity": "low"},
-	"tools": [{"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true}],
-	"tool_choice": {"type": "function", "name": "f"},
+	"tools": [{"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true},
+		{"type": "custom", "name": "patch", "description": "p", "format": {"type": "grammar", "syntax": "lark", "definition": "start: \"x\""}},
+		{"type": "custom", "name": "run", "format": {"type": "text"}}],
+	"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "run"}]},
 	"input": [
 		{"role": "user", "content": [{"type": "input_text", "text": "Look"}, {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
 			{"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,BBBB"}]},
@@ -29,8 +31,10 @@ const everyItem = `{
 		{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "Calling", "annotations": []}]},
 		{"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
 		{"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{\"a\":1}"},
+		{"type": "custom_tool_call", "id": "ctc_1", "call_id": "c3", "name": "run", "input": "ls -l\n", "status": "completed"},
 		{"type": "function_call_output", "call_id": "c1", "output": "one"},
 		{"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "two"}]},
+		{"type": "custom_tool_call_output", "call_id": "c3", "output": "three"},
 		{"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
 	]}`
 
@@ -48,14 +52,17 @@ func TestReadResponsesTakesEveryItem(t *testing.T) {
 				{Kind: talk.Thought, Thought: &talk.Think{Data: "SEALED", ID: "rs_1", Format: talk.ResponsesFormat}},
 				{Kind: talk.Text, Text: "Calling"},
 				{Kind: talk.ToolCall, Call: &talk.Call{ID: "c1", Name: "f", Arguments: "{}"}},
-				{Kind: talk.ToolCall, Call: &talk.Call{ID: "c2", Name: "f", Arguments: `{"a":1}`}}}},
+				{Kind: talk.ToolCall, Call: &talk.Call{ID: "c2", Name: "f", Arguments: `{"a":1}`}},
+				{Kind: talk.ToolCall, Call: &talk.Call{ID: "c3", Name: "run", Arguments: "ls -l\n", Custom: true}}}},
 			{Role: "user", Parts: []talk.Part{
 				{Kind: talk.ToolReply, Reply: &talk.Reply{CallID: "c1", Parts: []talk.Part{{Kind: talk.Text, Text: "one"}}}},
-				{Kind: talk.ToolReply, Reply: &talk.Reply{CallID: "c2", Parts: []talk.Part{{Kind: talk.Text, Text: "two"}}}}}},
+				{Kind: talk.ToolReply, Reply: &talk.Reply{CallID: "c2", Parts: []talk.Part{{Kind: talk.Text, Text: "two"}}}},
+				{Kind: talk.ToolReply, Reply: &talk.Reply{CallID: "c3", Parts: []talk.Part{{Kind: talk.Text, Text: "three"}}}}}},
 			{Role: "assistant", Parts: []talk.Part{{Kind: talk.Refusal, Text: "No."}}},
 		},
-		Tools:  []talk.Tool{{Name: "f", Description: "d", Schema: json.RawMessage(`{"type": "object"}`), Strict: &yes}},
-		Choice: talk.Choice{Mode: "named", Name: "f"}, Parallel: &no,
+		Tools: []talk.Tool{{Name: "f", Description: "d", Schema: json.RawMessage(`{"type": "object"}`), Strict: &yes},
+			{Name: "patch", Description: "p", Custom: true, Grammar: &talk.Grammar{Syntax: "lark", Definition: `start: "x"`}}, {Name: "run", Custom: true}},
+		Choice: talk.Choice{Mode: "required", Allowed: []talk.Named{{Name: "f"}, {Name: "run", Custom: true}}}, Parallel: &no,
 		Format:    talk.Format{Kind: "json_schema", Name: "n", Schema: json.RawMessage(`{"type": "object"}`), Strict: &yes},
 		MaxTokens: 50, Reasoning: talk.Reasoning{Effort: "low", Summary: "auto"},
 		Sampling: map[string]json.RawMessage{"temperature": json.RawMessage("0.5"), "top_p": json.RawMessage("1"), "verbosity": json.RawMessage(`"low"`)},
@@ -70,18 +77,68 @@ func TestReadResponsesTakesEveryItem(t *testing.T) {
 
 func TestReadResponsesNamesWhatCannotBeTranslated(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"input":[{"type":"web_search_call","id":"x"}]}`:                                            `input[0]: is an item of type "web_search_call"`,
-		`{"input":[{"role":"user","content":[{"type":"input_video"}]}]}`:                             `input[0].content[0]: is a part of type "input_video"`,
-		`{"input":"x","tools":[{"type":"web_search"}]}`:                                              `tools[0]: is a tool of type "web_search"`,
-		`{"input":"x","tool_choice":{"type":"allowed_tools"}}`:                                       `tool_choice: is of type "allowed_tools"`,
-		`{"input":"x","moderation":true}`:                                                            `moderation: is not a field that this router can translate`,
-		`{"input":[{"role":"owner","content":"x"}]}`:                                                 `input[0].role: is none of`,
-		`{"input":"x","text":{"format":{"type":"grammar"}}}`:                                         `text.format.type: asks for "grammar"`,
-		`{"input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{}","caller":{}}]}`: `input[0].caller: is not a field`,
+		`{"input":[{"type":"web_search_call","id":"x"}]}`:                                             `input[0]: is an item of type "web_search_call"`,
+		`{"input":[{"role":"user","content":[{"type":"input_video"}]}]}`:                              `input[0].content[0]: is a part of type "input_video"`,
+		`{"input":"x","tools":[{"type":"web_search"}]}`:                                               `tools[0]: is a tool of type "web_search"`,
+		`{"input":"x","tool_choice":{"type":"mcp","server_label":"s"}}`:                               `tool_choice: is of type "mcp"`,
+		`{"input":"x","tool_choice":{"type":"allowed_tools"}}`:                                        `tool_choice.mode: is ""; it should be auto or required`,
+		`{"input":"x","tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"mcp"}]}}`: `tool_choice.tools[0]: is of type "mcp"`,
+		`{"input":"x","tools":[{"type":"custom","name":"c","format":{"type":"xml"}}]}`:                `tools[0].format.type: is "xml"; it should be text or grammar`,
+		`{"input":"x","tools":[{"type":"custom","name":"c","defer_loading":true}]}`:                   `tools[0].defer_loading: is not a field`,
+		`{"input":"x","moderation":true}`:                                                             `moderation: is not a field that this router can translate`,
+		`{"input":[{"role":"owner","content":"x"}]}`:                                                  `input[0].role: is none of`,
+		`{"input":"x","text":{"format":{"type":"grammar"}}}`:                                          `text.format.type: asks for "grammar"`,
+		`{"input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{}","caller":{}}]}`:  `input[0].caller: is not a field`,
 	} {
 		if got := strings.Join(talk.ReadResponses([]byte(body)).Unknown, "; "); !strings.Contains(got, want) {
 			t.Errorf("%s\ngot  %s\nwant %s", body, got, want)
 		}
+	}
+}
+
+// What is asked for in the Responses API is said in the words of chat completions.
+func TestCustomToolsAndChoicesAreSaidInChat(t *testing.T) {
+	said := func(body string) string {
+		r := talk.ReadResponses([]byte(body))
+		chat, unsaid := talk.WriteChat(r)
+		if len(r.Unknown)+len(unsaid) > 0 {
+			t.Errorf("%s: %v %v", body, r.Unknown, unsaid)
+		}
+		return string(chat)
+	}
+	for body, want := range map[string]string{
+		`{"input":"x","tools":[{"type":"custom","name":"c","description":"d","format":{"type":"grammar","syntax":"regex","definition":"[a-z]+"}}]}`: `"tools":[{"custom":{"description":"d","format":{"grammar":{"definition":"[a-z]+","syntax":"regex"},"type":"grammar"},"name":"c"},"type":"custom"}]`,
+		`{"input":"x","tool_choice":{"type":"custom","name":"c"}}`:                                                                                  `"tool_choice":{"custom":{"name":"c"},"type":"custom"}`,
+		`{"input":"x","tool_choice":{"type":"function","name":"f"}}`:                                                                                `"tool_choice":{"function":{"name":"f"},"type":"function"}`,
+		`{"input":"x","tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"custom","name":"c"},{"type":"function","name":"f"}]}}`:  `"tool_choice":{"allowed_tools":{"mode":"auto","tools":[{"custom":{"name":"c"},"type":"custom"},{"function":{"name":"f"},"type":"function"}]},"type":"allowed_tools"}`,
+	} {
+		if got := said(body); !strings.Contains(got, want) {
+			t.Errorf("%s\ngot  %s\nwant %s", body, got, want)
+		}
+	}
+	chat := said(everyItem)
+	for _, want := range []string{`{"custom":{"input":"ls -l\n","name":"run"},"id":"c3","type":"custom"}`, `{"content":"three","role":"tool","tool_call_id":"c3"}`} {
+		if !strings.Contains(chat, want) {
+			t.Errorf("no %s in %s", want, chat)
+		}
+	}
+}
+
+// Anthropic's API has no words for custom tools, for calls of them and for a choice among some tools.
+func TestCustomToolsCannotBeSaidInMessages(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"tools":[{"type":"custom","custom":{"name":"c"}}],"messages":[{"role":"user","content":"x"}]}`:                                                                                                                                  "tools[0]: is a custom tool",
+		`{"messages":[{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{"name":"c","input":"{}"}}]},{"role":"tool","tool_call_id":"a","content":"x"}]}`:                                                               "messages[0]: has a call of the custom tool c",
+		`{"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"f"}}]}},"messages":[{"role":"user","content":"x"}]}`: "tool_choice: allows only some of the tools",
+	} {
+		r := talk.ReadChat([]byte(body))
+		if _, unsaid := talk.WriteMessages(r); len(r.Unknown) > 0 || len(unsaid) == 0 || !strings.HasPrefix(unsaid[0], want) {
+			t.Errorf("%s\ngot  %v %q\nwant %s", body, r.Unknown, unsaid, want)
+		}
+	}
+	w := talk.NewMessagesWriter()
+	if _, unsaid := w.Append(nil, []talk.Delta{{Kind: talk.BeginCall, ID: "a", Name: "c", Custom: true}}); unsaid != "a call of a custom tool" {
+		t.Errorf("unsaid %q", unsaid)
 	}
 }
 
@@ -147,9 +204,9 @@ func randomDeltas(r *rand.Rand) ([]talk.Delta, talk.Answer) {
 		c.Parts = append(c.Parts, talk.Part{Kind: talk.Refusal, Text: pieces(talk.AddRefusal, talk.Delta{})})
 	}
 	for i := range r.IntN(3) {
-		call := talk.Call{ID: fmt.Sprint("c", i), Name: "f"}
-		deltas = append(deltas, talk.Delta{Kind: talk.BeginCall, Call: i, ID: call.ID, Name: call.Name})
-		call.Arguments = pieces(talk.AddArguments, talk.Delta{Call: i})
+		call := talk.Call{ID: fmt.Sprint("c", i), Name: "f", Custom: r.IntN(2) == 0}
+		deltas = append(deltas, talk.Delta{Kind: talk.BeginCall, Call: i, ID: call.ID, Name: call.Name, Custom: call.Custom})
+		call.Arguments = pieces(talk.AddArguments, talk.Delta{Call: i, Custom: call.Custom})
 		c.Parts = append(c.Parts, talk.Part{Kind: talk.ToolCall, Call: &call})
 	}
 	return append(deltas, talk.Delta{Kind: talk.EndChoice, Finish: c.Finish}), talk.Answer{Choices: []talk.Alternative{c}}
@@ -226,7 +283,7 @@ func addUp(t *testing.T, stream []byte) (last map[string]any) {
 			}
 			texts[at] += ev["delta"].(string)
 		case strings.HasSuffix(kind, ".done") && !strings.Contains(kind, "part"):
-			for _, field := range []string{"text", "refusal", "arguments"} {
+			for _, field := range []string{"text", "refusal", "arguments", "input"} {
 				if whole, ok := ev[field].(string); ok && whole != texts[at] {
 					t.Fatalf("event %d says %q, the pieces %q", n, whole, texts[at])
 				}
@@ -267,6 +324,7 @@ func TestALongResponseIsNotCopiedForEveryPiece(t *testing.T) {
 func FuzzReadResponses(f *testing.F) {
 	f.Add([]byte(everyItem))
 	f.Add([]byte(`{"input":"x"}`))
+	f.Add([]byte(`{"input":[{"type":"custom_tool_call_output","call_id":"c","output":[{"type":"input_text","text":"t"}]}],"tools":[{"type":"custom","name":"c","format":{"type":"grammar"}}],"tool_choice":{"type":"custom","name":"c"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := talk.ReadResponses(body)
 		if len(r.Unknown) == 0 {

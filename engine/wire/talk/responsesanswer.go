@@ -93,7 +93,7 @@ func (w *responsesWriter) whole(p *Part) {
 	case ToolCall:
 		w.close(nil)
 		w.calls++
-		w.add(nil, &Delta{Kind: BeginCall, Call: w.calls, ID: p.Call.ID, Name: p.Call.Name})
+		w.add(nil, &Delta{Kind: BeginCall, Call: w.calls, ID: p.Call.ID, Name: p.Call.Name, Custom: p.Call.Custom})
 		w.add(nil, &Delta{Kind: AddArguments, Call: w.calls, Text: p.Call.Arguments})
 	case Thought:
 		w.blocks++
@@ -111,17 +111,20 @@ func (w *responsesWriter) whole(p *Part) {
 
 // item is one element of a response's output while it grows.
 type item struct {
-	kind    string // message, function_call, reasoning
+	kind    string // message, function_call, custom_tool_call, reasoning
 	id      string
 	content []*content      // of a message; the text of reasoning
 	call    Call            // without its arguments
 	thought Think           // without its text and summary
-	grown   strings.Builder // the arguments, or the summary
+	grown   strings.Builder // the arguments or the input of a call, or the summary
 	block   int
 	at      int // call's place among those of the answer
 	place   int // in the output
 	done    bool
 }
+
+// calls says whether it is the call of a tool.
+func (x *item) calls() bool { return x.kind == "function_call" || x.kind == "custom_tool_call" }
 
 // content is one part of a message.
 type content struct {
@@ -153,6 +156,8 @@ func (x *item) members() members {
 	switch x.kind {
 	case "function_call":
 		return members{"type": x.kind, "id": x.id, "call_id": x.call.ID, "name": x.call.Name, "arguments": x.grown.String(), "status": status}
+	case "custom_tool_call":
+		return members{"type": x.kind, "id": x.id, "call_id": x.call.ID, "name": x.call.Name, "input": x.grown.String(), "status": status}
 	case "reasoning":
 		m := members{"type": x.kind, "id": x.id, "summary": []any{}, "status": status}
 		if x.grown.Len() > 0 {

@@ -37,23 +37,12 @@ func ReadResponses(body []byte) *Request {
 		}
 	}
 	for i, raw := range o.list("tools") {
-		x := in.parse(index("tools", i), raw)
-		if kind := x.text("type"); kind != "function" {
-			in.say(x.path, "is a tool of type %q, which only the API that it is of knows", kind)
-			continue
+		if t, ok := readResponsesTool(in.parse(index("tools", i), raw)); ok {
+			r.Tools = append(r.Tools, t)
 		}
-		r.Tools = append(r.Tools, Tool{Name: x.text("name"), Description: x.text("description"), Schema: x.take("parameters"), Strict: x.flag("strict")})
-		x.leftover()
 	}
-	if raw := o.take("tool_choice"); isString(raw) {
-		r.Choice = readChatChoice(in, raw)
-	} else if raw != nil {
-		x := in.parse("tool_choice", raw)
-		if kind := x.text("type"); kind != "function" {
-			in.say("tool_choice", "is of type %q, which this router cannot translate", kind)
-		}
-		r.Choice = Choice{Mode: "named", Name: x.text("name")}
-		x.leftover()
+	if raw := o.take("tool_choice"); raw != nil {
+		r.Choice = readResponsesChoice(in, raw)
 	}
 	r.Parallel = o.flag("parallel_tool_calls")
 	if x := o.object("text"); x != nil {
@@ -109,7 +98,11 @@ func (r *Request) readItem(o *object) {
 		o.ignore("id")
 		r.addOutput(Part{Kind: ToolCall, Call: &Call{ID: o.text("call_id"), Name: o.text("name"), Arguments: o.text("arguments")}})
 		o.leftover()
-	case "function_call_output":
+	case "custom_tool_call":
+		o.ignore("id")
+		r.addOutput(Part{Kind: ToolCall, Call: &Call{ID: o.text("call_id"), Name: o.text("name"), Arguments: o.text("input"), Custom: true}})
+		o.leftover()
+	case "function_call_output", "custom_tool_call_output":
 		o.ignore("id")
 		p := Part{Kind: ToolReply, Reply: &Reply{CallID: o.text("call_id"), Parts: readContent(o, "output", readResponsesPart)}}
 		o.leftover()

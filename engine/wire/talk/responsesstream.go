@@ -69,14 +69,22 @@ func (w *responsesWriter) add(dst []byte, d *Delta) []byte {
 		dst = w.need(dst, "message", func(*item) bool { return true }, nil)
 		return w.grow(dst, "refusal", "response.refusal.delta", d.Text, nil)
 	case BeginCall:
-		return w.need(dst, "function_call", func(x *item) bool { return false }, &item{call: Call{ID: d.ID, Name: d.Name}, at: d.Call})
+		kind := "function_call"
+		if d.Custom {
+			kind = "custom_tool_call"
+		}
+		return w.need(dst, kind, func(x *item) bool { return false }, &item{call: Call{ID: d.ID, Name: d.Name, Custom: d.Custom}, at: d.Call})
 	case AddArguments:
 		x := w.callAt(d.Call)
 		if x == nil || x.done {
 			return dst // arguments of a call that has not begun or is over: the reader refuses such streams
 		}
 		x.grown.WriteString(d.Text)
-		return w.event(dst, "response.function_call_arguments.delta", members{"item_id": x.id, "output_index": x.place, "delta": d.Text})
+		kind := "response.function_call_arguments.delta"
+		if x.call.Custom {
+			kind = "response.custom_tool_call_input.delta"
+		}
+		return w.event(dst, kind, members{"item_id": x.id, "output_index": x.place, "delta": d.Text})
 	case AddThought, AddSummary, AddSignature, AddSealed:
 		return w.think(dst, d)
 	case EndChoice:
@@ -87,7 +95,7 @@ func (w *responsesWriter) add(dst []byte, d *Delta) []byte {
 
 func (w *responsesWriter) callAt(at int) *item {
 	for _, x := range w.items {
-		if x.kind == "function_call" && x.at == at {
+		if x.calls() && x.at == at {
 			return x
 		}
 	}
@@ -100,13 +108,13 @@ func (w *responsesWriter) need(dst []byte, kind string, same func(*item) bool, f
 	if w.open != nil && w.open.kind == kind && same(w.open) {
 		return dst
 	}
-	if w.open != nil && (w.open.kind != "function_call" || kind != "function_call") {
-		dst = w.close(dst)
-	}
 	if fresh == nil {
 		fresh = &item{}
 	}
-	fresh.kind, fresh.id = kind, w.newID(map[string]string{"message": "msg", "function_call": "fc", "reasoning": "rs"}[kind])
+	fresh.kind, fresh.id = kind, w.newID(map[string]string{"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}[kind])
+	if w.open != nil && !(w.open.calls() && fresh.calls()) {
+		dst = w.close(dst)
+	}
 	fresh.place = len(w.items)
 	w.items = append(w.items, fresh)
 	w.open = fresh
@@ -198,6 +206,8 @@ func (w *responsesWriter) closeItem(dst []byte, x *item) []byte {
 	switch x.kind {
 	case "function_call":
 		dst = w.event(dst, "response.function_call_arguments.done", at.and("arguments", x.grown.String()).and("name", x.call.Name))
+	case "custom_tool_call":
+		dst = w.event(dst, "response.custom_tool_call_input.done", at.and("input", x.grown.String()))
 	case "reasoning":
 		if s := x.grown.String(); s != "" {
 			at := at.and("summary_index", 0)

@@ -95,7 +95,8 @@ type Media struct {
 type Call struct {
 	ID        string
 	Name      string
-	Arguments string // JSON as the model wrote it, which may be broken
+	Arguments string // JSON as the model wrote it, which may be broken; of a custom tool any text
+	Custom    bool
 }
 
 // Reply is what a tool answered.
@@ -123,19 +124,34 @@ type Cache struct {
 	TTL string // "5m", "1h"; "" where not said
 }
 
-// Tool is a function of the client's.
+// Tool is a function of the client's, or a custom tool, which takes text as the model writes it in place of JSON.
 type Tool struct {
 	Name        string
 	Description string
-	Schema      json.RawMessage // nil: takes nothing
+	Schema      json.RawMessage // of a function; nil: takes nothing
 	Strict      *bool
 	Cache       *Cache
+	Custom      bool
+	Grammar     *Grammar // that the text for a custom tool has to follow; nil: any text
+}
+
+// Grammar is the form of a text.
+type Grammar struct {
+	Syntax     string // lark, regex
+	Definition string
 }
 
 // Choice is which tools the model is to call.
 type Choice struct {
-	Mode string // auto, none, required, named; "" where not said
-	Name string // of the one, where named
+	Mode    string  // auto, none, required, named; "" where not said
+	Tool    Named   // the one, where named
+	Allowed []Named // with auto and required: only these of the tools; nil: all
+}
+
+// Named is one of the tools, by its name.
+type Named struct {
+	Name   string
+	Custom bool
 }
 
 // Format is the form that the answer has to have.
@@ -215,6 +231,7 @@ type Delta struct {
 	Text   string // of text, refusal, thought, signature, data, arguments
 	ID     string // of a call or a thought
 	Name   string // of a tool
+	Custom bool   // of a call and its arguments: the tool is a custom one
 	Format string // of a thought
 	Block  int    // of a thought: pieces with the same number belong together
 

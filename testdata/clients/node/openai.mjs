@@ -5,6 +5,11 @@ import { answering, image, question, schema, tool } from "./asked.mjs";
 const messages = [{ role: "user", content: question }];
 const tools = [{ type: "function", function: tool }];
 
+const custom = { tools: [{ type: "custom", custom: { name: tool.name } }], tool_choice: { type: "custom", custom: { name: tool.name } } };
+const flatCustom = {
+  tools: [{ type: "custom", name: tool.name }], tool_choice: { type: "allowed_tools", mode: "required", tools: [{ type: "custom", name: tool.name }] },
+};
+
 const shown = (answer) => ({
   text: answer.choices[0].message.content,
   finish: answer.choices[0].finish_reason,
@@ -15,11 +20,11 @@ const shown = (answer) => ({
 });
 
 function said(response) {
-  const call = response.output.find((item) => item.type === "function_call");
+  const call = response.output.find((item) => item.type === "function_call" || item.type === "custom_tool_call");
   return {
     text: response.output_text,
     name: call?.name,
-    arguments: call?.arguments,
+    arguments: call?.arguments ?? call?.input,
     finish: response.incomplete_details?.reason ?? response.status,
     model: response.model,
     prompt_tokens: response.usage.input_tokens,
@@ -33,8 +38,8 @@ async function gather(stream) {
     const choice = chunk.choices[0];
     got.text += choice?.delta?.content ?? "";
     for (const call of choice?.delta?.tool_calls ?? []) {
-      got.name = call.function?.name ?? got.name;
-      got.arguments += call.function?.arguments ?? "";
+      got.name = call.function?.name ?? call.custom?.name ?? got.name;
+      got.arguments += call.function?.arguments ?? call.custom?.input ?? "";
     }
     got.finish = choice?.finish_reason ?? got.finish;
     got.model = chunk.model;
@@ -53,6 +58,14 @@ const cases = (client, model) => ({
     return { ...shown(answer), name, arguments: text };
   },
   stream_tool: async () => gather(await client.chat.completions.create({ model, messages, tools, tool_choice: "required", stream: true })),
+  async custom() {
+    const answer = await client.chat.completions.create({ model, messages, ...custom });
+    const { name, input } = answer.choices[0].message.tool_calls[0].custom;
+    return { ...shown(answer), name, arguments: input };
+  },
+  stream_custom: async () => gather(await client.chat.completions.create({ model, messages, ...custom, stream: true })),
+  response_custom: async () => said(await client.responses.create({ model, input: question, ...flatCustom })),
+  response_stream_custom: async () => said(await client.responses.stream({ model, input: question, ...flatCustom }).finalResponse()),
   structured: async () =>
     shown(await client.chat.completions.create({ model, messages, response_format: { type: "json_schema", json_schema: { name: "river", schema, strict: true } } })),
   image: async () =>

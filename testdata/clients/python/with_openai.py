@@ -9,6 +9,14 @@ from asked import IMAGE, QUESTION, SCHEMA, TOOL, answering
 
 TOOLS = {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "required"}
 FLAT_TOOLS = {"tools": [{"type": "function", **TOOL}], "tool_choice": "required"}
+CUSTOM = {
+    "tools": [{"type": "custom", "custom": {"name": TOOL["name"]}}],
+    "tool_choice": {"type": "custom", "custom": {"name": TOOL["name"]}},
+}
+FLAT_CUSTOM = {
+    "tools": [{"type": "custom", "name": TOOL["name"]}],
+    "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": TOOL["name"]}]},
+}
 STRUCTURED = {"type": "json_schema", "json_schema": {"name": "river", "schema": SCHEMA, "strict": True}}
 PICTURE = [
     {"type": "text", "text": QUESTION},
@@ -27,7 +35,10 @@ def shown(answer):
         "completion_tokens": answer.usage.completion_tokens,
     }
     for call in choice.message.tool_calls or []:
-        got["name"], got["arguments"] = call.function.name, call.function.arguments
+        if call.type == "custom":
+            got["name"], got["arguments"] = call.custom.name, call.custom.input
+        else:
+            got["name"], got["arguments"] = call.function.name, call.function.arguments
     return got
 
 
@@ -41,8 +52,12 @@ def gather(stream):
             got["text"] += choice.delta.content or ""
             got["finish"] = choice.finish_reason or got.get("finish")
             for call in choice.delta.tool_calls or []:
-                got["name"] = call.function.name or got.get("name")
-                got["arguments"] += call.function.arguments or ""
+                if call.function:
+                    got["name"] = call.function.name or got.get("name")
+                    got["arguments"] += call.function.arguments or ""
+                else:  # the SDK does not know custom tools in chunks
+                    got["name"] = call.custom.get("name") or got.get("name")
+                    got["arguments"] += call.custom["input"]
     return got
 
 
@@ -57,6 +72,8 @@ def said(response):
     for item in response.output:
         if item.type == "function_call":
             got["name"], got["arguments"] = item.name, item.arguments
+        elif item.type == "custom_tool_call":
+            got["name"], got["arguments"] = item.name, item.input
     return got
 
 
@@ -100,6 +117,10 @@ def cases(url, key, model):
         "stream": lambda: gather(create(max_tokens=24, stream=True, stream_options={"include_usage": True})),
         "tool": lambda: shown(create(**TOOLS)),
         "stream_tool": lambda: gather(create(**TOOLS, stream=True)),
+        "custom": lambda: shown(create(**CUSTOM)),
+        "stream_custom": lambda: gather(create(**CUSTOM, stream=True)),
+        "response_custom": lambda: said(client.responses.create(model=model, input=QUESTION, **FLAT_CUSTOM)),
+        "response_stream_custom": lambda: streamed(**FLAT_CUSTOM),
         "structured": lambda: shown(create(response_format=STRUCTURED)),
         "image": lambda: shown(create(PICTURE, max_tokens=24)),
         "completion": completion,
