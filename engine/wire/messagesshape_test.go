@@ -93,6 +93,11 @@ func TestWhatPolicySeesOfAMessagesRequest(t *testing.T) {
 			var b strings.Builder
 			return r.WriteOpening(&b) && b.String() == "\"be brief\"\x00\"hi\"\x00"
 		}},
+		{"how it begins behind a line that is always new", `{"system":[{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1.177.01c; cc_entrypoint=cli; cch=36ee5;"},
+			{"type":"text","text":"X-Note: \"a\\b\"\nx-request: 7\n\nbe\nx-brief: yes"},{"type":"text","text":"x-last: y"}],` + turn + `}`, func(r *wire.Request) bool {
+			var b strings.Builder
+			return r.WriteOpening(&b) && b.String() == `"\nbe\nx-brief: yes""x-last: y"`+"\x00\"hi\"\x00"
+		}},
 	} {
 		if r := skimMessages(t, c.body); !c.holds(r) {
 			t.Errorf("%s: %+v", c.name, r)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ReadMessages reads a request of Anthropic's Messages API (https://platform.claude.com/docs/en/api/messages/create, and
@@ -17,7 +18,7 @@ func ReadMessages(body []byte) *Request {
 	r := &Request{N: 1, Sampling: map[string]json.RawMessage{}}
 	o.ignore(hints...)
 	o.ignore("fallbacks", "betas") // which models come next is the router's; what a beta switches on is a field of its own
-	if parts := readBlocks(o, "system"); parts != nil {
+	if parts := unbilled(readBlocks(o, "system")); len(parts) > 0 {
 		r.Messages = append(r.Messages, Message{Role: System, Parts: parts})
 	}
 	for i, raw := range o.list("messages") {
@@ -62,6 +63,22 @@ func ReadMessages(body []byte) *Request {
 	o.leftover()
 	r.Unknown = in.unknown
 	return r
+}
+
+// billing begins the line of instructions in which Claude Code tells Anthropic's billing of itself. It is new in every request:
+// before the prompt of another provider it would keep all of that out of the cache.
+const billing = "x-anthropic-billing-header:"
+
+// unbilled are instructions without it.
+func unbilled(parts []Part) []Part {
+	if len(parts) == 0 || parts[0].Kind != Text || !strings.HasPrefix(parts[0].Text, billing) {
+		return parts
+	}
+	_, rest, _ := strings.Cut(parts[0].Text, "\n")
+	if parts[0].Text = strings.TrimLeft(rest, "\n"); parts[0].Text == "" {
+		return parts[1:]
+	}
+	return parts
 }
 
 // readBlocks reads a string or an array of content blocks.

@@ -142,6 +142,22 @@ func TestCustomToolsCannotBeSaidInMessages(t *testing.T) {
 	}
 }
 
+// Claude Code's line for Anthropic's billing goes to nobody else; the rest of the instructions does.
+func TestTheLineForBillingIsNotTranslated(t *testing.T) {
+	const line = "x-anthropic-billing-header: cc_version=2.1.177.01c; cc_entrypoint=cli; cch=36ee5;"
+	for system, want := range map[string]string{
+		`[{"type":"text","text":"` + line + `"},{"type":"text","text":"Be kind."}]`: `[{"content":"Be kind.","role":"system"},{"content":"x","role":"user"}]`,
+		`"` + line + `\n\nBe kind."`: `[{"content":"Be kind.","role":"system"},{"content":"x","role":"user"}]`,
+		`"` + line + `"`:             `[{"content":"x","role":"user"}]`,
+		`"Be kind.\n` + line + `"`:   `[{"content":"Be kind.\n` + line + `","role":"system"},{"content":"x","role":"user"}]`,
+	} {
+		r := talk.ReadMessages([]byte(`{"max_tokens":1,"system":` + system + `,"messages":[{"role":"user","content":"x"}]}`))
+		if chat, unsaid := talk.WriteChat(r); !strings.Contains(string(chat), `"messages":`+want) || len(r.Unknown)+len(unsaid) > 0 {
+			t.Errorf("%s becomes %s, %q %q; want %s", system, chat, r.Unknown, unsaid, want)
+		}
+	}
+}
+
 func TestReadCompletionsTakesOneText(t *testing.T) {
 	r := talk.ReadCompletions([]byte(`{"model":"m","prompt":["Once"],"max_tokens":5,"stop":"\n","n":2,"stream":true,"temperature":0}`))
 	if len(r.Unknown) > 0 || r.Messages[0].Parts[0].Text != "Once" || r.MaxTokens != 5 || r.N != 2 || !r.Stream || r.Stop[0] != "\n" {
