@@ -80,15 +80,17 @@ func (e *Engine) Watch(ctx context.Context, hup <-chan os.Signal) error {
 	}
 }
 
-// written are the extensions of what a configuration is made of, beside files that it names itself.
+// written are the extensions of what a folder of the configuration may hold that it does not name itself.
 var written = []string{".toml", ".rego", ".wasm", wasm.SignatureSuffix, ".gz"}
 
-// concerns says whether an event may have changed the configuration. A log that is written beside it does not.
+// concerns says whether an event may have changed the configuration. A log that is written beside it does not, nor what is written
+// into a folder that is only watched for a link in it.
 func concerns(ev fsnotify.Event, files []string) bool {
 	if ev.Op == fsnotify.Chmod { // reading a file touches nothing else on some systems
 		return false
 	}
-	if slices.Contains(written, filepath.Ext(ev.Name)) || slices.Contains(files, filepath.Clean(ev.Name)) {
+	name := filepath.Clean(ev.Name)
+	if slices.Contains(files, name) || slices.Contains(written, filepath.Ext(name)) && slices.Contains(files, filepath.Dir(name)) {
 		return true
 	}
 	info, err := os.Stat(ev.Name)
@@ -98,7 +100,7 @@ func concerns(ev fsnotify.Event, files []string) bool {
 // writtenSince says whether one of the files, or something in one of the folders, was written after t.
 func writtenSince(files []string, t time.Time) bool {
 	for _, f := range files {
-		info, err := os.Stat(f)
+		info, err := os.Lstat(f) // of a link, when it was made to point where it does
 		if err != nil {
 			continue
 		}
@@ -107,8 +109,7 @@ func writtenSince(files []string, t time.Time) bool {
 		}
 		within, _ := os.ReadDir(f) // none where it is no folder
 		for _, entry := range within {
-			name := filepath.Join(f, entry.Name())
-			if info, err := os.Stat(name); err == nil && slices.Contains(written, filepath.Ext(name)) && info.ModTime().After(t) {
+			if info, err := entry.Info(); err == nil && slices.Contains(written, filepath.Ext(entry.Name())) && info.ModTime().After(t) {
 				return true
 			}
 		}
@@ -130,29 +131,33 @@ func (e *Engine) reloaded(ctx context.Context) []string {
 	return nil
 }
 
-// follow watches the folders of all files, those in force and those of a refused configuration, and returns the files. A
-// folder stands in for each: a file that is replaced by renaming another over it is not seen otherwise. Where a folder is not
-// there, the nearest above it is watched for its return. more: a folder is watched that was not before.
+// follow watches for changes of all files, those in force and those of a refused configuration, and returns what decides what is
+// found at them (config.Trail). The folder of each stands in for it: a file or link that is replaced by renaming another over it
+// is not seen otherwise. Where one is not there, the folder that it would be in is watched for it. What is no longer needed, such
+// as where a link used to lead, is let go. more: a folder is watched that was not before.
 func (e *Engine) follow(w *fsnotify.Watcher, refused []string) (files []string, more bool) {
-	watched := w.WatchList()
+	folders := map[string]bool{}
 	for _, f := range append(slices.Clone(e.Files()), refused...) {
-		f = filepath.Clean(f)
-		files = append(files, f)
-		folder := f
-		for {
-			if info, err := os.Stat(folder); err == nil && info.IsDir() || folder == filepath.Dir(folder) {
-				break
+		for _, name := range config.Trail(f) {
+			files = append(files, name)
+			if info, err := os.Lstat(name); err != nil || !info.IsDir() {
+				name = filepath.Dir(name)
 			}
-			folder = filepath.Dir(folder)
+			folders[name] = true
 		}
-		if slices.Contains(watched, folder) {
-			continue
+	}
+	for _, folder := range w.WatchList() {
+		if !folders[folder] {
+			_ = w.Remove(folder) // where it is gone, so is its watch
 		}
+		delete(folders, folder)
+	}
+	for folder := range folders {
 		if err := w.Add(folder); err != nil {
 			e.options.Log.Warn("cannot watch for changes; SIGHUP reloads", slog.String("folder", folder), slog.Any("error", err))
 			continue
 		}
-		watched, more = append(watched, folder), true
+		more = true
 	}
 	return files, more
 }

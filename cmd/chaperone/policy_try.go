@@ -152,11 +152,13 @@ func (t *trying) watch() error {
 	settled := time.NewTimer(time.Hour)
 	settled.Stop()
 	for {
-		for _, file := range append([]string{t.config}, t.files...) {
-			if info, err := os.Stat(file); err != nil || !info.IsDir() {
-				file = filepath.Dir(file)
+		for _, file := range append([]string{t.config, t.file}, t.files...) {
+			for _, name := range config.Trail(file) {
+				if info, err := os.Lstat(name); err != nil || !info.IsDir() {
+					name = filepath.Dir(name)
+				}
+				w.Add(name) // what cannot be watched is read at the next save of FILE
 			}
-			w.Add(file) // what cannot be watched is read at the next save of FILE
 		}
 		select {
 		case <-t.cmd.Context().Done():

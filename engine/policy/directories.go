@@ -2,6 +2,7 @@ package policy
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // Directories are the folders that the sources of these documents are read from, with all below them, and bundles on disk:
-// what to watch.
+// what to watch. A file of a source that is a link is named beside its folder, because what it leads to may be elsewhere.
 func Directories(documents []*config.Document) []string {
 	var found []string
 	for _, doc := range documents {
@@ -26,15 +27,17 @@ func Directories(documents []*config.Document) []string {
 			}
 			root := sc.beside(sc.Path)
 			found = append(found, root) // also where it is not there: it may come back
-			filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			_ = fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
 				switch {
-				case err != nil || !entry.IsDir() || path == root:
+				case err != nil || path == ".":
 				case strings.HasPrefix(entry.Name(), "."):
-					return fs.SkipDir
-				default:
-					found = append(found, path)
+					if entry.IsDir() {
+						return fs.SkipDir
+					}
+				case entry.IsDir() || entry.Type()&fs.ModeSymlink != 0:
+					found = append(found, filepath.Join(root, filepath.FromSlash(path)))
 				}
-				return nil // a folder that cannot be read is Load's to report
+				return nil // what cannot be read is Load's to report
 			})
 		}
 	}
