@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"os"
@@ -70,6 +71,35 @@ price = { prompt = 1, completion = 1 }
 
 	offset.Store(int64(72 * time.Hour))
 	counts("when the policy has changed its mind", one+"1", one+"1")
+}
+
+func TestTheGaugesJudgeAModelByTheRequestThatItTakes(t *testing.T) {
+	w := openSmall(t, `deny contains "asked otherwise than it can be" if input.request.api != object.get(input.endpoint.labels, "api", "chat")
+
+deny contains "asks for something else than it gives" if {
+	some modality in input.request.output_modalities
+	not modality in input.endpoint.output_modalities
+}`, "", slog.DiscardHandler, sim.Profile{})
+	text, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	models, want := "", []string{`{model="m/one",organisation="acme"} 1`}
+	for _, api := range []string{"embeddings", "rerank"} {
+		models += fmt.Sprintf("[models.\"m/%s\"]\ncontext_length = 8000\noutput_modalities = [%q]\n[[endpoints]]\nmodel = \"m/%s\"\nprovider = \"p0\"\nlabels = { api = %q }\nprice = { prompt = 1, completion = 0 }\n", api, api, api, api)
+		want = append(want, fmt.Sprintf(`{model="m/%s",organisation="acme"} 1`, api))
+	}
+	w.write(t, "chaperone.toml", string(text)+models)
+	if err := w.engine.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, gauge := range []string{"chaperone_permitted_providers", "chaperone_healthy_providers"} {
+		for _, sample := range want {
+			if !strings.Contains(scrape(w.engine), "\n"+gauge+sample+"\n") {
+				t.Errorf("the metrics lack %s%s", gauge, sample)
+			}
+		}
+	}
 }
 
 // scrape is what the metrics say.

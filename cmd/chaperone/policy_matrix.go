@@ -18,9 +18,9 @@ func policyMatrixCommand(out *printer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "matrix",
 		Short: "Show what the policies leave every organisation of every model, and which rule removes the rest",
-		Long: `Show for every organisation and model how many rows may serve a plain text request, at how many independent providers,
-and which rules remove the others. Two providers that are reached at one host count as one. Teams and keys are shown where they
-are left something else than their organisation.
+		Long: `Show for every organisation and model how many rows may serve a plain request (embeddings, rerank or chat, as the model is
+for), at how many independent providers, and which rules remove the others. Two providers that are reached at one host count
+as one. Teams and keys are shown where they are left something else than their organisation.
 
 The exit code is 3 where somebody is left fewer than --min-providers of a model. With --denied-on-purpose a model of which
 the policies leave somebody nothing at all does not count; one that has nothing left because of --without does.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"chaperone/engine/wire"
 )
 
 // Catalog is one immutable state of all catalog files.
@@ -121,6 +123,18 @@ type Model struct {
 	OutputModalities []string
 	Distillation     Distillation
 	Rows             []*Row
+}
+
+// API is the one that the model is for: embeddings, rerank, or chat.
+func (m *Model) API() wire.Shape {
+	for _, r := range m.Rows {
+		for _, api := range []wire.Shape{wire.Embeddings, wire.Rerank} { // which are modalities of output too
+			if slices.Contains(r.OutputModalities, string(api)) {
+				return api
+			}
+		}
+	}
+	return wire.Chat
 }
 
 // Expected are the catalog's own figures for an endpoint, used while there is little live data; 0: not stated.

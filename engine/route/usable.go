@@ -3,7 +3,6 @@ package route
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sort"
 	"time"
 
@@ -55,10 +54,10 @@ func (r *Router) Usable(ctx context.Context, who *account.Principal, now time.Ti
 	return out
 }
 
-// Endpoints judges every row of m for a plain text request of this principal.
+// Endpoints judges every row of m for a plain request of this principal, in the model's own API.
 func (r *Router) Endpoints(ctx context.Context, who *account.Principal, m *catalog.Model, now time.Time) []Endpoint {
 	stats := r.Board.View(now)
-	j := r.Policies.Judge(ctx, &policy.Query{Principal: who, Request: plainRequest(m.ID), Rows: m.Rows, Stats: stats, Now: now})
+	j := r.Policies.Judge(ctx, &policy.Query{Principal: who, Request: plainRequest(m), Rows: m.Rows, Stats: stats, Now: now})
 	out := make([]Endpoint, len(m.Rows))
 	for i, row := range m.Rows {
 		out[i] = Endpoint{Row: row, Stats: stats.Rows[row.Index], Rest: r.Health.Row(row, 0, now), Denials: j.Rejections}
@@ -69,15 +68,16 @@ func (r *Router) Endpoints(ctx context.Context, who *account.Principal, m *catal
 	return out
 }
 
-// plainRequest asks model for text and wants nothing special.
-func plainRequest(model string) *wire.Request {
-	name, err := json.Marshal(model)
+// plainRequest asks m for what it is for and wants nothing special.
+func plainRequest(m *catalog.Model) *wire.Request {
+	api := m.API()
+	body, err := json.Marshal(api.Plain(m.ID))
 	if err != nil {
-		panic(err) // a string always marshals
+		panic(err) // well-formed by construction
 	}
-	req, refused := wire.Skim(wire.Chat, wire.Head{}, fmt.Appendf(nil, `{"model":%s,"messages":[{"role":"user","content":"."}]}`, name))
+	req, refused := wire.Skim(api, wire.Head{}, body)
 	if refused != nil {
-		panic(refused) // well-formed by construction
+		panic(refused) // likewise
 	}
 	return req
 }

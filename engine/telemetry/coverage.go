@@ -5,13 +5,13 @@ import "github.com/prometheus/client_golang/prometheus"
 // Coverage is how many independent providers an organisation has of a model.
 type Coverage struct {
 	Organisation, Model string
-	Permitted           int // may serve a plain text request of a key of the organisation
+	Permitted           int // may serve a plain request of a key of the organisation, in the model's own API: chat, embeddings or rerank
 	Healthy             int // of those, have a credential and do not rest
 }
 
 var (
 	permittedProviders = prometheus.NewDesc("chaperone_permitted_providers",
-		"Independent providers that may serve a plain text request of an organisation, as far as policy goes.", []string{"organisation", "model"}, nil)
+		"Independent providers that may serve a plain request of an organisation (embeddings, rerank or chat, as the model is for), as far as policy goes.", []string{"organisation", "model"}, nil)
 	healthyProviders = prometheus.NewDesc("chaperone_healthy_providers",
 		"Of the permitted providers, those that have a credential and do not rest.", []string{"organisation", "model"}, nil)
 )

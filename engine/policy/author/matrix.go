@@ -24,7 +24,7 @@ type Coverage struct {
 	At              time.Time
 }
 
-// Cell is what the policies leave somebody of a model, for a plain text request.
+// Cell is what the policies leave somebody of a model, for a plain request in the model's own API.
 type Cell struct {
 	Who       string    `json:"who"` // org:ID, team:ORG/TEAM or key:ID
 	Model     string    `json:"model"`
@@ -119,7 +119,7 @@ func (w *World) audiences(c Coverage) []audience {
 
 func (w *World) cell(ctx context.Context, c *Coverage, a audience, m *catalog.Model) (Cell, error) {
 	cell := Cell{Who: a.name, Model: m.ID, Left: []string{}, Removed: []Removal{}}
-	req, err := Request(ofModel(m), m.ID, "")
+	req, err := Request(m.API(), m.ID, "")
 	if err != nil {
 		return cell, err
 	}

@@ -77,42 +77,15 @@ func (w *World) Model(who *account.Principal, name string) (*catalog.Model, erro
 	return m, nil
 }
 
-// plain is what is asked in each API where a request leaves it out.
-var plain = map[wire.Shape]map[string]json.RawMessage{
-	wire.Chat:        {"messages": plainTurn},
-	wire.Completions: {"prompt": plainText},
-	wire.CountTokens: {"messages": plainTurn},
-	wire.Embeddings:  {"input": plainText},
-	wire.Messages:    {"messages": plainTurn, "max_tokens": json.RawMessage(`1024`)},
-	wire.Rerank:      {"query": plainText, "documents": json.RawMessage(`["."]`)},
-	wire.Responses:   {"input": plainText},
-}
-
-var (
-	plainText = json.RawMessage(`"."`)
-	plainTurn = json.RawMessage(`[{"role":"user","content":"."}]`)
-)
-
 // API is the one of that name; "" is the one that the model is asked in: embeddings, rerank, or chat.
 func API(name string, m *catalog.Model) (wire.Shape, error) {
 	switch {
 	case name == "":
-		return ofModel(m), nil
+		return m.API(), nil
 	case !slices.Contains(wire.Shapes(), name):
 		return "", fmt.Errorf("%s", config.UnknownName("API", name, wire.Shapes()))
 	}
 	return wire.Shape(name), nil
-}
-
-func ofModel(m *catalog.Model) wire.Shape {
-	for _, r := range m.Rows {
-		for _, api := range []wire.Shape{wire.Embeddings, wire.Rerank} { // which are modalities of output too
-			if slices.Contains(r.OutputModalities, string(api)) {
-				return api
-			}
-		}
-	}
-	return wire.Chat
 }
 
 // Request reads a request of an API as JSON, in which the model and what is asked (messages, input, prompt …) may be left out; ""
@@ -124,17 +97,14 @@ func Request(api wire.Shape, model, body string) (*wire.Request, error) {
 			return nil, fmt.Errorf("the request is not a JSON object: %v", err)
 		}
 	}
-	name, _ := json.Marshal(model) // a string always marshals
-	if other := ofAnother(api, fields); other != "" {
+	plain := api.Plain(model)
+	if other := ofAnother(plain, fields); other != "" {
 		return nil, fmt.Errorf("the request has %s, and nothing that is asked in the API %s: say which API it is of (%s)", other, api, strings.Join(wire.Shapes(), ", "))
 	}
-	for field, value := range plain[api] {
+	for field, value := range plain {
 		if _, ok := fields[field]; !ok {
 			fields[field] = value
 		}
-	}
-	if _, ok := fields["model"]; !ok {
-		fields["model"] = name
 	}
 	text, err := json.Marshal(fields)
 	if err != nil {
@@ -147,14 +117,15 @@ func Request(api wire.Shape, model, body string) (*wire.Request, error) {
 	return req, nil
 }
 
-// ofAnother is a field that asks something in other APIs than this, of a request that asks nothing in this one; "" where there is none.
-func ofAnother(api wire.Shape, fields map[string]json.RawMessage) string {
+// ofAnother is a field that asks something in other APIs than the one of plain, of a request that asks nothing in that one; "" where
+// there is none.
+func ofAnother(plain, fields map[string]json.RawMessage) string {
 	found := ""
 	for _, field := range []string{"messages", "input", "prompt", "query"} {
 		if _, sent := fields[field]; !sent {
 			continue
 		}
-		if _, own := plain[api][field]; own {
+		if _, own := plain[field]; own {
 			return ""
 		}
 		found = field
