@@ -70,7 +70,9 @@ func TestOPAsOwnCasesGiveTheSameUnderTheMeter(t *testing.T) {
 		}
 		m := newMeter()
 		want := evaluateQuery(c, plain, query, input, func(q *topdown.Query) *topdown.Query { return q })
-		got := evaluateQuery(c, charged, query, input, func(q *topdown.Query) *topdown.Query { return q.WithCancel(m).WithBuiltins(metered) })
+		got := evaluateQuery(c, charged, query, input, func(q *topdown.Query) *topdown.Query {
+			return q.WithCancel(m).WithBuiltins(metered).WithInterQueryBuiltinValueCache(newPatterns(context.Background()))
+		})
 		ran++
 		if m.spent() {
 			spent++

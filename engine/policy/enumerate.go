@@ -56,7 +56,7 @@ func (s *Set) enumerateQuestion(ctx context.Context, p *policy, q *question, eva
 				continue
 			}
 			o := evaluate(ctx, q.reads.value(&in))
-			if o.overran {
+			if o.overran || o.transient {
 				return
 			}
 			a.cells[n].put(class, len(ofClass), o)

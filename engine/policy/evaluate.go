@@ -19,12 +19,12 @@ import (
 
 // policy is one package under given parameters, ready to evaluate. Bindings that agree on both share it.
 type policy struct {
-	pkg     string // data.library.training
-	store   storage.Store
-	txn     storage.Transaction
-	values  cache.InterQueryValueCache // compiled regular expressions and globs
-	timeout time.Duration
-	allow   *ast.Location // of the first rule allow; nil where the package has none
+	pkg      string // data.library.training
+	store    storage.Store
+	txn      storage.Transaction
+	patterns cache.InterQueryValueCache // compiled regular expressions and globs
+	timeout  time.Duration
+	allow    *ast.Location // of the first rule allow; nil where the package has none
 
 	metadata  map[ruleKey]*metadata
 	rules     []Rule
@@ -122,7 +122,7 @@ func (p *policy) ask(ctx context.Context, q *question, input ast.Value, tracer t
 		WithBuiltins(metered).
 		WithInput(ast.NewTerm(input)).
 		WithMetrics(metrics.NoOp()).
-		WithInterQueryBuiltinValueCache(p.values).
+		WithInterQueryBuiltinValueCache(p.patterns).
 		WithTime(time.Unix(0, 0)).
 		WithSeed(zeroReader{}).
 		WithIndexing(!q.unindexed).
@@ -164,7 +164,7 @@ type outcome struct {
 	obligations Obligations
 	weights     map[string]float64
 	overran     bool // the evaluation was stopped
-	transient   bool // and would perhaps not be another time: true of this evaluation only
+	transient   bool // it, or the one that finds the rules, was stopped and would perhaps not be another time: true of this one only
 }
 
 func failed(err error) *outcome {
@@ -304,8 +304,13 @@ func (p *policy) denials(ctx context.Context, o *outcome, q *question, rule stri
 		return
 	}
 	trace := &firings{rule: p.pkg + "." + rule, metadata: p.metadata, fired: map[string]*firing{}}
-	// An error here leaves the places out; the denials stand.
-	_, _ = p.ask(ctx, q, input, trace)
+	if _, err := p.ask(ctx, q, input, trace); err != nil {
+		// The denials stand, and nobody knows whose they are: a rule that was not reached may be one that must not be waived. Where
+		// it was only the time that ran out, or the request that went, another evaluation will know.
+		clear(trace.fired)
+		var overrun *errOverrun
+		o.transient = o.transient || errors.As(err, &overrun) && !overrun.spent
+	}
 	for _, v := range found[:min(len(found), maxReasons)] {
 		r, err := parseReason(v.Value)
 		r.Rule = rule

@@ -137,6 +137,9 @@ var metered = func() map[string]*topdown.Builtin {
 		if plain == nil { // the two that the evaluator has no function for, = and :=
 			continue
 		}
+		if name == ast.GlobMatch.Name {
+			plain = keptApart(plain)
+		}
 		decl := *ast.BuiltinMap[name]
 		decl.Name, decl.CanSkipBctx = meteredName(name), false
 		all[decl.Name] = &topdown.Builtin{Decl: &decl, Func: meterBuiltin(name, plain)}

@@ -18,8 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/open-policy-agent/opa/v1/topdown/cache"
-
 	"chaperone/engine/account"
 	"chaperone/engine/catalog"
 	"chaperone/engine/config"
@@ -180,6 +178,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 			s.add(bound)
 			s.warnings = append(s.warnings, build.sources[src].unmatched(words, b, "data."+b.Package)...)
 			s.warnings = append(s.warnings, build.sources[src].renamed(c.Catalog, "data."+b.Package)...)
+			s.warnings = append(s.warnings, build.sources[src].outranked("data."+b.Package)...)
 			s.warnings = append(s.warnings, build.sources[src].unranked(c.Scorers, "data."+b.Package)...)
 			writeDigest(digest, b, src)
 		}
@@ -472,7 +471,7 @@ func (b *builder) bind(ctx context.Context, sb *scopedBinding, src *source) *bin
 }
 
 func newPolicy(ctx context.Context, c *compiled, pkg string, params map[string]any, timeout time.Duration) (*policy, error) {
-	p := &policy{pkg: pkg, metadata: c.graph.metadata, rules: c.described(pkg), places: c.placesOf(pkg), constants: c.constants(pkg, params), timeout: timeout, values: cache.NewInterQueryValueCache(ctx, nil)}
+	p := &policy{pkg: pkg, metadata: c.graph.metadata, rules: c.described(pkg), places: c.placesOf(pkg), constants: c.constants(pkg, params), timeout: timeout, patterns: newPatterns(ctx)}
 	var err error
 	if p.store, p.txn, err = newStore(maps.Clone(params)); err != nil {
 		return nil, err
