@@ -231,6 +231,9 @@ func misconfigured(t *testing.T) []example {
 	put(t, "secret", dir, "key.pem")
 	put(t, "secret", dir, "token")
 	put(t, "", dir, "empty", "nothing.txt")
+	put(t, module(`deny contains "x" if input.request.stream`), dir, "load", "p.rego")
+	put(t, module(`deny contains "y" if input.endpoint.free`), dir, "load", "load_test.rego")
+	put(t, module(`deny contains "x" if input.request.stream`), dir, "upper", "P.Rego")
 	main := filepath.Join(dir, "chaperone.toml")
 	all := rows(t, "### What is refused of a configuration", "What a team's file may not say", 40)
 	for i, e := range all {

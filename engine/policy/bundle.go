@@ -82,14 +82,17 @@ func readBundle(name string, text []byte, shown string, v *verification) (s *sou
 	case len(b.Data) > 0:
 		return refuse("it holds data (%s), which policies here do not read; put values into params of the binding", strings.Join(sortedKeys(b.Data), ", "))
 	}
-	texts := map[string][]byte{}
+	texts, tests := map[string][]byte{}, map[string][]byte{}
 	for _, m := range b.Modules {
 		inside := strings.TrimPrefix(filepath.ToSlash(m.Path), "/")
-		if !strings.HasSuffix(inside, "_test.rego") {
-			texts[within(shown, inside)] = m.Raw // parsed as every module is, whatever version of Rego the bundle's manifest asks for
+		if file := within(shown, inside); isTest(inside) {
+			tests[file] = m.Raw
+		} else {
+			texts[file] = m.Raw // parsed as every module is, whatever version of Rego the bundle's manifest asks for
 		}
 	}
 	s, problems = newSource(name, texts)
+	problems = append(problems, misfiled(tests)...)
 	s.digest, s.revision = bundleDigest(text), b.Manifest.Revision
 	if len(problems) == 0 && len(s.modules) == 0 {
 		return refuse("the bundle holds no .rego file (tests, _test.rego, do not count)")

@@ -146,6 +146,8 @@ func (l *linter) visit(x any) bool {
 		for _, part := range x.Reference[min(1, len(x.Reference)):] {
 			l.walk(part)
 		}
+	case ast.Body:
+		l.together(x)
 	case *ast.Expr:
 		l.loc, l.negated = x.Location, x.Negated
 		if len(x.With) > 0 {

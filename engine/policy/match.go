@@ -142,6 +142,9 @@ func (l *linter) against(values []origin, m match, subject *ast.Term) {
 		switch {
 		case m.field == nil:
 		case m.param == "" && m.field.words != nil:
+			if strings.HasSuffix(m.field.name, ".data_class") {
+				l.node.matches = append(l.node.matches, place[match]{m, l.loc})
+			}
 			if m.operator == ast.Equal.Name && !m.fits(m.field.words, m.text) && !m.stands(m.field.words) {
 				never := "is never"
 				if m.field.kind == kindStrings {
@@ -413,6 +416,37 @@ func (c *compiled) renamed(cat *catalog.Catalog, pkg string) config.Problems {
 			if other := otherName(cat, m.what.text); other != "" {
 				found = append(found, problemAt(m.loc, "%s is what the caller sends: %q means the same model as %q, and passes by; compare input.endpoint.model, in deny or require", m.what.field.name, other, m.what.text))
 			}
+		}
+	}
+	return found
+}
+
+// outranked are the places where a rule of pkg denies, or demands something of, one data class by its name, and nothing in the package
+// names a higher one: what is more sensitive passes by.
+func (c *compiled) outranked(pkg string) config.Problems {
+	classes := account.DataClasses
+	highest := -1 // that is named
+	var named []place[match]
+	for _, n := range c.graph.reachable(pkg, contract...) {
+		if slices.ContainsFunc(n.reads, func(r place[read]) bool { return r.what.field.name == "input.request.data_class_rank" }) {
+			return nil
+		}
+		for _, m := range n.matches {
+			rank := slices.Index(classes, m.what.text)
+			if f := m.what.field; rank < 0 || f == nil || f.name != "input.request.data_class" && f.name != "input.principal.data_class" {
+				continue
+			}
+			highest = max(highest, rank)
+			if name := n.name(); (name == ruleDeny || name == ruleRequire || name == ruleReject) && !m.what.negated && m.what.operator == ast.Equal.Name {
+				named = append(named, m)
+			}
+		}
+	}
+	var found config.Problems
+	for _, m := range named {
+		if rank := slices.Index(classes, m.what.text); rank > 0 && rank == highest && rank < len(classes)-1 {
+			found = append(found, problemAt(m.loc, "%s is held against %q, and %s, which is higher, passes by; write input.request.data_class_rank >= %d",
+				m.what.field.name, m.what.text, strings.Join(classes[rank+1:], " and "), rank))
 		}
 	}
 	return found

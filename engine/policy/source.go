@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -31,23 +33,42 @@ type source struct {
 
 // readSource reads and parses every module below root; shown is what file names in messages start with. Tests stay out.
 func readSource(name string, files fs.FS, shown string) (*source, config.Problems) {
-	texts := map[string][]byte{}
+	texts, tests := map[string][]byte{}, map[string][]byte{}
 	at := ""
-	err := EachModule(files, func(p string) error {
+	err := eachFile(files, func(p string) error {
 		at = p
 		text, err := fs.ReadFile(files, p)
-		texts[filepath.Join(shown, filepath.FromSlash(p))] = text
+		if file := filepath.Join(shown, filepath.FromSlash(p)); isTest(p) {
+			tests[file] = text
+		} else {
+			texts[file] = text
+		}
 		return err
 	})
 	if err != nil {
 		return nil, config.Problems{{File: filepath.Join(shown, filepath.FromSlash(at)), Message: message(err) + "; expected a directory of .rego files"}}
 	}
-	return newSource(name, texts)
+	s, problems := newSource(name, texts)
+	return s, append(problems, misfiled(tests)...)
 }
 
 // EachModule calls visit with the path of every .rego file that is no test. What begins with a dot stays out: what version control,
-// editors (.#p.rego) and Kubernetes (..data) keep beside the files. A link to a folder is an error, because it is not followed.
+// editors (.#p.rego) and Kubernetes (..data) keep beside the files. A link to a folder is an error, because it is not followed, and so
+// is an ending in other letters, because stock OPA passes it over.
 func EachModule(files fs.FS, visit func(path string) error) error {
+	return eachFile(files, func(p string) error {
+		if isTest(p) {
+			return nil
+		}
+		return visit(p)
+	})
+}
+
+// isTest says whether a file of that name is a test, and no part of a policy.
+func isTest(name string) bool { return strings.HasSuffix(name, "_test.rego") }
+
+// eachFile is EachModule, of tests too.
+func eachFile(files fs.FS, visit func(path string) error) error {
 	return fs.WalkDir(files, ".", func(p string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -62,11 +83,32 @@ func EachModule(files fs.FS, visit func(path string) error) error {
 				return fmt.Errorf("%s is a link to a folder, which is not followed; make that folder a source of its own", p)
 			}
 		}
-		if entry.IsDir() || path.Ext(p) != ".rego" || strings.HasSuffix(p, "_test.rego") {
+		switch ext := path.Ext(p); {
+		case entry.IsDir() || !strings.EqualFold(ext, ".rego"):
 			return nil
+		case ext != ".rego":
+			return fmt.Errorf("%s ends in %s, and would be passed over; name it %s", p, ext, strings.TrimSuffix(p, ext)+".rego")
 		}
 		return visit(p)
 	})
+}
+
+// misfiled refuses rules of policies in files that are tests by their names, texts by file as shown: they would be passed over without a
+// word. A test that cannot be parsed is for those who run it.
+func misfiled(tests map[string][]byte) (problems config.Problems) {
+	for _, file := range slices.Sorted(maps.Keys(tests)) {
+		m, err := parse(file, tests[file])
+		if err != nil || m == nil {
+			continue
+		}
+		for _, rule := range m.Rules {
+			if name := string(rule.Head.Ref()[0].Value.(ast.Var)); slices.Contains(contract, name) {
+				problems = append(problems, problemAt(rule.Location, "%s is a rule of a policy, and in a file whose name ends in _test.rego, which is a test, it decides nothing; name the file otherwise", name))
+				break
+			}
+		}
+	}
+	return problems
 }
 
 func parse(file string, text []byte) (module *ast.Module, err error) {

@@ -24,6 +24,25 @@ func (l *linter) written(name string, operands []*ast.Term) {
 	if name == ast.Sprintf.Name && len(operands) == 2 {
 		l.format(operands[0], operands[1])
 	}
+	if name == ast.GlobMatch.Name && len(operands) == 3 {
+		l.delimited(operands)
+	}
+}
+
+// delimited refuses a glob without delimiters against a field: OPA takes dots for them then, as they stand in the names of hosts.
+func (l *linter) delimited(operands []*ast.Term) {
+	subject := operands[2]
+	if delimiters, ok := l.constant(operands[1]).Value.(*ast.Array); !ok || delimiters.Len() > 0 {
+		return
+	}
+	f := l.leaf(subject)
+	if f == nil {
+		f = l.elementOf(subject)
+	}
+	if f == nil || f.name == "input.request.egress_hosts" {
+		return
+	}
+	l.problem("glob.match takes [] for [\".\"], so that a star ends at every dot, as in gpt-4.1; write glob.match(%s, [\"/\"], %s), or null in place of [] where a star may stand for anything", operands[0], subject)
 }
 
 // turnedRound refuses to look for a field in a text that is written out, where the text is meant to be looked for in the field. A text
