@@ -61,6 +61,14 @@ func (l *linter) bound(v ast.Var) (found bool) {
 
 func (l *linter) missing(ref ast.Ref, i int) {
 	whole, key := ref[:i], ref[i]
+	if l.shapesOf(key)&shapeNumber == 0 && l.isList(ast.NewTerm(whole)) {
+		l.problem("%s: %s is a list, in which things stand under their numbers; write %s in %s", ref[:i+1], whole, key, whole)
+		return
+	}
+	if call, isCall := whole[0].Value.(ast.Call); isCall && i == 1 && call[0].Value.String() == ast.Split.Name && key.Equal(ast.InternedTerm(0)) {
+		l.problem("%s would be held against any word, known or not; write startswith(%s, \"value%s\")", ref[:i+1], call[1], textOf(call[2]))
+		return
+	}
 	if n, isNumber := l.constant(key).Value.(ast.Number); isNumber {
 		at, _ := n.Int()
 		l.problem("%s may be absent, where the list is shorter, and then a rule silently does not fire; write array.slice(%s, %d, %d) == [\"value\"], or `some element in %s`, or `\"value\" in %s`",
@@ -68,6 +76,19 @@ func (l *linter) missing(ref ast.Ref, i int) {
 		return
 	}
 	l.problem("%s may be absent, and then a rule silently does not fire; write object.get(%s, %s, default) with the value that absence shall have", ref[:i+1], whole, key)
+}
+
+// isList says whether t is a list, as far as can be told.
+func (l *linter) isList(t *ast.Term) bool {
+	if f := l.leaf(t); f != nil {
+		return f.kind == kindStrings
+	}
+	return slices.ContainsFunc(l.origins(t), func(o origin) bool {
+		if o.term == nil {
+			return o.schema["type"] == "array"
+		}
+		return l.shapesOf(o.term) == shapeArray
+	})
 }
 
 // fixed says whether key has one value when it is looked up, rather than being what is walked through.

@@ -189,9 +189,13 @@ func (l *linter) collectLocals(rule *ast.Rule) {
 		}
 		return false
 	})
-	for _, arg := range rule.Head.Args {
+	given := l.graph.given[l.node.path]
+	for i, arg := range rule.Head.Args {
 		if v, ok := arg.Value.(ast.Var); ok {
 			l.locals[v] = nil
+			if i < len(given) {
+				l.locals[v] = given[i]
+			}
 		}
 	}
 }
@@ -210,6 +214,8 @@ var comparisons = map[string]string{
 
 // turned is each sign as it reads from the right.
 var turned = map[string]string{"=": "=", "==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+const neverNull = "what is not known has the worst value that it can have, such as \"unknown\"; compare with that"
 
 // compare looks at one call for a comparison that cannot mean what it says.
 func (l *linter) compare(operator string, operands []*ast.Term) {
@@ -237,7 +243,7 @@ func (l *linter) compare(operator string, operands []*ast.Term) {
 		}
 	}
 	if operator == ast.IsNull.Name && len(operands) == 1 && l.shapesOf(operands[0])&shapeNull == 0 {
-		l.problem("%s is never null: what is not known has the worst value that it can have, such as \"unknown\"; compare with that", operands[0])
+		l.problem("%s is never null: %s", operands[0], neverNull)
 	}
 	if operator != ast.Member.Name || len(operands) != 2 {
 		return
@@ -422,6 +428,12 @@ func (l *linter) anyOf(a, b *ast.Term) {
 // convert is the corrected comparison, where it can be told.
 func (l *linter) convert(a, b *ast.Term, sign string) string {
 	for _, pair := range [][2]*ast.Term{{a, b}, {b, a}} {
+		if l.leaf(pair[1]) != nil && pair[0].Equal(ast.InternedNullTerm) {
+			return neverNull
+		}
+		if word, isText := pair[0].Value.(ast.String); isText && l.shapesOf(pair[1]) == shapeBoolean && (word == "true" || word == "false") {
+			return fmt.Sprintf("write %s == %s, without quotes", pair[1], string(word))
+		}
 		text, isText := pair[0].Value.(ast.String)
 		if isText && l.shapesOf(pair[1]) == shapeNumber {
 			if n, err := ast.ParseTerm(string(text)); err == nil {

@@ -143,6 +143,9 @@ var misnamed = map[string]string{
 }
 
 func meant(name string) string {
+	if word := strings.ToLower(name); strings.HasPrefix(word, "warn") {
+		return "; did you mean deny? A binding that is to warn says so: enforcement = \"warn\", and until when"
+	}
 	if rule, ok := misnamed[strings.ToLower(name)]; ok {
 		return "; did you mean " + rule + "?"
 	}

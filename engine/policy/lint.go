@@ -55,6 +55,7 @@ type graph struct {
 	packages map[string][]*ruleNode  // by package path: data.library.training
 	params   map[string]*declaration // by package path, where it declares parameters
 	metadata map[ruleKey]*metadata   // of every rule
+	given    map[string][]*ast.Term  // by the path of a function: the field that all its callers give for an argument; nil: there is none
 	problems config.Problems
 }
 
@@ -100,6 +101,9 @@ func newGraph(modules map[string]*ast.Module) *graph {
 		}
 	}
 	g.readMetadata(modules)
+	for range deepestCall {
+		g.given = g.arguments()
+	}
 	for _, n := range g.nodes {
 		l := linter{graph: g, node: n}
 		l.collectLocals(n.rule)

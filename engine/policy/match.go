@@ -433,7 +433,7 @@ func (c *compiled) outranked(pkg string) config.Problems {
 		}
 		for _, m := range n.matches {
 			rank := slices.Index(classes, m.what.text)
-			if f := m.what.field; rank < 0 || f == nil || f.name != "input.request.data_class" && f.name != "input.principal.data_class" {
+			if f := m.what.field; rank < 0 || f == nil || f.name != "input.request.data_class" {
 				continue
 			}
 			highest = max(highest, rank)
@@ -447,6 +447,24 @@ func (c *compiled) outranked(pkg string) config.Problems {
 		if rank := slices.Index(classes, m.what.text); rank > 0 && rank == highest && rank < len(classes)-1 {
 			found = append(found, problemAt(m.loc, "%s is held against %q, and %s, which is higher, passes by; write input.request.data_class_rank >= %d",
 				m.what.field.name, m.what.text, strings.Join(classes[rank+1:], " and "), rank))
+		}
+	}
+	return found
+}
+
+// halves are the places where a rule of pkg denies, or demands something of, a data class by what the key or the caller alone says of it.
+func (c *compiled) halves(pkg string) config.Problems {
+	var found config.Problems
+	for _, n := range c.graph.packages[pkg] {
+		if name := n.name(); name != ruleDeny && name != ruleRequire && name != ruleReject {
+			continue
+		}
+		for _, m := range n.matches {
+			f := m.what.field
+			if f == nil || f.name != "input.claims.data_class" && f.name != "input.principal.data_class" || m.what.negated || !slices.Contains(account.DataClasses, m.what.text) {
+				continue
+			}
+			found = append(found, problemAt(m.loc, "%s is half of what decides the class of a request; write input.request.data_class, the higher of the key's floor and the caller's claim", f.name))
 		}
 	}
 	return found

@@ -87,14 +87,16 @@ func (s readSet) covers(path string) bool {
 // randomModule is a policy of rules that reach the input in every way that the lint lets through.
 func randomModule(r *rand.Rand) string {
 	var b strings.Builder
-	condition := func(group string) string {
+	// Each field is read once in a rule: two conditions on one may never hold together, which is refused.
+	condition := func(group string, taken map[*field]bool) string {
 		var among []read
 		for _, leaf := range everything {
-			if group == "" || !strings.HasPrefix(leaf.field.name, group) {
+			if !taken[leaf.field] && (group == "" || !strings.HasPrefix(leaf.field.name, group)) {
 				among = append(among, leaf)
 			}
 		}
 		f := pick(r, among...).field
+		taken[f] = true
 		name := f.name
 		if r.IntN(2) == 0 {
 			name = strings.Replace(strings.Replace(name, "input.endpoint.", "endpoint.", 1), "input.request.", "asked.", 1)
@@ -125,9 +127,9 @@ func randomModule(r *rand.Rand) string {
 		return "object.get(" + name + ", \"quality\", 0) < 0.5"
 	}
 	rule := func(head, without string) {
-		conditions := make([]string, 1+r.IntN(3))
+		conditions, taken := make([]string, 1+r.IntN(3)), map[*field]bool{}
 		for i := range conditions {
-			conditions[i] = "\t" + condition(without)
+			conditions[i] = "\t" + condition(without, taken)
 		}
 		fmt.Fprintf(&b, "\n%s if {\n%s\n}\n", head, strings.Join(conditions, "\n"))
 	}
@@ -158,7 +160,7 @@ func randomModule(r *rand.Rand) string {
 		}
 	}
 	for name, function := range map[string]string{
-		"some_text(": "\nsome_text(s) if s != \"x\"\n", "number_of(": "\nnumber_of(n) := n * 2\n", "any_of(": "\nany_of(l) if some s in l\n",
+		"some_text(": "\nsome_text(s) if count(s) > 1\n", "number_of(": "\nnumber_of(n) := n * 2\n", "any_of(": "\nany_of(l) if some s in l\n",
 	} {
 		if strings.Contains(b.String(), name) {
 			head += function

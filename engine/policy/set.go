@@ -179,6 +179,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 			s.warnings = append(s.warnings, build.sources[src].unmatched(words, b, "data."+b.Package)...)
 			s.warnings = append(s.warnings, build.sources[src].renamed(c.Catalog, "data."+b.Package)...)
 			s.warnings = append(s.warnings, build.sources[src].outranked("data."+b.Package)...)
+			s.warnings = append(s.warnings, build.sources[src].halves("data."+b.Package)...)
 			s.warnings = append(s.warnings, build.sources[src].unranked(c.Scorers, "data."+b.Package)...)
 			writeDigest(digest, b, src)
 		}
