@@ -220,7 +220,7 @@ func (l *linter) visit(x any) bool {
 // "", nor 0, nor an empty list.
 func (l *linter) condition(t *ast.Term, negated bool) {
 	s := l.shapesOf(t)
-	if s&shapeBoolean != 0 {
+	if s&shapeBoolean != 0 || l.inList(t) {
 		return
 	}
 	outcome := "always holds"
@@ -241,6 +241,13 @@ func (l *linter) condition(t *ast.Term, negated bool) {
 		compared = fmt.Sprintf("%s == %q", t, unknown)
 	}
 	l.problem("%s %s, because %s is %s, and in Rego %s counts as true; write a comparison, such as %s", written, outcome, t, s, empty, compared)
+}
+
+// inList says whether t looks into a list of the input by a word, which is refused as such.
+func (l *linter) inList(t *ast.Term) bool {
+	ref, _ := t.Value.(ast.Ref)
+	f, rest := descend(ref)
+	return f != nil && f.kind == kindStrings && len(rest) == 1 && l.shapesOf(rest[0]) == shapeString
 }
 
 // value notes that a rule is read for what it gives.

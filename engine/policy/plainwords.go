@@ -23,6 +23,7 @@ var plainWords = []struct{ in, say string }{
 	{"arity mismatch", "it has another number of arguments: have is what is written here, want is what it takes"},
 	{"invalid argument", "an argument has the wrong type: have is what is written here, want is what it takes"},
 	{"assigned above", "a variable has one value in a rule: give the second another name, or compare with =="},
+	{"redeclared", "it has a value already: leave out some, or give the other a name of its own"},
 	{"unused", "remove it or write _ in its place"},
 	{"multiple default rules", "keep one"},
 	{"illegal number format", "a number is written in digits with at most one dot: 100000, not 100_000"},

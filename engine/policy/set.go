@@ -152,7 +152,7 @@ func load(ctx context.Context, c *Config, settings *settings, sources []*source)
 		src.archive(s.texts)
 	}
 	s.stats = c.Previous.continued(s.rows)
-	build := builder{sources: map[*source]*compiled{}, refused: map[*source]bool{}, checked: map[string]bool{}, policies: map[string]*policy{}, timeout: settings.timeout}
+	build := builder{sources: map[*source]*compiled{}, checked: map[string]bool{}, policies: map[string]*policy{}, timeout: settings.timeout}
 	for _, src := range sources {
 		if src.name != librarySource { // a mistake in a source that nobody has bound yet is a mistake all the same
 			build.compile(src)
@@ -399,7 +399,6 @@ func (b *scopedBinding) find(owners map[string]owner, sources []*source, incompl
 // builder compiles each source once and each (package, parameters) once.
 type builder struct {
 	sources  map[*source]*compiled
-	refused  map[*source]bool
 	checked  map[string]bool // packages found good; false: refused
 	policies map[string]*policy
 	timeout  time.Duration
