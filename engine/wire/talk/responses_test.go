@@ -19,6 +19,7 @@ const everyItem = `{
 	"model": "m", "instructions": "Be kind.", "max_output_tokens": 50, "temperature": 0.5, "top_p": 1, "parallel_tool_calls": false,
 	"stream": true, "store": false, "user": "u", "service_tier": "flex", "include": ["reasoning.encrypted_content"], "truncation": "auto",
 	"reasoning": {"effort": "low", "summary": "auto"}, "metadata": {"k": "v"}, "prompt_cache_key": "c",
+	"client_metadata": {"session_id": "s"},
 	"text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true}, "verbosity": "low"},
 	"tools": [{"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true},
 		{"type": "custom", "name": "patch", "description": "p", "format": {"type": "grammar", "syntax": "lark", "definition": "start: \"x\""}},

@@ -17,7 +17,8 @@ func ReadResponses(body []byte) *Request {
 	o := in.parse("", body)
 	r := &Request{N: 1, Sampling: map[string]json.RawMessage{}}
 	o.ignore(hints...)
-	o.ignore("truncation", "max_tool_calls") // what happens to a prompt that is too long; calls of tools that providers run
+	// What happens to a prompt that is too long, calls of tools that providers run, and what Codex tells OpenAI of itself.
+	o.ignore("truncation", "max_tool_calls", "client_metadata")
 	if s := o.text("instructions"); s != "" {
 		r.Messages = append(r.Messages, Message{Role: System, Parts: []Part{{Kind: Text, Text: s}}})
 	}
