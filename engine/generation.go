@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"chaperone/engine/ledger"
@@ -49,8 +50,8 @@ type generationView struct {
 	CacheDiscount        *json.Number           `json:"cache_discount"`
 	CacheSourceID        *string                `json:"response_cache_source_id"`
 	BYOK                 bool                   `json:"is_byok"`
-	UpstreamID           *string                `json:"upstream_id"`
-	Origin               string                 `json:"origin"`
+	UpstreamID           *string                `json:"upstream_id"` // the provider's, of the answer
+	Origin               string                 `json:"origin"`      // of the page that asks, as the caller claims; likewise http_referer and user_agent
 	Router               *string                `json:"router"`
 	PresetID             *string                `json:"preset_id"`
 	DataRegion           string                 `json:"data_region"` // of the router, which has no regions of its own
@@ -79,6 +80,7 @@ type providerResponseView struct {
 	Status         *int        `json:"status"`
 	Latency        float64     `json:"latency"` // ms
 	BYOK           bool        `json:"is_byok"`
+	ID             string      `json:"id,omitempty"` // the provider's, of its answer
 	Purpose        string      `json:"purpose"`
 	Outcome        string      `json:"outcome"`
 	BodySent       string      `json:"body_sent"`
@@ -125,6 +127,7 @@ func viewGeneration(g *ledger.Generation) generationView {
 		NativeCached: g.Usage.CachedTokens, NativeCacheWrite: g.Usage.CacheWriteTokens, FinishReason: notEmpty(g.FinishReason),
 		NativeFinishReason: notEmpty(cmp.Or(g.NativeReason, g.FinishReason)), Usage: cost, TotalCost: cost, UpstreamCost: cost, ExternalUser: notEmpty(g.User),
 		WorkspaceID: notEmpty(g.Team), App: notEmpty(g.App), Tags: append([]string{}, g.Tags...), APIKeyID: g.Key, Status: g.Status,
+		UpstreamID: notEmpty(g.UpstreamID), UserAgent: notEmpty(g.UserAgent), Origin: cmp.Or(g.Origin, originOf(g.Site)),
 		ErrorType: notEmpty(g.Error), Attempts: len(g.Attempts), CompletionIsEstimate: !g.Usage.Known && g.Cost > 0,
 	}
 	if g.Discount != 0 {
@@ -140,7 +143,7 @@ func viewGeneration(g *ledger.Generation) generationView {
 	}
 	for _, a := range g.Attempts {
 		r := providerResponseView{ProviderName: a.ProviderName, EndpointID: a.Endpoint, ModelPermaslug: a.Model, Latency: ms(a.Duration),
-			Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, ServiceTier: a.ServiceTier, Cost: json.Number(a.Cost.String())}
+			ID: a.UpstreamID, Purpose: a.Purpose, Outcome: a.Outcome, BodySent: a.BodySent, ServiceTier: a.ServiceTier, Cost: json.Number(a.Cost.String())}
 		if a.Status != 0 {
 			r.Status = &a.Status
 		}
@@ -156,6 +159,15 @@ func apiType(api string) string {
 		return api
 	}
 	return "completions"
+}
+
+// originOf is the origin of an address (RFC 6454); "" where it is none.
+func originOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // notEmpty is nil for "".

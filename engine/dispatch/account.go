@@ -18,7 +18,7 @@ func (r *run) close(a *attempt) {
 	rec := journal.Attempt{
 		Row: a.row.ID, Provider: a.row.Provider.Name, ProviderID: a.row.Provider.ID, Tag: a.row.Tag, Model: a.row.Model.ID, Credential: a.cred.Name,
 		Generation: a.permit.Generation(), Purpose: a.purpose, StartedMs: millis(a.started.Sub(r.started)), TTFTMs: millis(a.ttft),
-		DurationMs: millis(a.took), Outcome: "ok", Status: a.status, BodySent: a.sent.extent(), Usage: a.usage, Impossible: a.impossible, ServiceTier: a.tier(), Cost: a.cost(),
+		DurationMs: millis(a.took), Outcome: "ok", Status: a.status, UpstreamID: a.upstreamID, BodySent: a.sent.extent(), Usage: a.usage, Impossible: a.impossible, ServiceTier: a.tier(), Cost: a.cost(),
 	}
 	if f != nil {
 		rec.Outcome, rec.Scope = f.Kind, string(f.Scope)

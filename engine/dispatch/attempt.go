@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -72,6 +73,7 @@ type attempt struct {
 	chunk        wire.Chunk
 	usage        wire.Usage
 	impossible   *wire.Usage // what the provider has counted that it cannot have; nil: nothing
+	upstreamID   string      // the provider's own id of the answer; "": not said, or none that may be recorded
 	served       string      // the service tier that the provider says it served in; "" where it does not say
 	finishReason string
 	nativeReason string // "": the same
@@ -265,9 +267,12 @@ func (a *attempt) scrubbed(f *Fault) *Fault {
 	return f
 }
 
-// note adds what a chunk says to what is known of the answer.
-func (a *attempt) note() {
+// note adds what a chunk, which was scanned from data, says to what is known of the answer.
+func (a *attempt) note(data []byte) {
 	a.count(a.chunk.Usage)
+	if a.upstreamID == "" {
+		a.upstreamID = a.identifier(a.chunk.ID(data, longestID))
+	}
 	if a.chunk.ServiceTier != "" {
 		a.served = recordable(a.chunk.ServiceTier)
 	}
@@ -291,6 +296,25 @@ func recordable(reason string) string {
 		return "other"
 	}
 	return reason
+}
+
+// longestID is longer than any id that a provider gives an answer.
+const longestID = 128
+
+// identifier is such an id, as records keep it: likewise, what is none, or repeats the request or a key, is left out.
+func (a *attempt) identifier(id string) string {
+	inID := func(c rune) bool {
+		return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.ContainsRune("-_.:/+=~", c)
+	}
+	if strings.ContainsFunc(id, func(c rune) bool { return !inID(c) }) || len(id) >= leastSecret && bytes.Contains(a.run.j.Plan.Request.Body, []byte(id)) {
+		return ""
+	}
+	for _, c := range a.row.Group.Credentials {
+		if secret := c.Secret.Reveal(); secret != "" && strings.Contains(id, secret[:min(len(secret), leastSecret)]) {
+			return ""
+		}
+	}
+	return id
 }
 
 // complete says whether every choice has its finish reason.

@@ -37,7 +37,7 @@ func (a *attempt) openWhole() *Fault {
 	case a.chunk.Err != nil:
 		return a.scrubbed(inBand(a.chunk.Err, time.Now()))
 	}
-	a.note() // whatever it is worth, the provider may charge for it
+	a.note(body) // whatever it is worth, the provider may charge for it
 	a.seal(body)
 	switch {
 	case a.finishReason == "error":
@@ -182,7 +182,7 @@ func (a *attempt) step() (wire.Kind, wire.Event, *Fault) {
 		case kind == wire.Data && a.chunk.Err != nil:
 			return 0, ev, a.scrubbed(inBand(a.chunk.Err, time.Now()))
 		case kind == wire.Data:
-			a.note()
+			a.note(ev.Data)
 			a.seal(ev.Data)
 			if f := a.follow(ev); f != nil {
 				return 0, ev, f

@@ -50,7 +50,7 @@ func (r *Record) Asked() *wire.Request {
 		req.Claims = wire.Claims{User: c.User, Metadata: c.Metadata, Tags: c.Tags, DataClass: c.DataClass, Trace: c.Trace}
 		req.SessionID = c.Session
 		if a := c.App; a != nil {
-			req.Claims.App = wire.App{URL: a.URL, Title: a.Title, Categories: a.Categories}
+			req.Claims.App = wire.App{URL: a.URL, Title: a.Title, Categories: a.Categories, UserAgent: a.UserAgent, Origin: a.Origin}
 		}
 	case r.Sealed != nil && q.DataClass != r.DataClass:
 		req.Claims.DataClass = q.DataClass

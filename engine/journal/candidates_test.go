@@ -28,7 +28,7 @@ func rowsOf(candidates []Candidate) []*catalog.Row {
 func inFrame(t testing.TB, rec *Record, rows []*catalog.Row) (*Record, int) {
 	t.Helper()
 	known := rec.known(rows)
-	body := rec.appendFrame(nil, known)
+	body := rec.appendFrame(nil, nil, known)
 	back, err := readRecord(newClaimKeys(t.TempDir()), body, func(digest string) []rowName {
 		if !known || digest != rec.Catalog {
 			t.Errorf("rows of %q are asked for", digest)

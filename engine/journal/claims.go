@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,6 +28,8 @@ type Sealed struct {
 	Month string `json:"month"`         // in UTC, 2006-01: names the key's file, with the organisation
 	Key   string `json:"key,omitempty"` // names the key: where one was destroyed there may be another in its place; "" in the oldest
 	Box   string `json:"box"`           // "": they could not be sealed when they were made, and are lost
+	// Undeciding says that policies and scorers read nothing of them: without their key, too, the decision can be made again.
+	Undeciding bool `json:"undeciding,omitempty"`
 }
 
 // ErrErased is returned for claims whose key has been destroyed, and for those that could not be sealed.
@@ -59,23 +62,33 @@ func (k *claimKeys) path(id claimKey) string {
 	return filepath.Join(k.dir, id.month, url.PathEscape(id.organisation)+".key")
 }
 
-// seal seals claims under the key of the record's month, which it makes where there is none. Where that fails, what it returns
-// says that there were claims.
-func (k *claimKeys) seal(r *Record) (*Sealed, error) {
+// seal seals claims under the key of the record's month, which it makes where there is none, and leaves them in in.sealed. Where that
+// fails, what is there says that there were claims.
+func (k *claimKeys) seal(r *Record, in *room) error {
 	id := claimKey{r.At.UTC().Format(monthForm), r.Organisation}
+	s := Sealed{Month: id.month, Undeciding: !r.Claims.decide()}
 	k.mu.RLock()
 	key := k.open[id]
 	k.mu.RUnlock()
 	if key == nil {
 		var err error
 		if key, err = k.make(id); err != nil {
-			return &Sealed{Month: id.month}, err
+			in.sealed = s.appendJSON(in.sealed[:0], nil)
+			return err
 		}
 	}
-	box := make([]byte, key.NonceSize(), 256)
-	rand.Read(box) // never fails: crypto/rand ends the process instead
-	box = key.Seal(box, box, r.Claims.appendJSON(nil), []byte(r.ID))
-	return &Sealed{id.month, key.name, base64.StdEncoding.EncodeToString(box)}, nil
+	in.claims = r.Claims.appendJSON(append(in.claims[:0], r.ID...))
+	in.box = slices.Grow(in.box[:0], key.NonceSize())[:key.NonceSize()]
+	rand.Read(in.box) // never fails: crypto/rand ends the process instead
+	in.box = key.Seal(in.box, in.box, in.claims[len(r.ID):], in.claims[:len(r.ID)])
+	s.Key = key.name
+	in.sealed = s.appendJSON(in.sealed[:0], in.box)
+	return nil
+}
+
+// decide says whether something is claimed that policy.ClaimsInput or a scorer's table has.
+func (c *Claims) decide() bool {
+	return c.User != "" || len(c.Metadata) > 0 || len(c.Tags) > 0 || c.DataClass != ""
 }
 
 // make reads or makes a key. Keys of months that have passed are forgotten here, so that destroying a file is the end of one.

@@ -143,7 +143,7 @@ func (d *decisionLog) event(r *Record) logEvent {
 		},
 		RequestedBy: r.Key, Timestamp: r.At, Metrics: map[string]int64{"timer_server_handler_ns": r.PlanMicros * 1000},
 	}
-	if r.Claims != nil {
+	if r.Claims != nil && r.Claims.decide() {
 		e.Erased = []string{"/input/claims"}
 	}
 	places := map[int]string{}

@@ -297,6 +297,8 @@ func (in *reading) sealed(s *Sealed) {
 			s.Key = in.string()
 		case "box":
 			s.Box = in.string()
+		case "undeciding":
+			s.Undeciding = in.boolean()
 		default:
 			in.odd = true
 		}
@@ -432,6 +434,8 @@ func (in *reading) attempt(a *Attempt) {
 			a.Scope = in.string()
 		case "status":
 			a.Status = int(in.integer())
+		case "upstream_id":
+			a.UpstreamID = in.string()
 		case "body_sent":
 			a.BodySent = in.string()
 		case "usage":

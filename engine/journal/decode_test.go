@@ -20,13 +20,13 @@ func TestRecordsAreReadAsEncodingJSONReadsThem(t *testing.T) {
 			filled(t, random, reflect.ValueOf(&rec).Elem())
 			rec.Sealed.Box = "AAECAw==" // it is written as it is
 		}
-		hold(t, rec.append(nil, false))
+		hold(t, rec.append(nil, nil, false))
 		if i%2 == 0 {
 			rec.Claims = nil
 		}
-		hold(t, rec.append(nil, false))
+		hold(t, rec.append(nil, nil, false))
 	}
-	hold(t, sample(idOf(1), time.Now(), 3).append(nil, false))
+	hold(t, sample(idOf(1), time.Now(), 3).append(nil, nil, false))
 }
 
 // hold holds a text that is to be read by hand to what encoding/json makes of it.
@@ -48,7 +48,7 @@ func hold(t *testing.T, text []byte) {
 
 // What is written otherwise, by a later version or not at all as JSON, is what encoding/json makes of it.
 func TestWhatIsWrittenOtherwiseIsReadAllTheSame(t *testing.T) {
-	whole := string(sample(idOf(1), time.Now(), 1).append(nil, false))
+	whole := string(sample(idOf(1), time.Now(), 1).append(nil, nil, false))
 	texts := []string{
 		strings.Replace(whole, `"key":`, `"colour":["}",{"a":"\""}],"key":`, 1),
 		strings.ReplaceAll(whole, ",", " ,\n"), strings.Replace(whole, `"seed":7`, `"seed":null`, 1), strings.Replace(whole, `"seed":7`, `"seed":"7"`, 1),

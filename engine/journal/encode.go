@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"math"
@@ -20,14 +21,15 @@ import (
 // MarshalJSON is the record as it stands in the journal, but for claims, which are sealed there.
 func (r *Record) MarshalJSON() ([]byte, error) { return r.appendJSON(nil), nil }
 
-func (r *Record) appendJSON(dst []byte) []byte { return r.append(dst, true) }
+func (r *Record) appendJSON(dst []byte) []byte { return r.append(dst, nil, true) }
 
 // appendFrame appends what stands in a frame, see candidates.go.
-func (r *Record) appendFrame(dst []byte, known bool) []byte {
-	return r.appendCandidates(append(r.append(dst, false), '\n'), known)
+func (r *Record) appendFrame(dst, sealed []byte, known bool) []byte {
+	return r.appendCandidates(append(r.append(dst, sealed, false), '\n'), known)
 }
 
-func (r *Record) append(dst []byte, candidates bool) []byte {
+// append has sealed in the place of claims, where that is not nil.
+func (r *Record) append(dst, sealed []byte, candidates bool) []byte {
 	o := object(dst)
 	o.text("id", r.ID) // first: readers look for it there
 	o.b = r.At.AppendFormat(append(o.key("at"), '"'), time.RFC3339Nano)
@@ -39,11 +41,13 @@ func (r *Record) append(dst []byte, candidates bool) []byte {
 	o.text("key", r.Key)
 	o.text("data_class", r.DataClass)
 	o.names("labels", r.Labels)
-	if r.Claims != nil {
+	if r.Claims != nil && sealed == nil {
 		o.b = r.Claims.appendJSON(o.key("claims"))
 	}
-	if r.Sealed != nil {
-		o.b = r.Sealed.appendJSON(o.key("sealed_claims"))
+	if sealed != nil {
+		o.b = append(o.key("sealed_claims"), sealed...)
+	} else if r.Sealed != nil {
+		o.b = r.Sealed.appendJSON(o.key("sealed_claims"), nil)
 	}
 	o.b = r.Request.appendJSON(o.key("request"))
 	o.text("policy_digest", r.Policy)
@@ -101,18 +105,26 @@ func (c *Claims) appendJSON(dst []byte) []byte {
 		in.optional("url", a.URL)
 		in.optional("title", a.Title)
 		in.list("categories", a.Categories)
+		in.optional("user_agent", a.UserAgent)
+		in.optional("origin", a.Origin)
 		o.b = in.end()
 	}
 	return o.end()
 }
 
-func (s *Sealed) appendJSON(dst []byte) []byte {
+// appendJSON has box, which is not encoded yet, in the place of Box where that is not nil.
+func (s *Sealed) appendJSON(dst, box []byte) []byte {
 	o := object(dst)
 	o.text("month", s.Month)
 	o.optional("key", s.Key)
 	o.b = append(o.key("box"), '"')
-	o.b = append(o.b, s.Box...)
+	if box != nil {
+		o.b = base64.StdEncoding.AppendEncode(o.b, box)
+	} else {
+		o.b = append(o.b, s.Box...)
+	}
 	o.b = append(o.b, '"')
+	o.flag("undeciding", s.Undeciding)
 	return o.end()
 }
 
@@ -273,6 +285,7 @@ func (a *Attempt) appendJSON(dst []byte) []byte {
 	o.text("outcome", a.Outcome)
 	o.optional("scope", a.Scope)
 	o.count("status", int64(a.Status))
+	o.optional("upstream_id", a.UpstreamID)
 	o.text("body_sent", a.BodySent)
 	o.b = appendUsage(o.key("usage"), &a.Usage)
 	if a.Impossible != nil {

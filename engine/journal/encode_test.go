@@ -190,10 +190,10 @@ func TestFiguresHoldAllThatIsKnownOfARow(t *testing.T) {
 
 func BenchmarkEncode(b *testing.B) {
 	rec, seen := planned(20)
-	buffer := rec.appendFrame(nil, rec.known(seen.Rows))
+	buffer := rec.appendFrame(nil, nil, rec.known(seen.Rows))
 	b.SetBytes(int64(len(buffer)))
 	b.ReportAllocs()
 	for b.Loop() {
-		buffer = rec.appendFrame(buffer[:0], rec.known(seen.Rows))
+		buffer = rec.appendFrame(buffer[:0], nil, rec.known(seen.Rows))
 	}
 }

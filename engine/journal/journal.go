@@ -188,7 +188,15 @@ func (j *Journal) open() (err error) {
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
-var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+// room is what a record is written in, so that writing one makes no garbage.
+type room struct {
+	body   []byte // of its frame
+	claims []byte // its id, and its claims in the clear
+	box    []byte // these as they are sealed
+	sealed []byte // JSON of Sealed
+}
+
+var rooms = sync.Pool{New: func() any { return &room{body: make([]byte, 0, 8<<10)} }}
 
 // Append keeps a record, which must not be changed afterwards, and returns when the kernel has it (with Always: the disk), or
 // when it cannot be written just now; see Ready. seen
@@ -202,14 +210,22 @@ func (j *Journal) Append(rec *Record, seen *Seen) {
 		rec.Configuration = digest.(string)
 	}
 	j.recent.Append(rec)
-	buffer := bodies.Get().(*[]byte)
-	defer bodies.Put(buffer)
+	in := rooms.Get().(*room)
+	defer rooms.Put(in)
 	e := entry{at: rec.At, seen: seen}
 	if seen != nil && rec.known(seen.Rows) {
 		e.catalog = rec.Catalog
 	}
-	*buffer = j.onDisk(rec).appendFrame((*buffer)[:0], e.catalog != "")
-	e.body = *buffer
+	var sealed []byte
+	if rec.Claims != nil {
+		if err := j.claims.seal(rec, in); err != nil {
+			// Claims that cannot be sealed are not written at all: in the clear they could not be erased any more.
+			j.o.Log.Error("the journal cannot seal what a caller said of itself; it is lost", "decision", rec.ID, "error", err)
+		}
+		sealed = in.sealed
+	}
+	in.body = rec.appendFrame(in.body[:0], sealed, e.catalog != "")
+	e.body = in.body
 	if j.events != nil {
 		j.events.add(rec)
 	}
@@ -223,21 +239,6 @@ func (j *Journal) Append(rec *Record, seen *Seen) {
 		<-j.token
 	case <-b.done:
 	}
-}
-
-// onDisk is the record with its claims sealed.
-func (j *Journal) onDisk(rec *Record) *Record {
-	if rec.Claims == nil {
-		return rec
-	}
-	out := *rec
-	sealed, err := j.claims.seal(rec)
-	if err != nil {
-		// Claims that cannot be sealed are not written at all: in the clear they could not be erased any more.
-		j.o.Log.Error("the journal cannot seal what a caller said of itself; it is lost", "decision", rec.ID, "error", err)
-	}
-	out.Claims, out.Sealed = nil, sealed
-	return &out
 }
 
 // commit writes what is pending. The caller holds the token.

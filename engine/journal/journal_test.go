@@ -172,11 +172,12 @@ func TestClaimsCannotBeMovedToAnotherRecord(t *testing.T) {
 	keys := newClaimKeys(t.TempDir())
 	a, b := sample(idOf(1), time.Now(), 0), sample(idOf(2), time.Now(), 0)
 	a.Claims = &Claims{User: "somebody"}
-	sealed, err := keys.seal(a)
-	if err != nil {
+	var in room
+	var sealed Sealed
+	if err := errors.Join(keys.seal(a, &in), json.Unmarshal(in.sealed, &sealed)); err != nil {
 		t.Fatal(err)
 	}
-	b.Sealed = sealed
+	b.Sealed = &sealed
 	if err := keys.unseal(b); err == nil {
 		t.Error("they were opened in a record that they do not belong to")
 	}

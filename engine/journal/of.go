@@ -79,8 +79,8 @@ func Of(p *route.Plan) *Record {
 func claimsOf(q *wire.Request) *Claims {
 	c := &q.Claims
 	claims := Claims{User: c.User, Metadata: c.Metadata, Tags: c.Tags, DataClass: c.DataClass, Session: q.SessionID, Trace: c.Trace}
-	if a := c.App; a.URL != "" || a.Title != "" || len(a.Categories) > 0 {
-		claims.App = &App{a.URL, a.Title, a.Categories}
+	if a := c.App; a.URL != "" || a.Title != "" || len(a.Categories) > 0 || a.UserAgent != "" || a.Origin != "" {
+		claims.App = &App{a.URL, a.Title, a.Categories, a.UserAgent, a.Origin}
 	}
 	if c.User == "" && len(c.Metadata) == 0 && len(c.Tags) == 0 && c.DataClass == "" && q.SessionID == "" && len(c.Trace) == 0 && claims.App == nil {
 		return nil

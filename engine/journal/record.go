@@ -68,6 +68,8 @@ type App struct {
 	URL        string   `json:"url,omitempty"`
 	Title      string   `json:"title,omitempty"`
 	Categories []string `json:"categories,omitempty"`
+	UserAgent  string   `json:"user_agent,omitempty"`
+	Origin     string   `json:"origin,omitempty"`
 }
 
 // Request is what routing and policy could read of the request; no content.
@@ -175,8 +177,9 @@ type Attempt struct {
 	DurationMs float64     `json:"duration_ms"`
 	Outcome    string      `json:"outcome"` // "ok", "cancelled" or the fault's kind
 	Scope      string      `json:"scope,omitempty"`
-	Status     int         `json:"status,omitempty"` // the provider's HTTP status; 0: none came
-	BodySent   string      `json:"body_sent"`        // none | part | all
+	Status     int         `json:"status,omitempty"`      // the provider's HTTP status; 0: none came
+	UpstreamID string      `json:"upstream_id,omitempty"` // of the answer, as its provider calls it
+	BodySent   string      `json:"body_sent"`             // none | part | all
 	Usage      wire.Usage  `json:"usage"`
 	Impossible *wire.Usage `json:"impossible_usage,omitempty"` // what the provider said that it counted, and cannot have
 	// ServiceTier is that which has served, and by whose prices it is billed: "default" for none where one was asked for; "" else.

@@ -27,6 +27,8 @@ type Generation struct {
 	Tags         []string // in order, each once
 	Session      string   // likewise as the caller claims
 	Site         string   // likewise: the app's address
+	UserAgent    string   // likewise
+	Origin       string   // likewise: of the page that has asked
 	API          string   // that it came in, as wire.Shape names it; "" where the ledger did not keep that yet
 	Preset       string
 	Images       int64  // in the prompt
@@ -40,6 +42,7 @@ type Generation struct {
 	FinishReason string
 	NativeReason string // the provider's own word for it; "": the same
 	ServiceTier  string // that has served, "default" for none, where one was asked for or has served
+	UpstreamID   string // of the answer, as its provider calls it; "" where it does not say
 	Streamed     bool
 	Rescued      string
 	CachedFrom   string // id of the request whose answer was given once more
@@ -65,6 +68,7 @@ type Attempt struct {
 	Duration     time.Duration
 	Usage        wire.Usage
 	ServiceTier  string // likewise that has served
+	UpstreamID   string // likewise of its answer
 	Cost         catalog.Picodollars
 	answered     bool          // the request counts here
 	spoken       time.Duration // since the first token, where it has answered with one; 0 where that is not known
@@ -100,6 +104,7 @@ func Of(r *journal.Record) *Generation {
 		g.User, g.Session = text(c.User), text(c.Session)
 		if c.App != nil {
 			g.App, g.Site = cmp.Or(text(c.App.Title), text(c.App.URL)), text(c.App.URL)
+			g.UserAgent, g.Origin = text(c.App.UserAgent), text(c.App.Origin)
 		}
 		for _, t := range c.Tags {
 			if t != "" {
@@ -115,7 +120,7 @@ func Of(r *journal.Record) *Generation {
 		g.Attempts = append(g.Attempts, Attempt{
 			Provider: text(a.ProviderID), ProviderName: text(a.Provider), Model: text(a.Model), Endpoint: text(a.Row), Purpose: text(a.Purpose),
 			Outcome: text(a.Outcome), Status: a.Status, BodySent: text(a.BodySent), Duration: duration(a.DurationMs),
-			Usage: a.Usage, ServiceTier: text(a.ServiceTier), Cost: a.Cost,
+			Usage: a.Usage, ServiceTier: text(a.ServiceTier), UpstreamID: text(a.UpstreamID), Cost: a.Cost,
 		})
 		if a.Row == o.Row && (answered < 0 || a.Outcome == "ok" || r.Attempts[answered].Outcome != "ok") {
 			answered = i
@@ -123,7 +128,7 @@ func Of(r *journal.Record) *Generation {
 	}
 	if answered >= 0 {
 		a := &g.Attempts[answered]
-		a.answered, g.Provider, g.ServiceTier = true, a.Provider, a.ServiceTier
+		a.answered, g.Provider, g.ServiceTier, g.UpstreamID = true, a.Provider, a.ServiceTier, a.UpstreamID
 		if first := duration(r.Attempts[answered].TTFTMs); first > 0 && a.Duration > first && a.Usage.Known {
 			a.spoken = a.Duration - first
 		}
@@ -149,17 +154,17 @@ func duration(ms float64) time.Duration {
 
 const generationColumns = "id, at, replica, organisation, team, key_id, asked, model, provider, provider_name, endpoint, status, error, finish_reason, streamed, " +
 	"rescued, attempts, fallbacks, counted, prompt, completion, reasoning, cached, cache_write, cost, ttft_us, duration_us, " +
-	"api, preset, images, native_reason, service_tier, cached_from, discount"
+	"api, preset, images, native_reason, service_tier, cached_from, discount, version"
 
 func (g *Generation) values(replica string) []any {
 	return []any{g.ID, g.At.UnixMicro(), replica, g.Organisation, g.Team, g.Key, g.Asked, g.Model, g.Provider, g.ProviderName, g.Endpoint, g.Status, g.Error,
 		g.FinishReason, number(g.Streamed), g.Rescued, len(g.Attempts), g.Fallbacks, number(g.Usage.Known), g.Usage.PromptTokens, g.Usage.CompletionTokens, g.Usage.ReasoningTokens,
 		g.Usage.CachedTokens, g.Usage.CacheWriteTokens, int64(g.Cost), g.TTFT.Microseconds(), g.Duration.Microseconds(),
-		g.API, g.Preset, g.Images, g.NativeReason, g.ServiceTier, g.CachedFrom, int64(g.Discount)}
+		g.API, g.Preset, g.Images, g.NativeReason, g.ServiceTier, g.CachedFrom, int64(g.Discount), len(migrations)}
 }
 
 const lineColumns = "generation, n, at, organisation, team, key_id, model, provider, provider_name, endpoint, purpose, outcome, status, body_sent, duration_us, " +
-	"requests, failed, attempts, shown, counted, prompt, completion, reasoning, cached, cache_write, cost, latency_us, ttft_us, ttft_count, spoken, spoken_us, service_tier"
+	"requests, failed, attempts, shown, counted, prompt, completion, reasoning, cached, cache_write, cost, latency_us, ttft_us, ttft_count, spoken, spoken_us, service_tier, upstream_id"
 
 // lines are the values of the lines that a generation has.
 func (g *Generation) lines() [][]any {
@@ -190,7 +195,7 @@ func (g *Generation) line(n int, a *Attempt, attempts int) []any {
 	return []any{g.ID, n, g.At.UnixMicro(), g.Organisation, g.Team, g.Key, a.Model, a.Provider, a.ProviderName, a.Endpoint, a.Purpose, a.Outcome, a.Status,
 		a.BodySent, a.Duration.Microseconds(), number(a.answered), number(a.answered && g.Status >= 400), attempts, number(a.BodySent != "none"),
 		number(a.Usage.Known), a.Usage.PromptTokens, a.Usage.CompletionTokens, a.Usage.ReasoningTokens, a.Usage.CachedTokens, a.Usage.CacheWriteTokens, int64(a.Cost),
-		latency, ttft, ttfts, spoken, a.spoken.Microseconds(), a.ServiceTier}
+		latency, ttft, ttfts, spoken, a.spoken.Microseconds(), a.ServiceTier, a.UpstreamID}
 }
 
 func number(b bool) int64 {
@@ -207,6 +212,8 @@ const (
 	claimTag     = "tag"
 	claimSession = "session"
 	claimSite    = "site"
+	claimAgent   = "user_agent"
+	claimOrigin  = "origin"
 )
 
 const claimColumns = "generation, kind, value, organisation, month"
@@ -221,6 +228,8 @@ func (g *Generation) claims() (all [][]any) {
 	add(claimApp, g.App)
 	add(claimSession, g.Session)
 	add(claimSite, g.Site)
+	add(claimAgent, g.UserAgent)
+	add(claimOrigin, g.Origin)
 	for _, t := range g.Tags {
 		add(claimTag, t)
 	}
@@ -235,12 +244,12 @@ func (l *Ledger) Generation(ctx context.Context, id string) (*Generation, error)
 		return nil, err
 	}
 	var g Generation
-	var at, streamed, attempts, ttft, took, cost, discount int64
+	var at, streamed, attempts, ttft, took, cost, discount, version int64
 	var replica string
 	err := l.db.QueryRowContext(ctx, "SELECT "+generationColumns+" FROM generations WHERE id = $1", text(id)).Scan(&g.ID, &at, &replica, &g.Organisation, &g.Team,
 		&g.Key, &g.Asked, &g.Model, &g.Provider, &g.ProviderName, &g.Endpoint, &g.Status, &g.Error, &g.FinishReason, &streamed, &g.Rescued, &attempts, &g.Fallbacks, &g.Usage.Known,
 		&g.Usage.PromptTokens, &g.Usage.CompletionTokens, &g.Usage.ReasoningTokens, &g.Usage.CachedTokens, &g.Usage.CacheWriteTokens, &cost, &ttft, &took,
-		&g.API, &g.Preset, &g.Images, &g.NativeReason, &g.ServiceTier, &g.CachedFrom, &discount)
+		&g.API, &g.Preset, &g.Images, &g.NativeReason, &g.ServiceTier, &g.CachedFrom, &discount, &version)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -269,6 +278,10 @@ func (l *Ledger) addClaims(ctx context.Context, g *Generation) error {
 			g.Session = value
 		case claimSite:
 			g.Site = value
+		case claimAgent:
+			g.UserAgent = value
+		case claimOrigin:
+			g.Origin = value
 		case claimTag:
 			g.Tags = append(g.Tags, value)
 			slices.Sort(g.Tags)
@@ -279,14 +292,17 @@ func (l *Ledger) addClaims(ctx context.Context, g *Generation) error {
 
 func (l *Ledger) addAttempts(ctx context.Context, g *Generation) error {
 	const query = "SELECT model, provider, provider_name, endpoint, purpose, outcome, status, body_sent, duration_us, requests, counted, prompt, completion, reasoning, cached, " +
-		"cache_write, cost, spoken_us, service_tier FROM lines WHERE generation = $1 AND attempts = 1 ORDER BY n"
+		"cache_write, cost, spoken_us, service_tier, upstream_id FROM lines WHERE generation = $1 AND attempts = 1 ORDER BY n"
 	return each(ctx, l.db, query, []any{g.ID}, func(scan func(...any) error) error {
 		var a Attempt
 		var took, answered, cost, spoken int64
 		err := scan(&a.Model, &a.Provider, &a.ProviderName, &a.Endpoint, &a.Purpose, &a.Outcome, &a.Status, &a.BodySent, &took, &answered, &a.Usage.Known, &a.Usage.PromptTokens,
-			&a.Usage.CompletionTokens, &a.Usage.ReasoningTokens, &a.Usage.CachedTokens, &a.Usage.CacheWriteTokens, &cost, &spoken, &a.ServiceTier)
+			&a.Usage.CompletionTokens, &a.Usage.ReasoningTokens, &a.Usage.CachedTokens, &a.Usage.CacheWriteTokens, &cost, &spoken, &a.ServiceTier, &a.UpstreamID)
 		a.Duration, a.answered, a.Cost = time.Duration(took)*time.Microsecond, answered == 1, catalog.Picodollars(cost)
 		a.spoken = time.Duration(spoken) * time.Microsecond
+		if a.answered {
+			g.UpstreamID = a.UpstreamID
+		}
 		g.Attempts = append(g.Attempts, a)
 		return err
 	})

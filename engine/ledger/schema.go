@@ -136,6 +136,9 @@ ALTER TABLE generations ADD COLUMN service_tier TEXT NOT NULL DEFAULT '';
 ALTER TABLE generations ADD COLUMN cached_from TEXT NOT NULL DEFAULT '';
 ALTER TABLE generations ADD COLUMN discount BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE lines ADD COLUMN service_tier TEXT NOT NULL DEFAULT ''`,
+	// The provider's own id of an answer, and the version of the schema that a generation was entered in: 0 for those of before.
+	`ALTER TABLE lines ADD COLUMN upstream_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN version BIGINT NOT NULL DEFAULT 0`,
 }
 
 // ErrNewer is returned for a database that a later version of the program has brought up to date.

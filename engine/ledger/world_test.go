@@ -123,7 +123,7 @@ func (d dice) record(until time.Time) *journal.Record {
 			r.Claims.Tags = append(r.Claims.Tags, d.one("red", "green", "blue", ""))
 		}
 		if d.IntN(2) == 0 {
-			r.Claims.App = &journal.App{Title: d.one("", "Editor"), URL: d.one("", "https://editor.example")}
+			r.Claims.App = &journal.App{Title: d.one("", "Editor"), URL: d.one("", "https://editor.example"), UserAgent: d.one("", "curl/8.5"), Origin: d.one("", "https://editor.example")}
 		}
 		if d.IntN(2) == 0 {
 			r.Claims.Metadata = map[string]string{"a": "b"}
@@ -148,6 +148,7 @@ func (d dice) record(until time.Time) *journal.Record {
 		}
 		if i == n-1 {
 			a.Outcome, a.Status, a.BodySent, a.TTFTMs = "ok", 200, "all", a.DurationMs*d.Float64()
+			a.UpstreamID = d.one("", "chatcmpl-7", "msg_7")
 		}
 		if i == n-1 || d.IntN(4) == 0 {
 			a.Usage = wire.Usage{Known: true, PromptTokens: d.Int64N(100_000), CompletionTokens: d.Int64N(5000)}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"chaperone/engine"
 	"chaperone/engine/journal"
@@ -136,8 +137,25 @@ func TestWhatTheRecordDoesNotTellIsNotGuessed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r := run(t, replay.Options{Dir: o.journal()}); r.Changed() || !unknown(r, replay.Verdict, "has been erased") {
-		t.Errorf("claims that are gone: %+v", r)
+	gone, aside := 0, 0 // what policies could have read, and what only says which program has asked
+	for e, err := range journal.Records(o.journal(), time.Time{}) {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case e.Record.Sealed != nil && e.Record.Sealed.Undeciding:
+			aside++
+		case e.Record.Sealed != nil:
+			gone++
+		}
+	}
+	r := run(t, replay.Options{Dir: o.journal()})
+	if r.Changed() || !unknown(r, replay.Verdict, "has been erased") || gone == 0 || aside == 0 {
+		t.Errorf("claims that are gone, in %d records, and in %d that decide nothing: %+v", gone, aside, r)
+	}
+	for _, u := range r.Undecidable {
+		if strings.Contains(u.Why, "has been erased") && u.Requests != gone {
+			t.Errorf("%d are undecidable for lack of claims, of %d", u.Requests, gone)
+		}
 	}
 	// A policy that reads no claims is decided all the same.
 	laxer := o.write(t, "lax/own.rego", "package own\n\nimport rego.v1\n\n# METADATA\n# custom: { waivable: true }\ndeny contains {\"code\": \"trains\", \"message\": \"x\"} if input.request.data_class == \"restricted\"\n")
@@ -150,7 +168,7 @@ func TestWhatTheRecordDoesNotTellIsNotGuessed(t *testing.T) {
 		t.Fatal(err)
 	}
 	more := onlyCatalog(string(config)) + "[[endpoints]]\nmodel = \"m/one\"\nprovider = \"p0\"\nvariant = \"new\"\nupstream_model = \"x\"\nprice = { prompt = 1, completion = 1 }\n"
-	r := run(t, replay.Options{Dir: o.journal(), Change: engine.Change{Policy: filepath.Dir(laxer), Catalog: o.write(t, "more.toml", more)}})
+	r = run(t, replay.Options{Dir: o.journal(), Change: engine.Change{Policy: filepath.Dir(laxer), Catalog: o.write(t, "more.toml", more)}})
 	if !unknown(r, replay.Order, "not among the candidates") || r.Permitted == 0 {
 		t.Errorf("a new endpoint: %+v", r)
 	}

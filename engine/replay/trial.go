@@ -66,7 +66,7 @@ func (c *court) again(ctx context.Context, e *journal.Entry) error {
 	who := rec.Who(w.Accounts.Organisations[rec.Organisation])
 	policies := w.Router.Policies
 	switch {
-	case rec.Claims == nil && rec.Sealed != nil && policies.Reads(who, "input.claims"):
+	case rec.Claims == nil && rec.Sealed != nil && !rec.Sealed.Undeciding && policies.Reads(who, "input.claims"):
 		undecided(Verdict, whyErased)
 		return nil
 	case slices.ContainsFunc(rec.Candidates, overran) || slices.ContainsFunc(rec.Rejections, isOverrun):

@@ -17,6 +17,7 @@ import (
 	"chaperone/engine"
 	"chaperone/engine/policy"
 	"chaperone/engine/sim"
+	"chaperone/engine/wire"
 )
 
 // office is a router with a journal, in front of simulated providers p0 … p5.
@@ -249,7 +250,7 @@ func (o *office) ask(t testing.TB, r *rand.Rand, n int) (accepted int) {
 	t.Helper()
 	for i := range n {
 		o.now = o.now.Add(time.Duration(r.IntN(400)) * time.Millisecond)
-		call := engine.Call{Key: []string{"sk-acme", "sk-beta"}[r.IntN(2)], Body: body(r)}
+		call := engine.Call{Key: []string{"sk-acme", "sk-beta"}[r.IntN(2)], Body: body(r), App: wire.App{UserAgent: []string{"", "tool/1.0"}[r.IntN(2)]}}
 		if i%100 != 0 {
 			if _, err := o.engine.Decide(t.Context(), call); err == nil {
 				accepted++

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"chaperone/engine"
 	"chaperone/engine/wire"
@@ -23,17 +25,13 @@ func (r *request) asides(c *engine.Call) *wire.Error {
 	if problem := wire.CheckSession(c.Session); problem != "" {
 		return badHeader("X-Session-Id: %s", problem)
 	}
-	c.App.URL = cut(r.field("HTTP-Referer"))
-	if c.App.URL == "" {
-		c.App.URL = cut(r.field("Referer"))
-	}
-	if c.App.Title = cut(r.field("X-OpenRouter-Title")); c.App.Title == "" {
-		c.App.Title = cut(r.field("X-Title"))
-	}
+	c.App.URL = cmp.Or(label(r.field("HTTP-Referer")), label(r.field("Referer")))
+	c.App.Title = cmp.Or(label(r.field("X-OpenRouter-Title")), label(r.field("X-Title")))
+	c.App.UserAgent, c.App.Origin = label(r.field("User-Agent")), label(r.field("Origin"))
 	if list := r.field("X-OpenRouter-Categories"); list != "" {
 		for category := range strings.SplitSeq(list, ",") {
-			if category = strings.TrimSpace(category); category != "" && len(c.App.Categories) < maxCategories {
-				c.App.Categories = append(c.App.Categories, cut(category))
+			if category = label(category); category != "" && len(c.App.Categories) < maxCategories {
+				c.App.Categories = append(c.App.Categories, category)
 			}
 		}
 	}
@@ -69,4 +67,13 @@ func (r *request) cacheWish(w *engine.CacheWish) *wire.Error {
 
 func (r *request) field(name string) string { return string(r.Request.Header.Peek(name)) }
 
-func cut(text string) string { return text[:min(len(text), maxAppField)] }
+// label is text as records keep it: UTF-8 without control characters, of which a terminal that shows it makes what it likes.
+func label(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), maxAppField)], "")
+	return strings.TrimSpace(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) {
+			return -1
+		}
+		return c
+	}, text))
+}

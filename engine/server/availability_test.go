@@ -198,6 +198,12 @@ func TestClaimsAreRecorded(t *testing.T) {
 	if c := f.ask(t, ``, "X-OpenRouter-Title: Newer", "X-Title: Older").record.Claims; c == nil || c.App.Title != "Newer" {
 		t.Errorf("claims %+v", c)
 	}
+	for sent, want := range map[string]string{"tool/1.0 (x86)": "tool/1.0 (x86)", "a\u009b31m\u202eb\u00a0c\t\xff": "a31mb\u00a0c", strings.Repeat("é", 200): strings.Repeat("é", 128)} {
+		c := f.ask(t, ``, "User-Agent: "+sent, "Origin: "+sent).record.Claims
+		if c == nil || c.App == nil || c.App.UserAgent != want || c.App.Origin != want {
+			t.Errorf("%q is kept as %+v", sent, c)
+		}
+	}
 	long := strings.Repeat("v", 513)
 	for _, bad := range []string{`"metadata":{"a":"` + long + `"}`, `"metadata":{"` + long[:65] + `":"a"}`,
 		`"metadata":{"1":"","2":"","3":"","4":"","5":"","6":"","7":"","8":"","9":"","10":"","11":"","12":"","13":"","14":"","15":"","16":"","17":""}`} {

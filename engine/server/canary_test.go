@@ -35,7 +35,7 @@ func parrot(t *testing.T) *httptest.Server {
 	var asked atomic.Int64
 	said := fmt.Sprintf("%s %s %s", promptCanary, answerCanary, keyCanary)
 	chunk := func(content string) string {
-		return fmt.Sprintf("data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"one\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":%q},\"finish_reason\":null}]}\n\n", content)
+		return fmt.Sprintf("data: {\"id\":\"gen-"+keyCanary+"\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"one\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":%q},\"finish_reason\":null}]}\n\n", content)
 	}
 	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -71,11 +71,11 @@ func parrot(t *testing.T) *httptest.Server {
 		default:
 			if strings.Contains(r.Header.Get("Accept"), "event-stream") {
 				w.Header().Set("Content-Type", "text/event-stream")
-				io.WriteString(w, chunk(answerCanary)+"data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"one\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+				io.WriteString(w, chunk(answerCanary)+"data: {\"id\":\"gen-"+keyCanary+"\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"one\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
 				return
 			}
 			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"id":"1","object":"chat.completion","created":1,"model":"one","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}`, answerCanary)
+			fmt.Fprintf(w, `{"id":%q,"object":"chat.completion","created":1,"model":"one","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}`, promptCanary, answerCanary)
 		}
 	}))
 	t.Cleanup(p.Close)

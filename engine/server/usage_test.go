@@ -359,12 +359,13 @@ price = { prompt = 2, completion = 0 }
 			}
 		}
 	}
-	chat := f.ask(t, `"model":"@preset/calm","service_tier":"priority","session_id":"s-1","user":"u-1"`, "HTTP-Referer: https://app.example", "X-Title: App")
+	chat := f.ask(t, `"model":"@preset/calm","service_tier":"priority","session_id":"s-1","user":"u-1"`, "HTTP-Referer: https://app.example/chat?x=1", "X-Title: App", "User-Agent: tool/1.0")
 	g := generation(chat)
 	is("chat", g, map[string]any{"api_type": "completions", "api": "chat", "session_id": "s-1", "external_user": "u-1", "preset_id": "calm", "num_media_prompt": 0.0,
-		"service_tier": "priority", "http_referer": "https://app.example", "app": "App", "finish_reason": "stop", "native_finish_reason": "stop", "streamed": false,
+		"service_tier": "priority", "http_referer": "https://app.example/chat?x=1", "origin": "https://app.example", "user_agent": "tool/1.0", "upstream_id": chat.record.Attempts[0].UpstreamID, "app": "App", "finish_reason": "stop", "native_finish_reason": "stop", "streamed": false,
 		"model": "m/one", "response_cache_source_id": nil, "cache_discount": nil, "router": nil, "is_byok": false})
-	if first := g["provider_responses"].([]any)[0].(map[string]any); first["routed_service_tier"] != "priority" || first["endpoint_id"] != chat.record.Attempts[0].Row {
+	if first := g["provider_responses"].([]any)[0].(map[string]any); first["routed_service_tier"] != "priority" || first["endpoint_id"] != chat.record.Attempts[0].Row || first["id"] != g["upstream_id"] ||
+		!strings.HasPrefix(chat.record.Attempts[0].UpstreamID, "chatcmpl-") {
 		t.Errorf("%v", first)
 	}
 	is("a picture", generation(f.ask(t, `"model":"m/eyes",`+picture)), map[string]any{"num_media_prompt": 1.0})
@@ -372,8 +373,12 @@ price = { prompt = 2, completion = 0 }
 	is("another tier", generation(f.ask(t, `"service_tier":"priority","provider":{"only":["beta"]}`)), map[string]any{"service_tier": "default"})
 	for api, front := range fronts {
 		g := generation(f.askAt(t, front.path, `"model":"m/one",`+front.asks))
-		is(api, g, map[string]any{"api_type": "completions", "api": api})
+		is(api, g, map[string]any{"api_type": "completions", "api": api, "origin": ""})
+		if id, _ := g["upstream_id"].(string); id == "" {
+			t.Errorf("%s: the provider's id is %v", api, g["upstream_id"])
+		}
 	}
+	is("a page", generation(f.ask(t, ``, "Origin: https://page.example", "HTTP-Referer: https://app.example")), map[string]any{"origin": "https://page.example", "http_referer": "https://app.example"})
 	is("embeddings", generation(f.askAt(t, "/v1/embeddings", `"model":"m/vectors","input":"hi"`)), map[string]any{"api_type": "embeddings", "api": "embeddings"})
 	first := f.ask(t, `"model":"m/three"`, cached)
 	is("from memory", generation(f.ask(t, `"model":"m/three"`, cached)), map[string]any{"response_cache_source_id": first.record.ID, "total_cost": 0.0})

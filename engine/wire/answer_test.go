@@ -237,3 +237,38 @@ func BenchmarkScanChunk(b *testing.B) {
 		}
 	}
 }
+
+func TestIDsOfAnswersAreFound(t *testing.T) {
+	for _, test := range []struct {
+		shape wire.Shape
+		data  string
+		want  string
+	}{
+		{wire.Chat, `{"object":"x","id":"chatcmpl-1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_1"}]}}]}`, "chatcmpl-1"},
+		{wire.Chat, `{"id":"a\u002d1","choices":[]}`, "a-1"},
+		{wire.Chat, `{"id":"first","id":"last","choices":[]}`, "last"},
+		{wire.Chat, `{"id":"123456789012345678901","choices":[]}`, ""},
+		{wire.Chat, `{"id":7,"choices":[]}`, ""},
+		{wire.Chat, `{"choices":[{"index":0,"delta":{"id":"nested"}}]}`, ""},
+		{wire.Messages, `{"type":"message_start","message":{"type":"message","id":"msg_1","usage":{"input_tokens":1}}}`, "msg_1"},
+		{wire.Messages, `{"type":"message_start","id":"outside","message":null}`, ""},
+		{wire.Messages, `{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"f","input":{}}}`, ""},
+	} {
+		var c wire.Chunk
+		if _, err := test.shape.Event(wire.Event{Data: []byte(test.data)}, &c); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ID([]byte(test.data), 20); got != test.want {
+			t.Errorf("%s: %q, not %q", test.data, got, test.want)
+		}
+	}
+	var c wire.Chunk
+	for shape, text := range map[wire.Shape]string{
+		wire.Messages: `{"type":"message","id":"msg_2","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn"}`,
+		wire.Rerank:   `{"id":"rank-1","results":[{"index":0,"relevance_score":1}]}`,
+	} {
+		if err := shape.Answer([]byte(text), &c); err != nil || c.ID([]byte(text), 20) == "" {
+			t.Errorf("%s: %q, %v", text, c.ID([]byte(text), 20), err)
+		}
+	}
+}

@@ -68,6 +68,8 @@ type App struct {
 	URL        string   // HTTP-Referer
 	Title      string   // X-OpenRouter-Title or X-Title
 	Categories []string // X-OpenRouter-Categories
+	UserAgent  string   // User-Agent
+	Origin     string   // Origin, which browsers send: of the page that asks
 }
 
 // Preferences is OpenRouter's provider object. Nil slices and pointers: not sent.

@@ -6,6 +6,7 @@ func init() {
 		"id": text, "request_id": text, "session_id": nullable(text), "model": text, "provider_name": nullable(text), "api_type": oneOf("completions", "embeddings", "rerank"), "api": nullable(text), "streamed": truth, "cancelled": truth,
 		"provider_responses": list(object(fields{
 			"provider_name": text, "endpoint_id": text, "model_permaslug": text, "status": nullable(whole), "latency": about(number, "milliseconds"), "is_byok": truth,
+			"id":      about(text, "the provider's own, of its answer"),
 			"purpose": text, "outcome": text, "body_sent": oneOf("none", "part", "all"), "routed_service_tier": text, "cost": about(number, "USD"),
 		}, "provider_name", "endpoint_id", "status", "latency")),
 		"created_at": Schema{"type": "string", "format": "date-time"}, "latency": about(number, "milliseconds"),
@@ -17,7 +18,7 @@ func init() {
 		"tokens_per_second": nullable(number), "ttft_ms": nullable(number), "status": whole, "error_type": nullable(text), "attempts": whole,
 		"native_tokens_completion_images": nullable(whole), "num_media_prompt": about(whole, "images"), "response_cache_source_id": nullable(text), "num_media_completion": nullable(whole),
 		"num_input_audio_prompt": nullable(whole), "num_search_results": nullable(whole), "num_fetches": nullable(whole),
-		"web_search_engine": nullable(text), "cache_discount": nullable(number), "upstream_id": nullable(text), "origin": text, "router": nullable(text),
+		"web_search_engine": nullable(text), "cache_discount": nullable(number), "upstream_id": about(nullable(text), "the provider's own id of the answer"), "origin": text, "router": nullable(text),
 		"preset_id": nullable(text), "data_region": text, "service_tier": nullable(text), "app_id": nullable(whole), "http_referer": nullable(text),
 		"user_agent":        nullable(text),
 		"usage_is_estimate": about(truth, "the provider counted nothing"),
