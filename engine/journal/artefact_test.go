@@ -3,6 +3,7 @@ package journal
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -45,4 +46,52 @@ func TestAnArchiveThatCannotBeWrittenIsWaitedFor(t *testing.T) {
 	}
 	closeJournal(t, j)
 	sound(t, dir, Trust{})
+}
+
+// What was never archived is told when the journal is closed, and by verification.
+func TestAnArchiveThatIsNeverWrittenIsTold(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, Options{Dir: dir, OnFull: Drop})
+	configure := func(generation uint64) {
+		t.Helper()
+		if err := j.Configure(Artefacts{Generation: generation}, map[string][]byte{"policy.rego": {byte(generation)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure(1)
+	archive := filepath.Join(dir, "artefacts")
+	if err := os.Rename(archive, archive+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(archive, nil, 0o600); err != nil { // where the folder should be
+		t.Fatal(err)
+	}
+	configure(2)
+	if err := j.Ready(); err != nil {
+		t.Errorf("drop refuses requests: %v", err)
+	}
+	rec := sample(idOf(1), time.Now(), 1)
+	rec.Generation = 2
+	j.Append(rec, nil)
+	if err := j.Close(); err == nil || !strings.Contains(err.Error(), "part of what has decided could not be archived: those decisions cannot be made again") {
+		t.Errorf("closing it says %v", err)
+	}
+	if err := os.Remove(archive); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(archive+".away", archive); err != nil {
+		t.Fatal(err)
+	}
+	list, content := rec.Configuration, digestOf([]byte{2})
+	var told []string
+	for _, p := range verified(t, dir, Trust{}).Problems {
+		told = append(told, p.String())
+	}
+	all := strings.Join(told, "\n")
+	if len(told) != 2 || !strings.Contains(all, list+": the list of artefacts: open ") || !strings.Contains(all, content+": policy.rego: open ") {
+		t.Errorf("verification says %s; expected that %s and %s are not there", all, list, content)
+	}
+	if found := read(t, dir); len(found) != 1 {
+		t.Errorf("%d records are read", len(found))
+	}
 }

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -75,4 +77,51 @@ func TestAClockThatBeginsInThePast(t *testing.T) {
 	if n != 4 {
 		t.Errorf("%d records since a minute ago, not 4", n)
 	}
+}
+
+// A clock that is far ahead at the start makes nothing old: it may be wrong. It is told, and believed from the next start on.
+func TestAClockThatIsFarAhead(t *testing.T) {
+	dir := t.TempDir()
+	made := func(at time.Time) {
+		t.Helper()
+		s, err := openSigner(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, err := findEnd(dir, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := &tape{dir: dir, signer: s, at: end.at, number: end.last, latest: end.latest, linker: newLinker()}
+		if err := run.start(at); err != nil {
+			t.Fatal(err)
+		}
+		run.checkpoint(at)
+		if err := errors.Join(run.flush(), run.file.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const retention = 24 * time.Hour
+	count := func() int {
+		t.Helper()
+		all, err := segments(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	// As if this moment were years later than any before it.
+	made(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC))
+	made(time.Date(2020, 1, 10, 0, 0, 0, 0, time.UTC))
+	var said strings.Builder
+	closeJournal(t, open(t, Options{Dir: dir, Retention: retention, Log: slog.New(slog.NewTextHandler(&said, nil))}))
+	if n := count(); n != 2 || strings.Count(said.String(), "THE CLOCK IS AHEAD") != 1 {
+		t.Errorf("%d segments are left, of which only the first is old by what the clock had shown before: %s", n, said.String())
+	}
+	said.Reset()
+	closeJournal(t, open(t, Options{Dir: dir, Retention: retention, Log: slog.New(slog.NewTextHandler(&said, nil))}))
+	if n := count(); n != 2 || strings.Contains(said.String(), "AHEAD") {
+		t.Errorf("%d segments are left, of which those of this run and the one before are new: %s", n, said.String())
+	}
+	sound(t, dir, Trust{})
 }

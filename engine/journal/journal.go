@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,9 +73,12 @@ type Journal struct {
 	mu      sync.Mutex
 	pending *batch
 
-	token      chan struct{}       // whoever holds it writes
-	tape       *tape               // the holder's
-	unarchived []map[string][]byte // likewise: what decides, by digest, and is not in the archive yet
+	token      chan struct{} // whoever holds it writes
+	tape       *tape         // the holder's
+	inForce    string        // likewise: digest of what decides
+	unarchived []unarchived  // likewise: what decides or did, and is not in the archive yet
+	opened     time.Time
+	before     time.Time // the latest moment that the clock has shown in earlier runs; zero: there were none
 
 	configuration sync.Map               // generation → digest
 	fault         atomic.Pointer[faulty] // nil: all is well
@@ -89,6 +93,12 @@ type Journal struct {
 type faulty struct {
 	err   error
 	since time.Time
+}
+
+// unarchived is a list of artefacts, by its digest, and their contents by theirs.
+type unarchived struct {
+	list     string
+	contents map[string][]byte
 }
 
 // batch is records that are written together.
@@ -155,6 +165,7 @@ func (j *Journal) open() (err error) {
 	if err != nil {
 		return err
 	}
+	j.opened, j.before = time.Now(), end.latest
 	j.tape = &tape{dir: dir, signer: signer, at: end.at, number: end.last, latest: end.latest, linker: newLinker(), always: j.o.Fsync == Always}
 	if err := j.tape.start(time.Now()); err != nil {
 		return err
@@ -299,7 +310,7 @@ func (j *Journal) failed(err error, before chain) {
 
 func (j *Journal) recovered() {
 	j.written.Store(j.tape.written)
-	if len(j.unarchived) > 0 {
+	if j.owes() {
 		return
 	}
 	if f := j.fault.Swap(nil); f != nil {
@@ -346,9 +357,10 @@ func (j *Journal) Configure(a Artefacts, files map[string][]byte) error {
 		return fmt.Errorf("the journal cannot archive what decides: %w", err)
 	}
 	j.configuration.Store(a.Generation, digest)
+	j.inForce = digest
 	before := j.tape.at
 	if err != nil {
-		j.unarchived = append(j.unarchived, contents)
+		j.unarchived = append(j.unarchived, unarchived{digest, contents})
 		err = fmt.Errorf("what decides cannot be archived: %w", err)
 		if j.o.OnFull == Stop {
 			j.failed(err, before)
@@ -359,19 +371,24 @@ func (j *Journal) Configure(a Artefacts, files map[string][]byte) error {
 	j.tape.configure(&a)
 	if err := j.tape.flush(); err != nil {
 		j.failed(err, before)
+	} else {
+		j.recovered() // where it is back to what is archived
 	}
 	return nil
 }
 
-// archiveLate archives what could not be when it came into force, and says whether the last of it now is. The caller holds the token.
+// owes says whether what is in force is not archived. What was, and is no more, is tried for as well, but keeps nobody waiting. The
+// caller holds the token.
+func (j *Journal) owes() bool {
+	return slices.ContainsFunc(j.unarchived, func(u unarchived) bool { return u.list == j.inForce })
+}
+
+// archiveLate archives what could not be when it came into force, and says whether what is in force now is, and was not before. The
+// caller holds the token.
 func (j *Journal) archiveLate() bool {
-	if len(j.unarchived) == 0 {
-		return false
-	}
-	for len(j.unarchived) > 0 && archive(j.o.Dir, j.unarchived[0]) == nil {
-		j.unarchived = j.unarchived[1:]
-	}
-	return len(j.unarchived) == 0
+	owed := j.owes()
+	j.unarchived = slices.DeleteFunc(j.unarchived, func(u unarchived) bool { return archive(j.o.Dir, u.contents) == nil })
+	return owed && !j.owes()
 }
 
 // tend does what time calls for.
@@ -433,7 +450,7 @@ func (j *Journal) tidy() {
 	defer j.background.Done()
 	j.packing.Lock()
 	defer j.packing.Unlock()
-	past, err := expired(j.o.Dir, j.o.Retention, time.Now())
+	past, err := expired(j.o.Dir, j.o.Retention, j.believed(time.Now()))
 	if len(past) > 0 {
 		last := past[len(past)-1].number
 		j.o.Log.Info("segments of the journal are past their retention and are removed", "up_to_segment", last)
@@ -449,6 +466,18 @@ func (j *Journal) tidy() {
 	if err = errors.Join(err, remove(past), packSealed(j.o.Dir)); err != nil {
 		j.o.Log.Error("the journal cannot pack or remove sealed segments", "error", err)
 	}
+}
+
+// believed is the time that retention goes by. A clock that is further ahead of where earlier runs have left it than retention would
+// make all of them old at once: then it is the time at which they ended, and that since, by a clock that nobody sets.
+func (j *Journal) believed(now time.Time) time.Time {
+	least := j.before.Add(now.Sub(j.opened))
+	if ahead := now.Round(0).Sub(least.Round(0)); j.o.Retention > 0 && !j.before.IsZero() && ahead > j.o.Retention {
+		j.o.Log.Error("THE CLOCK IS AHEAD of where the journal was left by more than its retention: nothing is removed as old by what it shows. Where it is right, because no router has run for as long, the next start goes by it",
+			"clock", now.UTC().Format(time.RFC3339), "journal_left", j.before.UTC().Format(time.RFC3339), "ahead", ahead.Round(time.Second), "retention", j.o.Retention)
+		return least
+	}
+	return now
 }
 
 // Get is the record of a decision, from memory or from the folder's latest segments; nil where it is in neither.
@@ -509,7 +538,7 @@ func (j *Journal) Close() error {
 	}
 	err := errors.Join(t.flush(), t.file.Sync(), t.file.Close())
 	if len(j.unarchived) > 0 {
-		err = errors.Join(err, errors.New("what decided last could not be archived: those decisions cannot be made again"))
+		err = errors.Join(err, errors.New("part of what has decided could not be archived: those decisions cannot be made again"))
 	}
 	if j.anchor != nil {
 		j.anchor.close()
