@@ -45,17 +45,23 @@ func journalFolder(cmd *cobra.Command) *folder {
 }
 
 func (f *folder) path() (string, error) {
+	books, err := f.books()
+	return books.Journal, err
+}
+
+// books are the journal and its ledger.
+func (f *folder) books() (engine.Books, error) {
 	if f.dir != "" {
-		return f.dir, nil
+		return engine.BooksIn(f.dir), nil
 	}
 	books, err := engine.ReadBooks(f.config, os.LookupEnv)
 	if err != nil {
-		return "", fmt.Errorf("without --dir the journal is that of a configuration: %w", err)
+		return books, fmt.Errorf("without --dir the journal is that of a configuration: %w", err)
 	}
 	if books.Journal == "" {
-		return "", inputErrorf("%s names no journal.dir: its router keeps decisions in memory only; name a journal with --dir", f.config)
+		return books, inputErrorf("%s names no journal.dir: its router keeps decisions in memory only; name a journal with --dir", f.config)
 	}
-	return books.Journal, nil
+	return books, nil
 }
 
 func journalVerifyCommand(out *printer) *cobra.Command {

@@ -21,7 +21,7 @@ Exit codes:
 
 // commands makes the subcommands, each of which stands in the file of its name.
 var commands = []func(*printer) *cobra.Command{versionCommand, simCommand, checkCommand, serveCommand, keyCommand, explainCommand, initCommand, demoCommand, pluginCommand,
-	policyCommand, journalCommand, usageCommand, replayCommand, reportCommand, catalogCommand, chaosCommand}
+	policyCommand, journalCommand, ledgerCommand, usageCommand, replayCommand, reportCommand, catalogCommand, chaosCommand}
 
 // run carries out a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

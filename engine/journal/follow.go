@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
+	"time"
 )
 
 // Position is a place in a journal: behind so many bytes of a segment as it is unpacked. The zero value is the beginning.
@@ -55,6 +57,19 @@ func (f *Follower) Replica() (string, error) {
 	return "", fmt.Errorf("%s holds no segment: %w", f.dir, fs.ErrNotExist)
 }
 
+// Reach says how far back the journal goes: to the beginning of its segment first, before which nothing was recorded later than since.
+func (f *Follower) Reach() (first uint64, since time.Time, err error) {
+	all, err := segments(f.dir)
+	if err != nil || len(all) == 0 {
+		return 0, time.Time{}, err
+	}
+	h, err := all[0].header()
+	if err != nil {
+		return all[0].number, time.Time{}, err
+	}
+	return all[0].number, h.Latest, nil
+}
+
 // Next is up to most records behind a place, in the order in which they were written, and the place behind them. Claims are open
 // where their key is there at this moment. No records and the same place: there are no more yet.
 //
@@ -62,6 +77,11 @@ func (f *Follower) Replica() (string, error) {
 // what is there (a full disk has had the end of the segment written anew), the segment is read again from its beginning: the
 // caller has to know again what it has had.
 func (f *Follower) Next(p Position, most int) ([]*Record, Position, error) {
+	return f.Until(p, Position{Segment: math.MaxUint64}, most)
+}
+
+// Until is Next, but reads nothing behind end.
+func (f *Follower) Until(p, end Position, most int) ([]*Record, Position, error) {
 	all, err := segments(f.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, p, nil
@@ -76,11 +96,14 @@ func (f *Follower) Next(p Position, most int) ([]*Record, Position, error) {
 		if s.number < p.Segment {
 			continue
 		}
+		if s.number > end.Segment {
+			break
+		}
 		if s.number > p.Segment {
 			p = Position{Segment: s.number}
 		}
 		for len(records) < most {
-			n, next, err := f.batch(s, p, claims, last, most-len(records))
+			n, next, err := f.batch(s, p, end, claims, last, most-len(records))
 			records = append(records, n...)
 			if err != nil {
 				return records, next, fmt.Errorf("%s: %w", s.path, err)
@@ -97,7 +120,7 @@ func (f *Follower) Next(p Position, most int) ([]*Record, Position, error) {
 	return records, p, nil
 }
 
-func (f *Follower) batch(s *segment, p Position, claims *claimKeys, last bool, most int) (records []*Record, next Position, err error) {
+func (f *Follower) batch(s *segment, p, end Position, claims *claimKeys, last bool, most int) (records []*Record, next Position, err error) {
 	given := Position{Segment: p.Segment + 1}
 	data, err := f.from(s, p.Offset)
 	if errors.Is(err, errShort) {
@@ -105,6 +128,9 @@ func (f *Follower) batch(s *segment, p Position, claims *claimKeys, last bool, m
 	}
 	if err != nil {
 		return nil, given, err
+	}
+	if s.number == end.Segment {
+		data = data[:min(max(end.Offset-p.Offset, 0), int64(len(data)))]
 	}
 	if p.Offset == 0 && len(data) > 0 {
 		if _, _, err := readHeader(s.path, data); err != nil {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,9 @@ func (l *Ledger) Keep(ctx context.Context, now time.Time) error {
 	}
 }
 
+// dayDimensions are the columns that sums of days are grouped by.
+var dayDimensions = [...]string{"organisation", "team", "key_id", "model", "provider", "endpoint"}
+
 // sums are the columns that lines and days have in common.
 const sums = "requests, failed, attempts, shown, prompt, completion, reasoning, cached, cache_write, cost_high, cost_low, latency_us, ttft_us, ttft_count, spoken, spoken_us"
 
@@ -42,7 +46,7 @@ const lineSums = "requests, failed, attempts, shown, prompt, completion, reasoni
 
 // rollUp adds a day's lines to days and deletes them, with what belongs to them.
 func (l *Ledger) rollUp(ctx context.Context, from time.Time) error {
-	const dimensions = "organisation, team, key_id, model, provider, endpoint"
+	dimensions := strings.Join(dayDimensions[:], ", ")
 	begin, end := from.UnixMicro(), from.Add(day).UnixMicro()
 	return l.transaction(ctx, func(tx *sql.Tx) error {
 		if l.alone != "" {
