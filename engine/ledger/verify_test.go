@@ -86,7 +86,7 @@ func first(t *testing.T, db *sql.DB, table string) (columns []string, row []any)
 func TestVerifyFindsEveryValueThatIsAnother(t *testing.T) {
 	databases(t, func(t *testing.T, fresh func(testing.TB) string) {
 		dir, database := t.TempDir(), fresh(t)
-		all := kept(t, database, dir, 80)
+		all := kept(t, database, dir, 40)
 		if r := agrees(t, database, dir); r.Generations != len(all) || r.Days == 0 {
 			t.Fatalf("%d generations of %d and %d sums are compared", r.Generations, len(all), r.Days)
 		}
@@ -148,7 +148,7 @@ func TestVerifyFindsRowsThatAreMissingOrTooMany(t *testing.T) {
 			"DELETE FROM chaperone_ledger WHERE version = 1",
 		} {
 			dir, database := t.TempDir(), fresh(t)
-			kept(t, database, dir, 60)
+			kept(t, database, dir, 30)
 			if _, err := raw(t, database).Exec(change); err != nil {
 				t.Fatal(err)
 			}
@@ -177,7 +177,7 @@ func TestVerifyKnowsWhatMayBeMissing(t *testing.T) {
 		}
 		catchUp(t, l)
 		before := agrees(t, database, dir).Generations
-		fill(t, d, j, 700) // several batches and segments
+		fill(t, d, j, 550) // several batches and segments
 		if r := agrees(t, database, dir); r.Generations != before {
 			t.Errorf("%d generations are compared, and %d entered", r.Generations, before)
 		}
