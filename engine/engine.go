@@ -360,11 +360,12 @@ func (e *Engine) recheck(ctx context.Context, p *route.Plan, permit policy.Permi
 
 // usualTTFT is what nineteen of twenty answers of a row begin within, 0 where that is not known.
 func (e *Engine) usualTTFT(row *catalog.Row) time.Duration {
-	view := e.current.Load().router.Board.View(e.options.Now())
-	if row.Index >= len(view.Rows) {
-		return 0 // a row of an older catalog
+	s := e.current.Load()
+	now := s.catalog.Row(row.ID) // a request can outlive a reload
+	if now == nil {
+		return 0
 	}
-	p95 := view.Rows[row.Index].TTFT.P95
+	p95 := s.router.Board.View(e.options.Now()).Rows[now.Index].TTFT.P95
 	if math.IsNaN(p95) {
 		return 0
 	}

@@ -30,6 +30,12 @@ var (
 // errorBodyLimit is how much of a provider's error body is read.
 const errorBodyLimit = 64 << 10
 
+// What may follow the end of a stream, and for how long, for its connection to be kept.
+const (
+	lingerBytes = 4 << 10
+	lingerTime  = 20 * time.Millisecond
+)
+
 // malformedLimit is how many events of one stream may be unreadable before the attempt ends.
 const malformedLimit = 3
 
@@ -45,6 +51,7 @@ type attempt struct {
 	dialect provider.Dialect
 	said    wire.Shape // what is sent and comes back
 	cred    catalog.Credential
+	fresh   bool // not by a connection that may have served before: the last one had gone stale
 	trial   *telemetry.Trial
 	request *http.Request
 	sent    *sentBody
@@ -144,7 +151,8 @@ func (a *attempt) prepare() {
 	}
 }
 
-// release lets go of the connection and the timers.
+// release lets go of the timers and the connection, which where a stream has come to its end may still serve another request: the
+// run sees to that when the client has all.
 func (a *attempt) release() {
 	if a.took == 0 {
 		a.took = time.Since(a.started)
@@ -155,10 +163,26 @@ func (a *attempt) release() {
 	if a.idle != nil {
 		a.idle.Stop()
 	}
+	if a.ended {
+		a.run.ended = a
+		return
+	}
+	a.hangUp()
+}
+
+func (a *attempt) hangUp() {
 	a.cancel(nil)
 	if a.body != nil {
 		a.body.Close()
 	}
+}
+
+// linger reads up to the end of the body, if that comes at once: only then the connection is kept.
+func (a *attempt) linger() {
+	enough := time.AfterFunc(lingerTime, func() { a.cancel(nil) })
+	defer enough.Stop()
+	io.CopyN(io.Discard, a.body, lingerBytes) // an error ends it as well
+	a.hangUp()
 }
 
 // within arms the timer of the attempt.
@@ -183,7 +207,11 @@ func (a *attempt) open(e *errand) {
 
 // send gets a response with status 200, or the fault.
 func (a *attempt) send() (*http.Response, *Fault) {
-	resp, err := a.run.d.transport.RoundTrip(a.request)
+	by := a.run.d.kept
+	if a.fresh {
+		by = a.run.d.fresh
+	}
+	resp, err := by.RoundTrip(a.request)
 	if err != nil {
 		return nil, a.broken(err, "connect")
 	}

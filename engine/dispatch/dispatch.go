@@ -120,19 +120,21 @@ func Again(events []byte, j Job) *Response {
 
 // Dispatcher sends permitted requests to providers. It is safe for concurrent use and outlives reloads.
 type Dispatcher struct {
-	transport http.RoundTripper
-	pool      *http.Transport // that transport ends in
-	retries   allowance
-	hedges    allowance
+	kept    http.RoundTripper // by connections that may have served before
+	fresh   http.RoundTripper // by a new one for each request
+	pool    *http.Transport   // that kept ends in
+	retries allowance
+	hedges  allowance
 }
 
 // New makes a dispatcher. connect bounds dialling, tls the handshake after it. way, where there is one, stands between it and the
 // network.
 func New(connect, tls time.Duration, way func(http.RoundTripper) http.RoundTripper) *Dispatcher {
-	pool := newTransport(connect, tls)
-	d := &Dispatcher{transport: pool, pool: pool, retries: allowance{left: retryReserve, reserve: retryReserve}}
+	pool, fresh := newTransport(connect, tls), newTransport(connect, tls)
+	fresh.DisableKeepAlives = true
+	d := &Dispatcher{kept: pool, fresh: fresh, pool: pool, retries: allowance{left: retryReserve, reserve: retryReserve}}
 	if way != nil {
-		d.transport = way(pool)
+		d.kept, d.fresh = way(pool), way(fresh)
 	}
 	return d
 }

@@ -12,15 +12,12 @@ import (
 	"chaperone/engine/wire"
 )
 
-// slowly takes a second to its first token.
-var slowly = sim.Profile{TTFT: sim.Distribution{P50: 1000}}
-
 func TestAClientsDeadlineEndsTheRequestAndBlamesNobody(t *testing.T) {
 	f := open(t, "[dispatch.breaker]\nfailures = 1\n", takes(30*time.Second), sim.Profile{})
 	for _, stream := range []bool{true, false} {
 		body := fmt.Appendf(nil, `{"model":"m/one","stream":%t,"provider":{"order":["p0"]},"messages":[{"role":"user","content":"x"}]}`, stream)
 		began := time.Now()
-		_, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: body, Timeout: 500 * time.Millisecond})
+		_, err := f.engine.Do(t.Context(), engine.Call{Key: "sk-acme", Body: body, Timeout: time.Second})
 		var e *wire.Error
 		if !errors.As(err, &e) || e.Status != 504 || time.Since(began) > 20*time.Second {
 			t.Fatalf("stream %t: %v after %v", stream, err, time.Since(began))
@@ -44,13 +41,13 @@ func TestOverridesByOrganisationAndModel(t *testing.T) {
 		{"another model", "model = \"m/two\"\nttft = \"50ms\"", "p0:ok", true},
 		{"ttft of the model", "model = \"m/one\"\nttft = \"50ms\"", "p0:slow p1:ok", true},
 		{"waiting", "model = \"m/one\"\nttft = \"50ms\"\non_slow = \"wait\"", "p0:ok", true},
-		{"first byte", "organisation = \"acme\"\nfirst_byte = \"400ms\"", "p0:timeout p1:ok", true},
-		{"first byte of a whole answer is no limit", "organisation = \"acme\"\nfirst_byte = \"400ms\"", "p0:ok", false},
-		{"answer", "organisation = \"acme\"\nanswer = \"400ms\"", "p0:timeout p1:ok", false},
-		{"total", "organisation = \"acme\"\ntotal = \"500ms\"", "p0:deadline", false},
-		{"attempts", "attempts = 1\nanswer = \"400ms\"", "p0:timeout", false},
+		{"first byte", "organisation = \"acme\"\nfirst_byte = \"1s\"", "p0:timeout p1:ok", true},
+		{"first byte of a whole answer is no limit", "organisation = \"acme\"\nfirst_byte = \"1s\"", "p0:ok", false},
+		{"answer", "organisation = \"acme\"\nanswer = \"1s\"", "p0:timeout p1:ok", false},
+		{"total", "organisation = \"acme\"\ntotal = \"1s\"", "p0:deadline", false},
+		{"attempts", "attempts = 1\nanswer = \"1s\"", "p0:timeout", false},
 		{"too dear", "max_cost = 0.00000001", "", false},
-		{"the later wins", "answer = \"400ms\"\n[[dispatch.overrides]]\norganisation = \"acme\"\nanswer = \"10s\"", "p0:ok", false},
+		{"the later wins", "answer = \"1s\"\n[[dispatch.overrides]]\norganisation = \"acme\"\nanswer = \"1m\"", "p0:ok", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,9 +55,9 @@ func TestOverridesByOrganisationAndModel(t *testing.T) {
 			if c.override != "" {
 				settings += "[[dispatch.overrides]]\n" + c.override + "\n"
 			}
-			slow := slowly
+			slow := takes(2500 * time.Millisecond)
 			if c.stream && strings.Contains(c.override, "first_byte") { // no byte at all, not even of the head
-				slow = always(sim.Fault{Kind: sim.Slow, Delay: time.Second})
+				slow = always(sim.Fault{Kind: sim.Slow, Delay: 2500 * time.Millisecond})
 			}
 			if a := open(t, settings, slow, sim.Profile{}).ask(t, c.stream); outcomes(a.record) != c.want {
 				t.Errorf("got %s, want %s", outcomes(a.record), c.want)
@@ -72,7 +69,7 @@ func TestOverridesByOrganisationAndModel(t *testing.T) {
 }
 
 func TestASlowEndpointIsNotGivenUpWhereNothingIsLeft(t *testing.T) {
-	f := open(t, "[timeouts]\nttft = \"50ms\"\n", slowly)
+	f := open(t, "[timeouts]\nttft = \"50ms\"\n", takes(time.Second))
 	if a := f.ask(t, true); a.err != nil || outcomes(a.record) != "p0:ok" {
 		t.Errorf("%s: %v", outcomes(a.record), a.err)
 	}

@@ -15,7 +15,7 @@ type option struct {
 	permit     policy.Permit
 	credential catalog.Credential
 	tries      int
-	stale      bool          // the last try met a connection that had gone stale: the next costs no retry
+	stale      bool          // the last try met a connection that had gone stale: the next costs no retry, and goes by a new one
 	told       time.Duration // the last try was told to wait so long, or is taken to have been
 	slow       bool          // it was given up for being slow: tried once more where nothing else is left
 	out        bool          // for the rest of this request
@@ -64,6 +64,7 @@ func (r *run) credentials(g *catalog.CredentialGroup) []catalog.Credential {
 type choice struct {
 	option *option
 	force  bool           // it rests, and nothing else is left
+	heard  bool           // it rests only by the word of another router
 	pass   admission.Pass // that was waited for
 	full   []*option      // of each endpoint that is at its limit, the first
 	until  time.Time
@@ -110,7 +111,7 @@ func (r *run) pick(e *errand) choice {
 				full.full = append(full.full, o)
 			}
 		case soft.option == nil:
-			soft = choice{option: o, force: true}
+			soft = choice{option: o, force: true, heard: rest.Heard}
 		}
 	}
 	switch {

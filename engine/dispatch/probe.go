@@ -37,7 +37,7 @@ func (d *Dispatcher) probe(ctx context.Context, row *catalog.Row, cred catalog.C
 	if err != nil {
 		return fault("not_sent", 0, "")
 	}
-	resp, err := d.transport.RoundTrip(r)
+	resp, err := d.kept.RoundTrip(r)
 	switch {
 	case ctx.Err() != nil:
 		if resp != nil {

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -272,8 +273,22 @@ func TestAClientThatLeavesDuringARescueCancelsIt(t *testing.T) {
 		if !r.Cancelled {
 			t.Errorf("%+v", r)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the rescue runs on")
+	}
+}
+
+// What has come into force since an answer began binds who is to go on with it.
+func TestARescueKeepsToWhatHasComeIntoForce(t *testing.T) {
+	f := (&fixture{policy: `deny contains "nobody" if input.request.n > 5`}).open(t, calm, always(sim.Fault{Kind: sim.Cut, AfterTokens: 5}), sim.Profile{})
+	f.sims[0].OnRequest(func(sim.Record) {
+		f.write(t, "own.rego", "package own\n\nrequire contains {\"rescue\": false}\n")
+		if err := f.engine.Reload(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if a := f.ask(t, true); a.done || outcomes(a.record) != "p0:cut" || f.sims[1].Counts().Requests != 0 {
+		t.Errorf("%s, done %t", outcomes(a.record), a.done)
 	}
 }
 

@@ -50,6 +50,7 @@ type run struct {
 	slow      *time.Timer   // of the newest attempt
 	hedging   bool          // what is picked is to run beside another attempt
 	launched  int
+	ended     *attempt      // whose stream has come to its end
 	committed bool          // the client has content
 	ttft      time.Duration // when it got the first
 
@@ -194,10 +195,13 @@ func (r *run) gone() bool {
 // end lets go of everything that the run holds.
 func (r *run) end() {
 	r.limit.Stop()
-	r.cancel(nil)
 	if r.slow != nil {
 		r.slow.Stop()
 	}
+	if r.ended != nil {
+		r.contain("bad_answer", func() *Fault { r.ended.linger(); return nil })
+	}
+	r.cancel(nil)
 }
 
 // win tries until an attempt has reached its commit point; nil where none will.
@@ -222,8 +226,8 @@ func (r *run) win(e *errand) *attempt {
 			if r.over != nil {
 				return nil
 			}
-			if len(r.active) == 1 && r.active[0].late {
-				r.elsewhere(e)
+			if len(r.active) == 1 && r.active[0].late && !r.elsewhere(e) {
+				r.slow.Reset(r.active[0].patient.TTFT)
 			}
 		case <-r.slow.C:
 			r.late(e)
@@ -322,8 +326,9 @@ func (r *run) launch(e *errand, c choice) bool {
 	}()
 	again := r.again == o
 	r.again = nil
-	// What has failed, or is known to fail, is only tried as far as retries may add to traffic.
-	if repeats := o.tries > 0 || c.force && r.launched > 0; repeats && !(again && o.stale) && !r.d.retries.spend() {
+	// What has failed, or is known to fail, is only tried as far as retries may add to traffic. What another router says of it may
+	// be the fault of that one's network.
+	if repeats := o.tries > 0 || c.force && !c.heard && r.launched > 0; repeats && !(again && o.stale) && !r.d.retries.spend() {
 		o.out = true
 		return false
 	}
@@ -341,6 +346,10 @@ func (r *run) launch(e *errand, c choice) bool {
 		}
 		r.faults = append(r.faults, failed{o.row(), fault("newly_denied", 0, "")})
 		r.drop(func(row *catalog.Row) bool { return row == o.row() })
+		return false
+	}
+	if e.suits != nil && !e.suits(permit) {
+		e.spent[o.row().ID] = true // by what has come into force since the plan was made
 		return false
 	}
 	cred, ok := inForce(permit.Row().Group, o.credential)
@@ -372,7 +381,7 @@ func (r *run) launch(e *errand, c choice) bool {
 		}
 		return false
 	}
-	a.purpose = r.purposeOf(o, e)
+	a.purpose, a.fresh = r.purposeOf(o, e), o.stale
 	o.tries++
 	o.stale = false
 	r.launched++

@@ -12,7 +12,8 @@ import (
 // While nothing comes, a client gets what means nothing in its API, and what it gets beside that is the answer. Behind the end
 // nothing follows, however soon something would be due.
 func TestASilentStreamIsKeptAlive(t *testing.T) {
-	f := open(t, "[timeouts]\nkeep_alive = \"20ms\"\n", sim.Profile{TPS: sim.Distribution{P50: 15}, OutputTokens: sim.Distribution{P50: 6}})
+	t.Parallel()
+	f := open(t, "[timeouts]\nkeep_alive = \"20ms\"\n", sim.Profile{TPS: sim.Distribution{P50: 3}, OutputTokens: sim.Distribution{P50: 6}})
 	a := f.ask(t, true)
 	comments := bytes.Count(a.body, []byte(": keep-alive\n\n"))
 	if a.err != nil || !a.done || a.text != whole(t, f.sims[0]) || comments < 3 {
@@ -57,8 +58,9 @@ func TestNothingFollowsTheEndOfAStream(t *testing.T) {
 // good then is told in an event.
 func TestAHeadThatIsDueGoesOutBeforeContent(t *testing.T) {
 	const settings = "[timeouts]\nearly_headers = \"50ms\"\nkeep_alive = \"50ms\"\n"
+	t.Parallel()
 	silent := always(sim.Fault{Kind: sim.Silent})
-	f := open(t, settings+"ttft = \"400ms\"\n", silent, sim.Profile{})
+	f := open(t, settings+"ttft = \"2s\"\n", silent, sim.Profile{})
 	a := f.ask(t, true)
 	if a.err != nil || !a.done || a.text != whole(t, f.sims[1]) || outcomes(a.record) != "p0:slow p1:ok" {
 		t.Errorf("%s: %+v %s", outcomes(a.record), a.err, a.body)
@@ -66,7 +68,7 @@ func TestAHeadThatIsDueGoesOutBeforeContent(t *testing.T) {
 	if !bytes.HasPrefix(a.body, []byte(": keep-alive\n\n")) {
 		t.Errorf("the stream begins with %.60q", a.body)
 	}
-	a = open(t, settings+"first_byte = \"400ms\"\n", silent).ask(t, true)
+	a = open(t, settings+"first_byte = \"2s\"\n", silent).ask(t, true)
 	if a.err != nil || a.done || a.text != "" || a.broken != "P0 did not answer in time" || a.record.Outcome.Status != 504 {
 		t.Errorf("%s: %+v, %d in the record, %s", outcomes(a.record), a.err, a.record.Outcome.Status, a.body)
 	}

@@ -31,6 +31,7 @@ type breaker struct {
 	until    time.Time // no probe before; a later failure extends it, and nothing shortens it
 	probing  bool
 	unproven bool // half open, it lets nothing through but a probe of the router's own
+	heard    bool // another router has opened it, and this one has met no failure since
 	streak   int  // failures since the last success
 	head     int64
 	slots    [breakerSlots]struct{ ok, failed int }
@@ -49,6 +50,7 @@ func (b *breaker) state(now time.Time) State {
 // failed counts a failure; opened says whether it is the one that opened the breaker.
 func (b *breaker) failed(c *Breaker, now time.Time) (opened bool) {
 	b.streak++
+	b.heard = false
 	at := b.slot(c, now)
 	at.failed++
 	was := b.open

@@ -25,6 +25,7 @@ const (
 type Rest struct {
 	Why   string
 	Until time.Time // zero where nobody knows
+	Heard bool      // only by the word of another router
 }
 
 // Firm says that it must not be tried at all before Until. What rests for any other reason may be, where nothing else is left.
@@ -193,6 +194,7 @@ func worse(a, b Rest) Rest {
 	if a.Why == "" || b.Firm() && (!a.Firm() || b.Until.After(a.Until)) {
 		return b
 	}
+	a.Heard = a.Heard && (b.Why == "" || b.Heard)
 	return a
 }
 
@@ -208,17 +210,17 @@ func (c *condition) rest(tokens int64, now time.Time) Rest {
 func (c *condition) resting(tokens int64, now time.Time) Rest {
 	switch state := c.breaker.state(now); {
 	case now.Before(c.announced) && c.limited:
-		return Rest{RestLimited, c.announced}
+		return Rest{Why: RestLimited, Until: c.announced}
 	case now.Before(c.announced):
-		return Rest{RestAnnounced, c.announced}
+		return Rest{Why: RestAnnounced, Until: c.announced}
 	case state == Open:
-		return Rest{RestBreaker, c.breaker.until}
+		return Rest{Why: RestBreaker, Until: c.breaker.until, Heard: c.breaker.heard}
 	case state == HalfOpen && (c.breaker.probing || c.breaker.unproven):
-		return Rest{Why: RestProbing}
+		return Rest{Why: RestProbing, Heard: c.breaker.heard}
 	case c.headroom.Requests.lacks(1, now):
-		return Rest{RestHeadroom, c.headroom.Requests.Reset}
+		return Rest{Why: RestHeadroom, Until: c.headroom.Requests.Reset}
 	case c.headroom.Tokens.lacks(tokens, now):
-		return Rest{RestHeadroom, c.headroom.Tokens.Reset}
+		return Rest{Why: RestHeadroom, Until: c.headroom.Tokens.Reset}
 	}
 	return Rest{}
 }

@@ -214,7 +214,9 @@ func (c *condition) hear(n *News, now time.Time) {
 	failed := now.Add(-told(n.Failed))
 	switch until := now.Add(told(n.Open)); {
 	case n.Open > 0 && failed.After(c.succeededAt):
-		b.open = true
+		if !b.open {
+			b.open, b.heard = true, true
+		}
 		if until.After(b.until) {
 			b.until, c.heardOpen = until, until
 		}

@@ -114,6 +114,38 @@ func TestReplicasKeepNoRestAlive(t *testing.T) {
 	}
 }
 
+// What a router has only heard of is said to be so until it meets a failure itself, and again where it hears of it anew.
+func TestWhatIsOnlyHeardOfIsSaidToBe(t *testing.T) {
+	row := keyed("a")
+	breaker := telemetry.Breaker{Consecutive: 1, Rate: 1, Least: 100, Window: time.Minute, CoolDown: 10 * time.Second}
+	here, other := telemetry.NewHealth(breaker), telemetry.NewHealth(breaker)
+	feed := here.Subscribe("t")
+	other.Subscribe("t")
+	for _, h := range []*telemetry.Health{here, other} {
+		h.Configure(telemetry.HealthSettings{Breaker: breaker}, &catalog.Catalog{Rows: []*catalog.Row{row}})
+	}
+	rests := func(h *telemetry.Health, at time.Time, heard bool) {
+		t.Helper()
+		if rest := h.Row(row, 0, at); rest.Why != telemetry.RestBreaker || rest.Heard != heard {
+			t.Errorf("it rests: %+v, only heard of: %t is right", rest, heard)
+		}
+	}
+	begin(t, here, row, "a", after(0), false).Failed(after(0), "timeout", 0)
+	rests(here, after(time.Second), false)
+	other.Hear(feed.Take(after(time.Second)), after(time.Second))
+	rests(other, after(time.Second), true)
+	begin(t, other, row, "a", after(2*time.Second), true).Refused(after(2*time.Second), "credential") // which is of the credential
+	rests(other, after(2*time.Second), false)
+	begin(t, other, row, "a", after(3*time.Second), true).Succeeded(after(3 * time.Second))
+	begin(t, here, row, "a", after(20*time.Second), false).Failed(after(20*time.Second), "timeout", 0)
+	other.Hear(feed.Take(after(20*time.Second)), after(20*time.Second))
+	rests(other, after(20*time.Second), true)
+	begin(t, other, row, "a", after(21*time.Second), true).Failed(after(21*time.Second), "timeout", 0)
+	rests(other, after(21*time.Second), false)
+	other.Hear(feed.All(after(22*time.Second)), after(22*time.Second))
+	rests(other, after(22*time.Second), false)
+}
+
 // What has the same name and is another server, or another key, is not what another router has met; nor is what its own network
 // may be to blame for.
 func TestReplicasTellServersAndKeysApart(t *testing.T) {
