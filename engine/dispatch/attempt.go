@@ -39,9 +39,29 @@ const (
 // malformedLimit is how many events of one stream may be unreadable before the attempt ends.
 const malformedLimit = 3
 
+// leash ends an attempt. Timers hold it in place of the attempt: one that was stopped can stay with the runtime, and all that it
+// refers to with it, until it would have fired.
+type leash struct {
+	cancel  context.CancelCauseFunc
+	settled atomic.Bool // it has reached its commit point, or has been given up: whichever came first
+}
+
+// giveUp cancels an attempt unless it has reached its commit point: from there on the client has a part of its answer.
+func (l *leash) giveUp(why error) {
+	if l.settled.CompareAndSwap(false, true) {
+		l.cancel(why)
+	}
+}
+
+// after cancels the attempt when limit has passed, for why, if it is not stopped before.
+func (l *leash) after(limit time.Duration, why error) *time.Timer {
+	return time.AfterFunc(limit, func() { l.cancel(why) })
+}
+
 // attempt is one permit carried to one endpoint with one credential. All of its state is its own. It is opened on a goroutine
 // of its own; before and after that it belongs to its run's.
 type attempt struct {
+	*leash
 	run     *run
 	option  *option
 	purpose string
@@ -55,7 +75,6 @@ type attempt struct {
 	trial   *telemetry.Trial
 	request *http.Request
 	sent    *sentBody
-	cancel  context.CancelCauseFunc
 	timer   *time.Timer // cancels with errTooSlow until it is stopped
 	idle    *time.Timer // cancels with errSilent; armed after the commit
 
@@ -63,7 +82,6 @@ type attempt struct {
 	slowAt    time.Time // its first content is late
 	late      bool      // a second attempt may run beside it
 
-	settled      atomic.Bool // it has reached its commit point, or has been given up: whichever came first
 	started      time.Time
 	ttft         time.Duration // 0: no content yet
 	took         time.Duration
@@ -104,7 +122,7 @@ type attempt struct {
 func (r *run) newAttempt(started time.Time, o *option, e *errand, p policy.Permit, who *account.Principal, cred catalog.Credential, trial *telemetry.Trial) (*attempt, *Fault) {
 	row := p.Row()
 	ctx, cancel := context.WithCancelCause(r.work)
-	a := &attempt{run: r, option: o, patient: r.j.Patience(row.Model), permit: p, row: row, cred: cred, trial: trial, cancel: cancel, started: started}
+	a := &attempt{run: r, option: o, patient: r.j.Patience(row.Model), permit: p, row: row, cred: cred, trial: trial, leash: &leash{cancel: cancel}, started: started}
 	var err error
 	if a.dialect, err = provider.ByName(row.Dialect); err == nil {
 		a.said = a.dialect.Says(r.j.Plan.Request.Shape)
@@ -179,22 +197,15 @@ func (a *attempt) hangUp() {
 
 // linger reads up to the end of the body, if that comes at once: only then the connection is kept.
 func (a *attempt) linger() {
-	enough := time.AfterFunc(lingerTime, func() { a.cancel(nil) })
-	defer enough.Stop()
+	defer a.after(lingerTime, nil).Stop()
 	io.CopyN(io.Discard, a.body, lingerBytes) // an error ends it as well
 	a.hangUp()
 }
 
 // within arms the timer of the attempt.
 func (a *attempt) within(limit time.Duration) {
-	a.timer = time.AfterFunc(limit, func() { a.giveUp(errTooSlow) })
-}
-
-// giveUp cancels an attempt unless it has reached its commit point: from there on the client has a part of its answer.
-func (a *attempt) giveUp(why error) {
-	if a.settled.CompareAndSwap(false, true) {
-		a.cancel(why)
-	}
+	l := a.leash
+	a.timer = time.AfterFunc(limit, func() { l.giveUp(errTooSlow) })
 }
 
 // open carries the attempt to its commit point.

@@ -263,7 +263,7 @@ func (a *attempt) relay(s *Stream) *Fault {
 	limit, heard := a.patient.Idle, time.Now()
 	for !a.ended {
 		if a.idle == nil {
-			a.idle = time.AfterFunc(limit, func() { a.cancel(errSilent) })
+			a.idle = a.after(limit, errSilent)
 		} else {
 			a.idle.Reset(limit)
 		}

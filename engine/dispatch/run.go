@@ -81,8 +81,9 @@ func newRun(ctx context.Context, d *Dispatcher, j Job) *run {
 		random: rand.New(rand.NewPCG(j.Plan.Seed, 0)), results: make(chan *attempt, 2),
 		tokens: j.Plan.Request.PromptTokens + j.Plan.Request.MaxOutputTokens,
 	}
-	r.work, r.cancel = context.WithCancelCause(ctx)
-	r.limit = time.AfterFunc(j.Limits.Total, func() { r.cancel(errDeadline) })
+	work, cancel := context.WithCancelCause(ctx)
+	r.work, r.cancel = work, cancel
+	r.limit = time.AfterFunc(j.Limits.Total, func() { cancel(errDeadline) }) // it may not hold the run: see leash
 	r.outcome.QueuedMs = millis(j.Queued)
 	r.options = r.makeOptions()
 	return r

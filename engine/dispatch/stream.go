@@ -53,7 +53,8 @@ func newStream(ctx context.Context, cancel context.CancelCauseFunc, keepAlive ti
 // call.
 func (s *Stream) Next() ([]byte, error) {
 	if s.timer == nil {
-		s.timer = time.AfterFunc(s.keepAlive, s.Probe)
+		probe := s.probe // the timer may not hold the stream: see leash
+		s.timer = time.AfterFunc(s.keepAlive, func() { ask(probe) })
 	} else {
 		s.timer.Reset(s.keepAlive)
 	}
@@ -87,9 +88,11 @@ func (s *Stream) Read(p []byte) (int, error) {
 }
 
 // Probe makes a Next that is waiting return something that means nothing, so that a write shows whether the client is still there.
-func (s *Stream) Probe() {
+func (s *Stream) Probe() { ask(s.probe) }
+
+func ask(probe chan<- struct{}) {
 	select {
-	case s.probe <- struct{}{}:
+	case probe <- struct{}{}:
 	default:
 	}
 }

@@ -103,7 +103,7 @@ func TestARefusalNamesTheSmallestChangeThatHelps(t *testing.T) {
 }
 
 func TestErrorsSayWhetherToAskAgain(t *testing.T) {
-	limited := []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: 7 * time.Second, Share: 1}}
+	limited := []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: 5 * time.Minute, Share: 1}}
 	down := []sim.Fault{{Kind: sim.Status, Status: 503, Share: 1}}
 	for _, c := range []struct {
 		name   string
@@ -116,7 +116,7 @@ func TestErrorsSayWhetherToAskAgain(t *testing.T) {
 		{"down", down, 503, "temporarily_unavailable", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := openFleet(t, "[timeouts]\ntotal = \"500ms\"\n", "", sim.Profile{Name: "delta", Faults: c.faults})
+			f := openFleet(t, "[timeouts]\ntotal = \"1m\"\n", "", sim.Profile{Name: "delta", Faults: c.faults})
 			r := f.ask(t, `"model":"m/three"`)
 			e := r.refusal(t)
 			a := e.Error.Availability

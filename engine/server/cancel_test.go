@@ -34,7 +34,7 @@ func TestCancellationLeaksNothing(t *testing.T) {
 	t.Logf("seed %d", seed)
 	slow := sim.Profile{TTFT: sim.Distribution{P50: 30, P95: 120}, TPS: sim.Distribution{P50: 150, P95: 400}, OutputTokens: sim.Distribution{P50: 20},
 		Faults: []sim.Fault{{Kind: sim.Status, Status: 500, Share: 0.05}, {Kind: sim.Stall, AfterTokens: 3, Share: 0.05}, {Kind: sim.Silent, Share: 0.02}}}
-	w := openWith(t, slow, "idle = \"400ms\"\nfirst_byte = \"400ms\"\nanswer = \"800ms\"\n[dispatch.breaker]\nfailures = 1000000\nattempts = 1000000\n[load]\nin_flight = 48\nqueue = 40\n", nil)
+	w := openWith(t, slow, "early_headers = \"100ms\"\nidle = \"400ms\"\nfirst_byte = \"400ms\"\nanswer = \"800ms\"\n[dispatch.breaker]\nfailures = 1000000\nattempts = 1000000\n[load]\nin_flight = 48\nqueue = 40\n", nil)
 	w.provider.OnRequest(func(sim.Record) {})
 	w.provider.OnEnd(func(sim.Record) {})
 	first := newRequest(t, "POST", w.url("/v1/chat/completions"), chat)

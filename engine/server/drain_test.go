@@ -21,23 +21,22 @@ import (
 // its connection goes to the second server, as a load balancer would send it.
 func TestNoRequestIsLostInADrain(t *testing.T) {
 	profile := sim.Profile{TTFT: sim.Distribution{P50: 5, P95: 40}, TPS: sim.Distribution{P50: 2000}, OutputTokens: sim.Distribution{P50: 20}}
-	old := open(t, profile, func(s *engine.Server) { s.DrainDelay, s.DrainTimeout = 300*time.Millisecond, patience })
+	old := open(t, profile, func(s *engine.Server) { s.DrainDelay, s.DrainTimeout = 2*time.Second, patience }) // time for a busy machine to ask once more
 	fresh := open(t, profile, nil)
 	const clients = 24
-	var moved sync.WaitGroup
+	var atIt, moved sync.WaitGroup
 	var stop atomic.Bool
 	var answered atomic.Int64
 	failures := make(chan error, clients)
+	atIt.Add(clients)
 	moved.Add(clients)
 	for i := range clients {
 		go func() {
-			err := hammer(old.Addr(), fresh.Addr(), i, &stop, &answered, moved.Done)
+			err := hammer(old.Addr(), fresh.Addr(), i, &stop, &answered, atIt.Done, moved.Done)
 			failures <- err
 		}()
 	}
-	for answered.Load() < 4*clients { // everyone is at it
-		time.Sleep(time.Millisecond)
-	}
+	atIt.Wait()
 	if err := old.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
@@ -51,9 +50,11 @@ func TestNoRequestIsLostInADrain(t *testing.T) {
 	t.Logf("%d answers", answered.Load())
 }
 
-// hammer asks one request after another, streamed or not or with pauses by its number, until stop. It calls moved once.
-func hammer(first, second net.Addr, number int, stop *atomic.Bool, answered *atomic.Int64, moved func()) error {
-	done := sync.OnceFunc(moved)
+// hammer asks one request after another, streamed or not or with pauses by its number, until stop. It calls atIt once it has four
+// answers, and moved when it asks the second server; both also where it fails.
+func hammer(first, second net.Addr, number int, stop *atomic.Bool, answered *atomic.Int64, atIt, moved func()) error {
+	begun, done := sync.OnceFunc(atIt), sync.OnceFunc(moved)
+	defer begun()
 	defer done()
 	addr := first
 	for n := 0; !stop.Load(); {
@@ -80,6 +81,9 @@ func hammer(first, second net.Addr, number int, stop *atomic.Bool, answered *ato
 				return fmt.Errorf("request %d of client %d: %d %q, %w", n, number, resp.StatusCode, text, err)
 			}
 			answered.Add(1)
+			if n >= 3 {
+				begun()
+			}
 			closing = resp.Close
 			time.Sleep(time.Duration(number%5) * time.Millisecond) // think
 		}
@@ -93,8 +97,8 @@ func hammer(first, second net.Addr, number int, stop *atomic.Bool, answered *ato
 }
 
 func TestADrainSaysSoAndWaitsForStreams(t *testing.T) {
-	w := open(t, sim.Profile{TTFT: sim.Distribution{P50: 1}, TPS: sim.Distribution{P50: 40}, OutputTokens: sim.Distribution{P50: 40}},
-		func(s *engine.Server) { s.DrainDelay, s.DrainTimeout = 300*time.Millisecond, patience })
+	w := open(t, sim.Profile{TTFT: sim.Distribution{P50: 1}, TPS: sim.Distribution{P50: 40}, OutputTokens: sim.Distribution{P50: 140}},
+		func(s *engine.Server) { s.DrainDelay, s.DrainTimeout = 2*time.Second, patience })
 	idle := dial(t, w.Addr())
 	idleFrom := bufio.NewReader(idle)
 	send(t, idle, "GET /readyz HTTP/1.1\r\nHost: router\r\n\r\n")

@@ -80,7 +80,7 @@ func TestAConnectionServesOnAfterAStream(t *testing.T) {
 func TestAConnectionIdlesAfterAStream(t *testing.T) {
 	for _, c := range []struct {
 		idle, read time.Duration
-	}{{100 * time.Millisecond, time.Minute}, {time.Minute, 500 * time.Millisecond}} { // the latter is also what a busy machine has for the first request
+	}{{100 * time.Millisecond, time.Minute}, {time.Minute, time.Second}} { // the latter is also what a busy machine has for the first request
 		w := open(t, sim.Profile{}, func(s *engine.Server) { s.IdleTimeout, s.ReadTimeout = c.idle, c.read })
 		client := dial(t, w.Addr())
 		from := bufio.NewReader(client)
