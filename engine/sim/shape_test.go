@@ -124,6 +124,7 @@ func TestEveryWayToAnnounceAWait(t *testing.T) {
 		p := start(t, sim.Profile{Faults: []sim.Fault{{Kind: sim.Status, Status: 429, RetryAfter: wait, Announce: announce, Share: 1}}})
 		before := time.Now()
 		resp, text := post(t, p, "", body("x"))
+		after := time.Now()
 		said := resp.Header.Get(header)
 		var until time.Time
 		switch {
@@ -149,7 +150,7 @@ func TestEveryWayToAnnounceAWait(t *testing.T) {
 			s, _ := strconv.Atoi(said)
 			until = before.Add(time.Duration(s) * time.Second)
 		}
-		if in := until.Sub(before); in < wait || in > wait+1500*time.Millisecond {
+		if in := until.Sub(before); in < wait || until.Sub(after) > wait+time.Second { // rounded up to seconds
 			t.Errorf("%s: %q is in %v, announced are %v", announce, said, in, wait)
 		}
 	}
@@ -159,17 +160,17 @@ func TestWhatNeverEndsGoesOnUntilTheClientLeaves(t *testing.T) {
 	for _, kind := range []sim.Kind{sim.Pings, sim.Endless} {
 		for _, stream := range []string{"true", "false"} {
 			p := start(t, sim.Profile{Faults: []sim.Fault{{Kind: kind, AfterTokens: 2, Share: 1}}})
-			ctx, leave := context.WithTimeout(t.Context(), 150*time.Millisecond)
+			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
 			resp, err := client.Do(request(t, p, "", body("x", `"stream":`+stream)).WithContext(ctx))
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if err == nil || len(text) < 3 {
-				t.Errorf("%s: ended with %v after %q", kind, err, text)
+			if n, err := io.CopyN(io.Discard, resp.Body, 300); err != nil {
+				t.Errorf("%s: ended with %v after %d bytes", kind, err, n)
 			}
+			leave()
+			resp.Body.Close()
 			if r := settled(t, p)[0]; !r.Cancelled || r.Fate != kind {
 				t.Errorf("%s: %+v", kind, r)
 			}
@@ -202,7 +203,7 @@ func TestADriftingProvider(t *testing.T) {
 func TestAFlappingProvider(t *testing.T) {
 	p := start(t, sim.Profile{Flap: sim.Flap{Up: 80 * time.Millisecond, Down: 80 * time.Millisecond}})
 	changes, last := 0, true
-	for began := time.Now(); time.Since(began) < 5*time.Second && changes < 4; {
+	for began := time.Now(); time.Since(began) < time.Minute && changes < 4; {
 		resp, err := client.Do(request(t, p, "", body("x")))
 		if err == nil {
 			resp.Body.Close()

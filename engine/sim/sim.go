@@ -42,6 +42,7 @@ type Provider struct {
 	server *http.Server
 	socket net.Listener
 	unbind func() bool
+	vacate func() // gives the address away while down
 }
 
 // Start starts a provider, which runs until Close or the end of ctx. The profile's slices belong to it from then on.
@@ -65,10 +66,13 @@ func Start(ctx context.Context, profile Profile) (*Provider, error) {
 		seen:    map[[32]byte]uint64{},
 	}
 	p.use(&profile)
-	if profile.Down {
-		listener.Close()
-	} else {
+	if !profile.Down {
 		p.serve(listener)
+	} else {
+		listener.Close()
+		if err := p.keep(profile.Name); err != nil {
+			return nil, err
+		}
 	}
 	p.mu.Lock()
 	p.unbind = context.AfterFunc(ctx, func() { p.Close() })
@@ -122,6 +126,17 @@ func (p *Provider) serve(listener net.Listener) {
 	go p.server.Serve(listener)
 }
 
+// keep keeps the address for the next period; p.mu is held, or nobody else has p yet.
+func (p *Provider) keep(name string) error {
+	release, err := reserve(p.address)
+	if err != nil {
+		p.vacate = func() {}
+		return fmt.Errorf("simulated provider %s: %w", name, err)
+	}
+	p.vacate = release
+	return nil
+}
+
 // halt ends the period; p.mu is held.
 func (p *Provider) halt() {
 	if p.down != nil {
@@ -159,11 +174,13 @@ func (p *Provider) SetProfile(profile Profile) error {
 	case profile.Down && up:
 		p.use(&profile)
 		p.halt()
+		return p.keep(profile.Name)
 	case !profile.Down && !up:
 		listener, err := net.Listen("tcp", p.address)
 		if err != nil {
 			return fmt.Errorf("simulated provider %s: %w", profile.Name, err)
 		}
+		p.vacate()
 		p.use(&profile)
 		p.serve(listener)
 	default:
@@ -178,6 +195,9 @@ func (p *Provider) Profile() Profile { return *p.profile.Load() }
 // Close ends the provider and every request, and returns when they have ended.
 func (p *Provider) Close() error {
 	p.mu.Lock()
+	if !p.closed && p.down == nil {
+		p.vacate()
+	}
 	p.closed = true
 	p.halt()
 	if p.unbind != nil {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func start(t *testing.T, p sim.Profile) *sim.Provider {
 // settled is the log once nothing is in flight.
 func settled(t *testing.T, p *sim.Provider) []sim.Record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := p.Settle(ctx); err != nil {
 		t.Fatal(err)
@@ -411,7 +412,7 @@ func TestDeniedRequestsAreCountedByOrganisationCredentialAndModel(t *testing.T) 
 func TestRateLimitStatesItselfAndRefills(t *testing.T) {
 	p := start(t, sim.Profile{
 		Credentials: []sim.Credential{{Name: "a", Key: "sk-a"}, {Name: "b", Key: "sk-b"}},
-		Limit:       sim.Limit{RequestsPerSecond: 0.5, Burst: 2},
+		Limit:       sim.Limit{RequestsPerSecond: 0.05, Burst: 2},
 	})
 	var remaining []string
 	for range 2 {
@@ -429,18 +430,18 @@ func TestRateLimitStatesItselfAndRefills(t *testing.T) {
 		t.Fatalf("got %d %s, should be 429", resp.StatusCode, answer)
 	}
 	reset, err := time.ParseDuration(resp.Header.Get("x-ratelimit-reset-requests"))
-	if err != nil || reset < 3*time.Second || reset > 4*time.Second {
-		t.Errorf("reset is %v (%v), should be nearly 4s", reset, err)
+	if err != nil || reset < 30*time.Second || reset > 40*time.Second {
+		t.Errorf("reset is %v (%v), should be nearly 40s", reset, err)
 	}
-	if s := resp.Header.Get("Retry-After"); s != "2" {
-		t.Errorf("Retry-After is %q, should be 2", s)
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || s <= 10 || s > 20 {
+		t.Errorf("Retry-After is %q, should be nearly 20", resp.Header.Get("Retry-After"))
 	}
 	if resp, _ := post(t, p, "sk-b", body("x")); resp.StatusCode != 200 {
 		t.Errorf("another credential got %d; it has its own limit", resp.StatusCode)
 	}
 
 	fast := start(t, sim.Profile{Limit: sim.Limit{RequestsPerSecond: 20}})
-	for served, deadline := 0, time.Now().Add(10*time.Second); served < 3; {
+	for served, deadline := 0, time.Now().Add(time.Minute); served < 3; {
 		if resp, _ := post(t, fast, "", body("x")); resp.StatusCode == 200 {
 			served++
 		}
