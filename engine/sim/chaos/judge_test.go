@@ -23,7 +23,9 @@ func TestWhatAClientSaw(t *testing.T) {
 		{seen{status: 200, text: "one", failure: "broke off"}, text, Fault{}, SawBrokenOff},
 		{seen{status: 200, text: "one"}, text, Fault{}, SawBrokenOff},
 		{seen{status: 502, failure: "no"}, text, Fault{}, SawError},
+		{seen{status: 200, failure: "no"}, text, Fault{}, SawError},
 		{seen{status: 400, failure: "no"}, text, Fault{ofRequest: true}, SawRefusal},
+		{seen{status: 200, failure: "no"}, text, Fault{ofRequest: true}, SawRefusal},
 	} {
 		if got := c.seen.against(c.right, c.fault); got != c.want {
 			t.Errorf("%+v is %s, want %s", c.seen, got, c.want)
