@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -209,15 +210,24 @@ func simulatedAddresses() []string {
 	return list
 }
 
+// freeAddress is one that nobody else is given meanwhile: systems give ports from above these to whoever asks for any, such as the
+// tests that run beside this one.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			l.Close()
+			if _, twice := given.LoadOrStore(l.Addr().String(), true); !twice {
+				return l.Addr().String()
+			}
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("there is no free port")
+	return ""
 }
+
+var given sync.Map // addresses
 
 var decisionID = regexp.MustCompile(`gen-[0-9a-z]{8,}`)
 
