@@ -231,8 +231,8 @@ func (e *Engine) scorers(ctx context.Context, s *snapshot, src *sources) ([]scor
 					config.NotOneOf(c.Name, scorer.Natives)))
 				continue
 			}
-			if c.SHA256 != "" || c.Config != nil || c.Golden != "" || c.State != "" || c.Fuel != (wasm.Fuel{}) || c.Instances+int(c.Wait)+int(c.MemoryBytes) != 0 {
-				problems = append(problems, c.Problem("", "the native scorer %s takes none of sha256, config, golden, state, fuel, instances, wait and memory_bytes; expected plugin = \"FILE.wasm\" or none of them", c.Name))
+			if c.SHA256 != "" || c.Config != nil || c.Golden != "" || c.State != "" || c.Fuel != (wasm.Fuel{}) || c.Instances+int(c.Wait)+int(c.MemoryBytes)+c.CodeBytes != 0 {
+				problems = append(problems, c.Problem("", "the native scorer %s takes none of sha256, config, golden, state, fuel, instances, wait, memory_bytes and code_bytes; expected plugin = \"FILE.wasm\" or none of them", c.Name))
 			}
 			out = append(out, scorer.Weighted{Scorer: native, Weight: weight, Shadow: c.Shadow})
 			continue

@@ -17,9 +17,8 @@ import (
 func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loaded, error) {
 	from := src.main.Path()
 	path := beside(from, c.Plugin)
-	const page = 64 << 10
 	load := wasm.Config{Name: c.Name, Path: path, SHA256: c.SHA256, Configuration: c.Config, Trusted: src.settings.Plugins.trusted(), Pool: c.Instances,
-		Limits: wasm.Limits{MemoryPages: uint32((c.MemoryBytes + page - 1) / page), Wait: c.Wait, Fuel: c.Fuel}}
+		Limits: c.limits()}
 	if e.archive != nil { // it has been found good, and what it had learned is gone
 		var err error
 		if load.Bytes, err = e.archive.read(path); err != nil {
@@ -41,6 +40,39 @@ func (e *Engine) loadPlugin(ctx context.Context, src *sources, c *Scorer) (loade
 	}
 	p, err := wasm.Load(ctx, e.wasm, load)
 	return loaded{p, path}, err
+}
+
+// limits are those of a plugin.
+func (c *Scorer) limits() wasm.Limits {
+	const page = 64 << 10
+	return wasm.Limits{MemoryPages: uint32((c.MemoryBytes + page - 1) / page), CodeBytes: c.CodeBytes, Wait: c.Wait, Fuel: c.Fuel}
+}
+
+// PluginLimits are those that a configuration sets for one plugin.
+type PluginLimits struct {
+	Scorer string
+	Path   string // of the module
+	Limits wasm.Limits
+}
+
+// LimitsOfPlugins reads the limits of each plugin of a configuration, those that are disabled too. Nothing else of it has to be
+// right.
+func LimitsOfPlugins(path string) ([]PluginLimits, error) {
+	doc, problems := parse(disk{}, path)
+	if doc == nil {
+		return nil, problems
+	}
+	var scorers []Scorer
+	if problems := doc.Decode("scorers", &scorers); len(problems) > 0 {
+		return nil, problems
+	}
+	var all []PluginLimits
+	for i := range scorers {
+		if c := &scorers[i]; c.Plugin != "" {
+			all = append(all, PluginLimits{c.Name, beside(path, c.Plugin), c.limits()})
+		}
+	}
+	return all, nil
 }
 
 // openPlugins makes the host of plugins with the settings of the first snapshot that has any.

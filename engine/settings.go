@@ -191,6 +191,7 @@ type Scorer struct {
 	Instances   int           `toml:"instances" check:"min=0,max=1024"`          // of a plugin, for calls at once; 0: one a processor, at most 8
 	Wait        time.Duration `toml:"wait" check:"min=0s"`                       // for one of them while all are in use; 0: 10 ms
 	MemoryBytes int64         `toml:"memory_bytes" check:"min=0,max=4294967296"` // of each; 0: 4 MiB, with WASI 64 MiB
+	CodeBytes   int           `toml:"code_bytes" check:"min=0,max=33554432"`     // of a module's functions; 0: 8 MiB
 
 	Shadow   bool `toml:"shadow"`   // ranks beside the others, is recorded and moves nothing
 	Disabled bool `toml:"disabled"` // as if it were not there: its module is not even read

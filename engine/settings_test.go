@@ -23,7 +23,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"[routing]\nexploration = 0.9":                                 `2: routing.exploration: found 0.9; expected at most 0.5`,
 		"[[scorers]]\nname = \"valu\"":                                 `2: scorers[0].name: found "valu"; did you mean "value"?, or plugin = "FILE.wasm" beside it`,
 		"[[scorers]]\nname = \"value\"\n[[scorers]]\nname = \"value\"": `4: scorers[1].name: "value" is the name of an earlier scorer; expected another`,
-		"[[scorers]]\nname = \"value\"\nsha256 = \"00\"":               `1: scorers[0]: the native scorer value takes none of sha256, config, golden, state, fuel, instances, wait and memory_bytes; expected plugin = "FILE.wasm" or none of them`,
+		"[[scorers]]\nname = \"value\"\nsha256 = \"00\"":               `1: scorers[0]: the native scorer value takes none of sha256, config, golden, state, fuel, instances, wait, memory_bytes and code_bytes; expected plugin = "FILE.wasm" or none of them`,
 		"[[scorers]]\nname = \"x\"\nplugin = \"x.wasm\"\nstate = \"s\"\n[[scorers]]\nname = \"y\"\nplugin = \"y.wasm\"\nstate = \"./s\"": `8: scorers[1].state: "./s" is the file of the scorer x; expected another`,
 		"[[scorers]]\nname = \"x\"\nplugin = \"gone.wasm\"":                               `3: scorers[0].plugin: gone.wasm cannot be used: `,
 		"catalog = [\"gone.toml\"]":                                                       `1: catalog[0]: found "gone.toml", but there is no such file`,

@@ -155,6 +155,9 @@ func TestAnOperatorSetsWhatAPluginMayTake(t *testing.T) {
 	if s := w.engine.PluginStats()["misbehave"]; s.Pool != 3 || s.Memory != 3<<16 {
 		t.Errorf("%+v", s)
 	}
+	if err := scorer("misbehave", "code_bytes = 10"); err == nil || !strings.Contains(err.Error(), "at most 10 are allowed; code_bytes under [[scorers]] raises that") {
+		t.Error(err)
+	}
 	put("memory_huge", "")
 	if err := scorer("memory_huge", "memory_bytes = 65537"); err == nil || !strings.Contains(err.Error(), "at most 2 are allowed") {
 		t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -146,7 +147,7 @@ func pluginPackCommand(out *printer) *cobra.Command {
   chaperone plugin pack target/scorer.wasm --manifest manifest.toml --output scorer.wasm`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			module, err := os.ReadFile(args[0])
+			module, err := readModule(args[0])
 			if err != nil {
 				return err
 			}
@@ -189,6 +190,19 @@ func modulePath(argument string) (string, error) {
 		return "", inputErrorf("%s is not there; chaperone plugin build %s makes it", path, argument)
 	}
 	return path, nil
+}
+
+// readModule reads a module's bytes.
+func readModule(path string) ([]byte, error) {
+	module, err := wasm.ReadModule(path)
+	var ofFile *fs.PathError
+	switch {
+	case errors.As(err, &ofFile):
+		return nil, ofFile
+	case err != nil:
+		return nil, inputErrorf("%s %v", path, err)
+	}
+	return module, nil
 }
 
 // beside is a file in a module's folder.

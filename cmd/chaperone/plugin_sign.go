@@ -119,7 +119,7 @@ router looks for it. Any change of the module, packing another manifest too, nee
 			if err != nil {
 				return err
 			}
-			module, err := os.ReadFile(path)
+			module, err := readModule(path)
 			if err != nil {
 				return err
 			}

@@ -228,6 +228,10 @@ func TestPluginCommandsSayWhatIsWrong(t *testing.T) {
 		"manifest.toml":      "abi = 2\n",
 		"golden.json":        `{}`,
 		"not.wasm":           "text",
+		"none.toml":          "[[scorers]]\nname = \"value\"\n",
+		"twice.toml":         fmt.Sprintf("[[scorers]]\nname = \"a\"\nplugin = %q\n[[scorers]]\nname = \"b\"\nplugin = %[1]q\n", ttft),
+		"other.toml":         "[[scorers]]\nname = \"other\"\nplugin = \"other.wasm\"\n",
+		"wrong.toml":         "[[scorers]]\nname = \"a\"\nplugin = \"a.wasm\"\nmemory_bytes = -1\n",
 		"nothing.json":       "",
 		"typo.toml":          "abi = 1\nkind = \"scorer\"\nname = \"x\"\nversion = \"1\"\ncolumns = [\"price.expeced\"]\nrows = 1\nscale = \"unit\"\n",
 	} {
@@ -265,6 +269,15 @@ func TestPluginCommandsSayWhatIsWrong(t *testing.T) {
 		{"check " + ttft + " --golden nothing.json", exitInput, "golden vectors: is empty; expected a JSON object"},
 		{"pack " + bare + " --manifest typo.toml", exitInput, `typo.toml:5: columns: "price.expeced" is not known under columns; near it are price.expected`},
 		{"bench " + ttft + " --config [1]", exitInput, "--config: json: cannot unmarshal array"},
+		{"check " + filepath.Dir(ttft) + " --limits none.toml", exitInput, "none.toml has no [[scorers]] with a plugin"},
+		{"run " + ttft + " --limits twice.toml", exitInput, "for several scorers; name one by --scorer: a, b"},
+		{"bench " + ttft + " --limits other.toml", exitInput, "ttft-target.wasm; name one by --scorer: other"},
+		{"inspect " + ttft + " --limits other.toml --scorer othr", exitInput, `other.toml: --scorer: found "othr"; did you mean "other"?`},
+		{"bench " + ttft + " --limits wrong.toml", exitInput, "wrong.toml:4: scorers[0].memory_bytes"},
+		{"bench " + ttft + " --limits absent.toml", exitInput, "absent.toml: there is no such file"},
+		{"bench " + ttft + " --scorer a", exitInput, "--limits should name that"},
+		{"check " + os.DevNull, exitInput, "is no regular file"},
+		{"pack " + os.DevNull, exitInput, "is no regular file"},
 		{"inspect not.wasm", exitInput, "is not a module that can be run"},
 	} {
 		code, stdout, stderr := chaperone(t, append([]string{"plugin"}, strings.Fields(c.args)...)...)
@@ -274,6 +287,33 @@ func TestPluginCommandsSayWhatIsWrong(t *testing.T) {
 	}
 	if _, err := os.Stat("x"); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a project that was refused has left a folder")
+	}
+}
+
+// TestPluginCommandsKeepToTheLimitsOfARouter tries a module with the limits that two scorers of a configuration set for it.
+func TestPluginCommandsKeepToTheLimitsOfARouter(t *testing.T) {
+	module, err := os.ReadFile("../../plugins/ttft-target/ttft-target.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	put(t, "ttft.wasm", string(module))
+	put(t, "copy.wasm", string(module))
+	put(t, "rows.json", `{"rows": [{"price.expected": 1}]}`)
+	put(t, "one.toml", "[[scorers]]\nname = \"one\"\nplugin = \"ttft.wasm\"\nfuel = { score = 5_000_000 }\n[[scorers]]\nname = \"two\"\nplugin = \"gone.wasm\"\ndisabled = true\nfuel = { score = 2 }\n")
+	if checked := done(t, "plugin", "check", "ttft.wasm", "--limits", "one.toml"); !strings.Contains(checked, " of 5000000 instructions") {
+		t.Errorf("check says\n%s", checked)
+	}
+	done(t, "plugin", "run", "copy.wasm", "--limits", "one.toml", "--scorer", "one")
+	for _, command := range []string{"run", "bench", "inspect", "check"} {
+		code, stdout, stderr := chaperone(t, "plugin", command, "copy.wasm", "--limits", "one.toml", "--scorer", "two")
+		if code == exitDone || !strings.Contains(stdout+stderr, "ran out of fuel: the host's limit of its budget score is 2 instructions") {
+			t.Errorf("%s exits with %d and says %s%s", command, code, stdout, stderr)
+		}
+	}
+	put(t, "one.toml", "[[scorers]]\nname = \"one\"\nplugin = \"ttft.wasm\"\ncode_bytes = 100\n")
+	if code, _, stderr := chaperone(t, "plugin", "run", "ttft.wasm", "--limits", "one.toml"); code != exitInput || !strings.Contains(stderr, "at most 100 are allowed; code_bytes under [[scorers]] raises that") {
+		t.Errorf("run exits with %d and says %s", code, stderr)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 func pluginCheckCommand(out *printer) *cobra.Command {
 	var golden, configuration string
 	var seed uint64
+	var limits limitFlags
 	cmd := &cobra.Command{
 		Use:   "check MODULE",
 		Short: "Hold a module to what a scorer must do",
@@ -31,8 +32,11 @@ func pluginCheckCommand(out *printer) *cobra.Command {
 same every time, keeps nothing that it should not, takes values that are not known or out of all measure, frees what it
 allocates, refuses settings that it does not know, and gives the golden vectors' scores bit for bit.
 
-The golden vectors are golden.json beside the module, where there is one. The exit code is 2 where a check has failed.`,
+The golden vectors are golden.json beside the module, where there is one. The exit code is 2 where a check has failed.
+
+The limits of memory, code and fuel are the defaults, or with --limits those that a router's configuration sets for the module.`,
 		Example: `  chaperone plugin check my-scorer
+  chaperone plugin check my-scorer --limits /etc/chaperone/chaperone.toml
   chaperone plugin check plugin.wasm --golden vectors.json --seed 7`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -46,7 +50,10 @@ The golden vectors are golden.json beside the module, where there is one. The ex
 			}
 			c := workbench.Conformance{Seed: seed}
 			c.Plugin.Configuration = settings
-			if c.Plugin.Bytes, err = os.ReadFile(path); err != nil {
+			if c.Plugin.Limits, err = limits.read(path); err != nil {
+				return err
+			}
+			if c.Plugin.Bytes, err = readModule(path); err != nil {
 				return err
 			}
 			c.Plugin.Path = path
@@ -74,6 +81,7 @@ The golden vectors are golden.json beside the module, where there is one. The ex
 	cmd.Flags().StringVar(&golden, "golden", "", "file of golden vectors (golden.json beside the module)")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of the batches that are made up")
 	cmd.Flags().StringVar(&configuration, "config", "", "the plugin's configuration, as JSON; golden vectors have their own")
+	limits.add(cmd)
 	return cmd
 }
 
@@ -100,12 +108,16 @@ func reportChecks(out *printer, path string, seed uint64, outcomes []workbench.O
 }
 
 // tryPlugin loads a module with a configuration and calls f.
-func tryPlugin(cmd *cobra.Command, argument string, configuration map[string]any, f func(p *wasm.Plugin) error) (err error) {
+func tryPlugin(cmd *cobra.Command, argument string, configuration map[string]any, limits *limitFlags, f func(p *wasm.Plugin) error) (err error) {
 	path, err := modulePath(argument)
 	if err != nil {
 		return err
 	}
-	module, err := os.ReadFile(path)
+	bounds, err := limits.read(path)
+	if err != nil {
+		return err
+	}
+	module, err := readModule(path)
 	if err != nil {
 		return err
 	}
@@ -114,7 +126,7 @@ func tryPlugin(cmd *cobra.Command, argument string, configuration map[string]any
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	p, err := wasm.Load(cmd.Context(), h, wasm.Config{Path: path, Bytes: module, Configuration: configuration, Pool: 1})
+	p, err := wasm.Load(cmd.Context(), h, wasm.Config{Path: path, Bytes: module, Configuration: configuration, Pool: 1, Limits: bounds})
 	if err != nil {
 		return inputErrorf("%v", err)
 	}
@@ -124,6 +136,7 @@ func tryPlugin(cmd *cobra.Command, argument string, configuration map[string]any
 
 func pluginRunCommand(out *printer) *cobra.Command {
 	var input, configuration string
+	var limits limitFlags
 	cmd := &cobra.Command{
 		Use:   "run MODULE",
 		Short: "Score a table of rows, best first",
@@ -160,7 +173,7 @@ ask for is left out, and what it asks for and the file does not have is not know
 			if settings == nil {
 				settings = table.Configuration
 			}
-			return tryPlugin(cmd, path, settings, func(p *wasm.Plugin) error {
+			return tryPlugin(cmd, path, settings, &limits, func(p *wasm.Plugin) error {
 				scored, err := workbench.Score(cmd.Context(), p, table)
 				if errors.Is(err, wasm.ErrAbstained) {
 					fmt.Fprintln(cmd.ErrOrStderr(), "the scorer abstains: it has no opinion on this request")
@@ -189,6 +202,7 @@ ask for is left out, and what it asks for and the file does not have is not know
 	}
 	cmd.Flags().StringVar(&input, "input", "", "file of the rows (rows.json beside the module)")
 	cmd.Flags().StringVar(&configuration, "config", "", "the plugin's configuration, as JSON (that of the file)")
+	limits.add(cmd)
 	return cmd
 }
 
@@ -202,6 +216,7 @@ func shownScore(v float64) string {
 func pluginBenchCommand(out *printer) *cobra.Command {
 	var each time.Duration
 	var configuration string
+	var limits limitFlags
 	cmd := &cobra.Command{
 		Use:   "bench MODULE",
 		Short: "Measure what a call takes",
@@ -218,7 +233,7 @@ and reading of the scores. FUEL is the instructions of a call, of which the host
 			if err != nil {
 				return err
 			}
-			return tryPlugin(cmd, args[0], settings, func(p *wasm.Plugin) error {
+			return tryPlugin(cmd, args[0], settings, &limits, func(p *wasm.Plugin) error {
 				speeds, err := workbench.Bench(cmd.Context(), p, each, 1)
 				if err != nil {
 					return err
@@ -237,11 +252,13 @@ and reading of the scores. FUEL is the instructions of a call, of which the host
 	}
 	cmd.Flags().DurationVar(&each, "time", time.Second, "how long each number of rows is measured")
 	addConfiguration(cmd, &configuration)
+	limits.add(cmd)
 	return cmd
 }
 
 func pluginInspectCommand(out *printer) *cobra.Command {
 	var configuration, router string
+	var limits limitFlags
 	cmd := &cobra.Command{
 		Use:   "inspect MODULE",
 		Short: "Show what a module is, wants to see and may do",
@@ -261,7 +278,11 @@ With --router, the private address of a router that runs it, also what became of
 			if err != nil {
 				return err
 			}
-			module, err := os.ReadFile(path)
+			bounds, err := limits.read(path)
+			if err != nil {
+				return err
+			}
+			module, err := readModule(path)
 			if err != nil {
 				return err
 			}
@@ -270,7 +291,7 @@ With --router, the private address of a router that runs it, also what became of
 				return err
 			}
 			defer func() { err = errors.Join(err, done()) }()
-			d, err := workbench.Inspect(cmd.Context(), h, module, wasm.Config{Path: path, Configuration: settings})
+			d, err := workbench.Inspect(cmd.Context(), h, module, wasm.Config{Path: path, Configuration: settings, Limits: bounds})
 			if err != nil {
 				return inputErrorf("%v", err)
 			}
@@ -294,6 +315,7 @@ With --router, the private address of a router that runs it, also what became of
 		},
 	}
 	addConfiguration(cmd, &configuration)
+	limits.add(cmd)
 	cmd.Flags().StringVar(&router, "router", "", "private address of a running router, its server.private_listen")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package wasm_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -111,6 +112,28 @@ func TestMemoryMayGrowAtEveryCall(t *testing.T) {
 	}
 	if s := p.Stats(); s.Calls < 4096 || s.Errors != 0 || s.Instances != 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestWhatACallTookOfTheStackIsNotKept has a plugin call itself 1,500 deep with 2,000 values alive at each level: some 30 MB, which
+// no limit of memory counts.
+func TestWhatACallTookOfTheStackIsNotKept(t *testing.T) {
+	h, _ := newHost(t)
+	const values = 2000
+	level := code("\x20\x00\x45\x04\x40", 0, "\x0f", end, bytes.Repeat(code(0, "\x28\x02\x00"), values), "\x20\x00", 1, "\x6b", call(firstExtra),
+		bytes.Repeat([]byte("\x6a"), values))
+	p := load(t, h, wasm.Config{Pool: 1, Bytes: hostile{score: code(1500, call(firstExtra), drop), extra: [][]byte{level}}.module(t)})
+	before := heap()
+	for range 3 {
+		if _, err := p.ScoreTable(context.Background(), table(0, 1), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := p.Stats(); s.MostFuel < 1500*2*values {
+		t.Fatalf("it took %d instructions, not nearly as many as it should", s.MostFuel)
+	}
+	if kept := int64(heap()) - int64(before); kept > 4<<20 {
+		t.Errorf("%d bytes are kept of it", kept)
 	}
 }
 

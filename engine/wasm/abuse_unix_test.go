@@ -5,13 +5,18 @@ package wasm_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"chaperone/engine/wasm"
+	"chaperone/engine/wasm/meter"
 )
 
 // TestFilesThatAreNoneAreRefused puts a pipe, which would keep its reader waiting, where a plugin has its files.
@@ -45,4 +50,63 @@ func TestFilesThatAreNoneAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, should be %v", name, err, c.is)
 		}
 	}
+}
+
+// TestTheLimitOfCodeBoundsTheTimeOfCompiling loads as much of each kind of dense code as a limit lets in: none may take the processor
+// for many times as long as plain code does at the same limit, nor grow faster than the limit does.
+func TestTheLimitOfCodeBoundsTheTimeOfCompiling(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles for some 10 seconds")
+	}
+	h, _ := newHost(t)
+	load := func(again unit, limit int) time.Duration {
+		limits := meter.Default
+		limits.CodeBytes = limit
+		var module []byte
+		for bodies := 1; ; bodies++ {
+			more := hostile{extra: slices.Repeat([][]byte{again.body(8000)}, bodies)}.module(t)
+			if _, err := meter.Rewrite(more, limits); errors.Is(err, meter.ErrCode) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			module = more
+		}
+		least := time.Hour
+		for range 2 {
+			runtime.GC()
+			began := processorTime(t)
+			p, err := wasm.Load(context.Background(), h, wasm.Config{Bytes: module, Pool: 1, Limits: wasm.Limits{CodeBytes: limit}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			least = min(least, processorTime(t)-began)
+			if err := p.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		return least
+	}
+	const small, large = 128 << 10, 512 << 10
+	plain := load(dense["comparisons"], large)
+	for _, name := range slices.Sorted(maps.Keys(dense)) {
+		some, all := load(dense[name], small), load(dense[name], large)
+		t.Logf("%s: %v, %v for four times as much", name, some, all)
+		if all > 8*plain {
+			t.Errorf("%s: which is too much beside plain code's %v: it should count for more", name, plain)
+		}
+		if all > 10*some {
+			t.Errorf("%s: which does not grow with the limit", name)
+		}
+	}
+}
+
+// processorTime is what this process has had of the processors, which says what work takes on a busy machine too.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -171,6 +171,39 @@ func nested(n int, open string, inner []byte) []byte {
 	return code(strings.Repeat(open, n), inner, strings.Repeat(end, n))
 }
 
+// unit is instructions that can follow themselves any number of times in a function (i32) -> (i32).
+type unit struct{ head, again, tail []byte }
+
+func (u unit) body(size int) []byte {
+	return code(u.head, bytes.Repeat(u.again, max(1, (size-len(u.head)-len(u.tail))/len(u.again))), u.tail)
+}
+
+// dense is code of the instructions that compilers make much of, each kind by itself, and of a plain one.
+var dense = func() map[string]unit {
+	const get, set = "\x20\x00", "\x21\x00"
+	ranges := func(instruction string) unit { return unit{nil, code(get, get, get, instruction), code(get)} }
+	vector := func(again string) unit {
+		return unit{code("\xfd\x0c", make([]byte, 16)), code(again), code("\xfd\x1b\x00")}
+	}
+	return map[string]unit{
+		"comparisons":          {code(get), code("\x45"), nil},
+		"divisions":            {code(get), code(get, "\x6f"), nil},
+		"loads":                {code(get), code("\x28\x02\x00"), nil},
+		"memory.grow":          {code(get), code(growMem), nil},
+		"memory.copy":          ranges(copyMem),
+		"memory.init":          ranges(initMem),
+		"table.copy":           ranges("\xfc\x0e\x00\x00"),
+		"table.init":           ranges("\xfc\x0c\x01\x00"),
+		"table.get":            {nil, code(get, "\x25\x00", drop), code(get)},
+		"references":           {nil, code("\xd2\x04", drop), code(get)},
+		"indirect calls":       {nil, code(get, get, "\x11\x00\x00", set), code(get)},
+		"unsigned conversions": {code(get, "\xac"), code("\xba\xb1"), code("\xa7")},
+		"saturating ones":      {code(get, "\xac\xba"), code("\xfc\x07\xba"), code("\xfc\x02")},
+		"vector counts":        vector("\xfd\x62"),
+		"vector conversions":   vector("\xfd\xf9\x01"),
+	}
+}()
+
 type attack struct {
 	module []byte
 	is     error
@@ -278,8 +311,17 @@ func hostileModules(t testing.TB) map[string]attack {
 	add("a body of 60,000 loops", wasm.ErrModule, hostile{score: bytes.Repeat(code("\x03\x40", end), 60_000)})
 	add("500 bodies of 900 loops", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code("\x03\x40", end), 900), 0)}, 500)})
 	add("20 bodies of 250 KB", nil, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code(1, drop), 83_000), 0)}, 20)})
-	add("125 bodies of 250 KB", nil, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code(1, drop), 83_000), 0)}, 125)})
+	add("125 bodies of 250 KB", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code(1, drop), 83_000), 0)}, 125)})
 	add("memory.grow, 15 million in dead code", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code("\x00", bytes.Repeat([]byte(growMem), 125_000))}, 120)})
+
+	add("a body of 27,000 fills", wasm.ErrModule, hostile{extra: [][]byte{code(bytes.Repeat(code(0, 0, 0, fill), 27_000), 0)}})
+	add("a body of 3,400 fills", nil, hostile{extra: [][]byte{code(bytes.Repeat(code(0, 0, 0, fill), 3_400), 0)}})
+	add("bodies of 3,400 fills, two", wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{code(bytes.Repeat(code(0, 0, 0, fill), 3_400), 0)}, 2)})
+	for name, unit := range dense {
+		add("dense code, a body of "+name, wasm.ErrModule, hostile{extra: [][]byte{unit.body(270_000)}})
+		add("dense code, 200 KB of "+name, nil, hostile{extra: slices.Repeat([][]byte{unit.body(10_000)}, 20)})
+		add("dense code, 10 MB of "+name, wasm.ErrModule, hostile{extra: slices.Repeat([][]byte{unit.body(10_000)}, 1000)})
+	}
 
 	// What is to take the memory of who reads it.
 	thousand := strings.Repeat("\x7f", 1000)

@@ -100,10 +100,19 @@ func (in *instance) start(state []byte) error {
 	clear(a.mem)
 	a.clear(0, a.capacity)
 	in.born = memory.Size()
-	in.score = module.ExportedFunction("chaperone_score")
-	in.observe = module.ExportedFunction("chaperone_observe")
+	in.find()
 	return nil
 }
+
+// find gets the functions that are called often. Each brings a stack, which grows with what its calls need, up to some 100 MB, is
+// kept for the next one, and counts towards no limit of memory.
+func (in *instance) find() {
+	in.score = in.module.ExportedFunction("chaperone_score")
+	in.observe = in.module.ExportedFunction("chaperone_observe")
+}
+
+// deepCall is the fuel from which on a call may have made a stack grow to more than some megabytes.
+const deepCall = 1 << 18
 
 // offer puts data into the arena and calls a function that takes its length and accepts it with 0.
 func (in *instance) offer(name, what string, data []byte, b budget) error {
@@ -188,6 +197,9 @@ func (in *instance) run(f api.Function, rows int, b budget) error {
 	in.flush()
 	if err != nil {
 		return in.failure(err, b)
+	}
+	if in.used(b) > deepCall {
+		in.find()
 	}
 	switch status := int32(in.stack[0]); status {
 	case 0:

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,9 +37,15 @@ func (c Config) label() string {
 }
 
 func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
-	module, err := read(c)
-	if err != nil {
-		return nil, err
+	module := c.Bytes // those that are verified are those that are compiled
+	if module == nil {
+		var err error
+		if module, err = ReadModule(c.Path); err != nil {
+			return nil, err
+		}
+	}
+	if len(module) > meter.Default.Bytes {
+		return nil, errLarge
 	}
 	sum := sha256.Sum256(module)
 	digest := hex.EncodeToString(sum[:])
@@ -74,10 +81,10 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	}
 	p.layout = newLayout(m, len(p.configuration))
 	limits := meter.Default
-	limits.MemoryPages = p.limits.MemoryPages
+	limits.MemoryPages, limits.CodeBytes = p.limits.MemoryPages, p.limits.CodeBytes
 	metered, err := meter.Rewrite(module, limits, often...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: it %w", ErrModule, err)
+		return nil, fmt.Errorf("%w: it %w%s", ErrModule, err, raised(err))
 	}
 
 	if p.host = h; h == nil {
@@ -116,6 +123,18 @@ func load(ctx context.Context, h *Host, c Config) (*Plugin, error) {
 	return p, nil
 }
 
+// raised says which setting raises the limit that a module exceeds, where one does.
+func raised(err error) string {
+	switch {
+	case errors.Is(err, meter.ErrCode):
+		return "; code_bytes under [[scorers]] raises that"
+	case errors.Is(err, meter.ErrMemory):
+		return "; memory_bytes under [[scorers]] raises that"
+	default:
+		return ""
+	}
+}
+
 // often is the exports that are called often.
 var often = []string{"chaperone_score", "chaperone_observe"}
 
@@ -131,24 +150,24 @@ func open(path string) (*os.File, error) {
 	return os.Open(path)
 }
 
-// read gives the module's bytes: those that are verified are those that are compiled.
-func read(c Config) ([]byte, error) {
-	module := c.Bytes
-	if module == nil {
-		f, err := open(c.Path)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrRead, err)
-		}
-		defer f.Close()
-		if module, err = io.ReadAll(io.LimitReader(f, int64(meter.Default.Bytes)+1)); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrRead, err)
-		}
+// ReadModule reads a module's file, no more of it than a module may have.
+func ReadModule(path string) ([]byte, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRead, err)
+	}
+	defer f.Close()
+	module, err := io.ReadAll(io.LimitReader(f, int64(meter.Default.Bytes)+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRead, err)
 	}
 	if len(module) > meter.Default.Bytes {
-		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrModule, meter.Default.Bytes)
+		return nil, errLarge
 	}
 	return module, nil
 }
+
+var errLarge = fmt.Errorf("%w: it is larger than %d bytes", ErrModule, meter.Default.Bytes)
 
 // What a module brings that a message tells, and what its manifest may be.
 const (

@@ -66,7 +66,8 @@ func TestEachBadPluginIsRefusedWithWhatWouldBeRight(t *testing.T) {
 		"score of a type":     {wasm.Config{Bytes: fixture(t, "score_type")}, wasm.ErrExport, "chaperone_score should be (i32) -> (i32), is (i32,i32) -> (i32); chaperone_save should be () -> (i64), is () -> ()"},
 		"imports":             {wasm.Config{Bytes: fixture(t, "import_env")}, wasm.ErrImport, "env.now (function), wasi_snapshot_preview1.sock_send (function), env.shared (global)"},
 		"import of a type":    {wasm.Config{Bytes: fixture(t, "import_type")}, wasm.ErrImport, "chaperone.log should be (i32,i32,i32) -> (), is (i64) -> (i32)"},
-		"memory":              {wasm.Config{Bytes: fixture(t, "memory_huge")}, wasm.ErrModule, "pages of 64 KiB, at most 64 are allowed"},
+		"memory":              {wasm.Config{Bytes: fixture(t, "memory_huge")}, wasm.ErrModule, "pages of 64 KiB, at most 64 are allowed; memory_bytes under [[scorers]] raises that"},
+		"too much code":       {wasm.Config{Bytes: sum, Limits: wasm.Limits{CodeBytes: 10}}, wasm.ErrModule, "at most 10 are allowed; code_bytes under [[scorers]] raises that"},
 		"table":               {wasm.Config{Bytes: fixture(t, "table_huge")}, wasm.ErrModule, "a table of 100000000 elements, at most 65536 are allowed"},
 	} {
 		p, err := wasm.Load(context.Background(), h, c.config)

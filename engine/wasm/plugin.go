@@ -14,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"chaperone/engine/scorer"
+	"chaperone/engine/wasm/meter"
 )
 
 // Config is one plugin as its operator configured it.
@@ -34,6 +35,7 @@ type Config struct {
 // Limits bound what a plugin takes. Zero fields have the defaults.
 type Limits struct {
 	MemoryPages uint32        // of 64 KiB, per instance; default 64, with WASI 1024
+	CodeBytes   int           // of the module's functions, which are compiled; default 8 MiB
 	Wait        time.Duration // for an instance while all are in use; default 10 ms
 	Fuel        Fuel          // what a manifest may ask for at most, and gets where it does not ask; default DefaultFuel
 }
@@ -44,6 +46,9 @@ func (l Limits) withDefaults(wasi bool) Limits {
 		if wasi {
 			l.MemoryPages = 1024
 		}
+	}
+	if l.CodeBytes == 0 {
+		l.CodeBytes = meter.Default.CodeBytes
 	}
 	if l.Wait == 0 {
 		l.Wait = 10 * time.Millisecond
@@ -119,6 +124,9 @@ func (p *Plugin) Digest() string { return p.digest }
 // Signature is the name of the trusted key that has signed the module, and the content of the signature file; "" and nil where
 // no keys were configured.
 func (p *Plugin) Signature() (signer string, signature []byte) { return p.signer, p.signature }
+
+// ScoreFuel is the most instructions that one call may take: what the manifest asks for, within the host's limit.
+func (p *Plugin) ScoreFuel() int64 { return p.fuel[scoreFuel] }
 
 // Disabled says that the plugin failed too often and is not called any more.
 func (p *Plugin) Disabled() bool { return p.disabled.Load() }

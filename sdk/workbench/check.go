@@ -273,19 +273,15 @@ func (k *kit) opinions() (Verdict, string, error) {
 
 // fuel has the plugin score as many rows as it says that it accepts, and looks at how near to its budget that comes.
 func (k *kit) fuel() (Verdict, string, error) {
-	granted := wasm.DefaultFuel.Score
-	if wants := k.manifest.Fuel.Score; wants > 0 {
-		granted = min(granted, wants)
-	}
 	r := k.random()
-	var most int64
+	var most, granted int64
 	err := k.with(func(p *wasm.Plugin) error {
 		for range batches {
 			if _, err := k.score(p, plausible(r, k.manifest, k.manifest.Rows)); err != nil {
 				return err
 			}
 		}
-		most = p.Stats().MostFuel
+		most, granted = p.Stats().MostFuel, p.ScoreFuel()
 		return nil
 	})
 	detail := fmt.Sprintf("%d rows take at most %d of %d instructions", k.manifest.Rows, most, granted)

@@ -78,7 +78,9 @@ func burn(ctx context.Context, p *wasm.Plugin) ([]Fuel, error) {
 // boundary lists what a module imports and exports. It looks at the module as the router would run it: an engine believes what a
 // damaged name section says of its length.
 func (d *Description) boundary(ctx context.Context, module []byte) error {
-	module, err := meter.Rewrite(module, meter.Default)
+	limits := meter.Default
+	limits.CodeBytes = limits.Bytes // it has been loaded with the limit that it has
+	module, err := meter.Rewrite(module, limits)
 	if err != nil {
 		return err
 	}

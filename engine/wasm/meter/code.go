@@ -47,11 +47,14 @@ func (m *module) readCode(r *binary.Reader) error {
 			return nil
 		}
 		if err := b.read(code); err != nil {
-			return fmt.Errorf("function %d: %w", m.functions.imported+i, err)
+			return fmt.Errorf("%w, in function %d", err, m.functions.imported+i)
 		}
 	}
 	if r.More() {
 		return nil // which r.End says
+	}
+	if m.code > m.limits.CodeBytes {
+		return fmt.Errorf("%w: %d bytes, in which what compiles to much counts for more; at most %d are allowed", ErrCode, m.code, m.limits.CodeBytes)
 	}
 	often := b.often()
 	m.needs[perRegion] = b.rare(often) >= worthHelper
@@ -130,9 +133,6 @@ const frame = 32
 // read finds out what to charge where.
 func (b *bodies) read(r *binary.Reader) error {
 	m := b.m
-	if len(r.Src) > m.limits.FunctionBytes {
-		return fmt.Errorf("%w: a function has %d bytes, at most %d are allowed", ErrLimit, len(r.Src), m.limits.FunctionBytes)
-	}
 	locals := uint64(0)
 	for range r.Count(2) {
 		locals += uint64(r.U32())
@@ -145,7 +145,7 @@ func (b *bodies) read(r *binary.Reader) error {
 	if err := m.limit("locals", m.locals, m.limits.AllLocals); err != nil {
 		return err
 	}
-	branches, values, widest := 0, 0, 0
+	branches, values, widest, weight := 0, 0, 0, 0
 	indirect := false
 	b.blocks = append(b.blocks[:0], block{region: len(b.charges), op: opBlock})
 	b.charges = append(b.charges, charge{at: r.At, cost: frame, by: perRegion})
@@ -153,6 +153,7 @@ func (b *bodies) read(r *binary.Reader) error {
 		at := r.At
 		op := r.Byte()
 		cost, by := m.instruction(r, op)
+		weight += int(weights[op]) + r.At - at - 1
 		region := b.blocks[len(b.blocks)-1].region
 		b.charges[region].cost += cost
 		if by != noCharge {
@@ -181,6 +182,10 @@ func (b *bodies) read(r *binary.Reader) error {
 			branches += 4 // with those of its charge
 		case opBrTable:
 			branches += r.At - at // at least a byte each
+		case opMisc:
+			if sub := immediate.U32(); sub == miscMemoryFill || sub == miscTableFill {
+				branches += 4 // they become loops
+			}
 		}
 		if op == opBlock || op == opLoop || op == opIf {
 			if t := immediate.Signed(33); t >= 0 {
@@ -220,6 +225,10 @@ func (b *bodies) read(r *binary.Reader) error {
 	if err := m.limit("places where fuel is taken", len(b.charges), m.limits.Charges); err != nil {
 		return err
 	}
+	if weight > m.limits.FunctionBytes {
+		return fmt.Errorf("%w: a function has %d bytes, in which what compiles to much counts for more; at most %d are allowed", ErrLimit, weight, m.limits.FunctionBytes)
+	}
+	m.code += weight
 	r.End()
 	b.functions = append(b.functions, function{r.Src, len(b.charges), len(b.calls), indirect})
 	return r.Err()

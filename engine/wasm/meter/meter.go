@@ -35,14 +35,17 @@ const (
 var (
 	ErrInvalid = errors.New("is not valid WebAssembly") // or needs a proposal that is not supported, which is then named
 	ErrLimit   = errors.New("is larger than is allowed")
+	ErrCode    = fmt.Errorf("%w in code", ErrLimit)
+	ErrMemory  = fmt.Errorf("%w in memory", ErrLimit)
 )
 
 // Limits bound what a module may have. They keep compiling bounded in time and memory.
 type Limits struct {
 	Bytes         int    // of the module
+	CodeBytes     int    // of the instructions of all functions, each for what it compiles to: see weights
 	Functions     int    // defined ones, and likewise entries of every other section
 	Elements      int    // of all element segments together, and likewise parameters and results of all types
-	FunctionBytes int    // of one function's body
+	FunctionBytes int    // likewise, of one function
 	Nesting       int    // of blocks
 	Locals        int    // of one function, parameters not counted
 	AllLocals     int    // of all functions together
@@ -56,7 +59,7 @@ type Limits struct {
 
 // Default is limits that real modules of every common toolchain keep by far.
 var Default = Limits{
-	Bytes: 32 << 20, Functions: 50_000, Elements: 250_000, FunctionBytes: 256 << 10, Nesting: 2000, Locals: 2000, AllLocals: 1_000_000,
+	Bytes: 32 << 20, CodeBytes: 8 << 20, Functions: 50_000, Elements: 250_000, FunctionBytes: 256 << 10, Nesting: 2000, Locals: 2000, AllLocals: 1_000_000,
 	Values: 500_000, Charges: 2_000_000, Work: 200_000_000, MemoryPages: 65536, Tables: 16, TableElements: 65536,
 }
 
@@ -110,6 +113,7 @@ type module struct {
 	tables    space
 	globals   space
 	bodies    uint32
+	code      int // bytes of their instructions, weighed
 	elements  int
 	values    int // parameters and results of types
 	locals    int
@@ -316,7 +320,7 @@ func (m *module) readMemories(r *binary.Reader) error {
 	for range n {
 		l := r.Limits()
 		if most := m.limits.MemoryPages; l.Min > most {
-			return fmt.Errorf("%w: a memory of %d pages of 64 KiB, at most %d are allowed", ErrLimit, l.Min, most)
+			return fmt.Errorf("%w: a memory of %d pages of 64 KiB, at most %d are allowed", ErrMemory, l.Min, most)
 		}
 		if !l.Open && l.Max > 65536 {
 			return fmt.Errorf("a memory of up to %d pages, there can be 65536", l.Max)

@@ -26,7 +26,7 @@ import (
 const ample = math.MaxInt64 / 2
 
 // wide are limits that the specification's tests keep, which try what is allowed at all.
-var wide = meter.Limits{Bytes: 1 << 30, Functions: 1 << 20, Elements: 1 << 27, FunctionBytes: 1 << 27, Nesting: 1 << 20,
+var wide = meter.Limits{Bytes: 1 << 30, Functions: 1 << 20, Elements: 1 << 27, CodeBytes: 1 << 30, FunctionBytes: 1 << 27, Nesting: 1 << 20,
 	Locals: 1 << 20, AllLocals: 1 << 27, Values: 1 << 27, Charges: 1 << 27, Work: math.MaxInt, MemoryPages: 65536, Tables: 1 << 20,
 	TableElements: math.MaxUint32}
 
