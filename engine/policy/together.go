@@ -56,8 +56,8 @@ func (l *linter) together(body ast.Body) {
 				continue
 			}
 			said := fmt.Sprintf("%s %s %s", side.subject, side.sign, side.other)
-			if side.sign == "=" || side.sign == "==" {
-				l.confine(of, side.subject, []*ast.Term{value}, said)
+			if (side.sign == "=" || side.sign == "==") && !l.confine(of, side.subject, []*ast.Term{value}, said) {
+				continue // it is said once
 			}
 			if number, isNumber := value.Value.(ast.Number); isNumber {
 				n, _ := number.Float64()
@@ -104,27 +104,29 @@ func (l *linter) subject(of map[string]*confined, t *ast.Term) *confined {
 	return of[key]
 }
 
-func (l *linter) confine(of map[string]*confined, subject *ast.Term, values []*ast.Term, said string) {
+// confine is false where nothing is left.
+func (l *linter) confine(of map[string]*confined, subject *ast.Term, values []*ast.Term, said string) bool {
 	c := l.subject(of, subject)
 	if c == nil {
-		return
+		return true
 	}
 	if c.among == nil {
 		c.among, c.said = values, said
-		return
+		return true
 	}
 	left := slices.DeleteFunc(slices.Clone(c.among), func(t *ast.Term) bool {
 		return !slices.ContainsFunc(values, t.Equal)
 	})
 	if len(left) > 0 {
 		c.among, c.said = left, said
-		return
+		return true
 	}
 	var all []string
 	for _, t := range slices.Concat(c.among, values) {
 		all = append(all, t.String())
 	}
 	l.apart(c.said, said, fmt.Sprintf("write %s in {%s}", subject, strings.Join(all, ", ")))
+	return false
 }
 
 func (l *linter) limit(of map[string]*confined, subject *ast.Term, sign string, n float64, said string) {

@@ -1,0 +1,38 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestConditionsThatNeverHoldTogetherAreRefusedOnce(t *testing.T) {
+	for _, c := range []struct {
+		rule, want string // want: "" where it loads
+	}{
+		{`p := input.endpoint.provider; p == "alpha"; p == "silent"`, `write p in {"alpha", "silent"}`},
+		{`input.endpoint.provider in {"alpha", "silent"}; "trainer" == input.endpoint.provider`, `input.endpoint.provider in {"alpha", "silent"} and input.endpoint.provider == "trainer" never hold together`},
+		{`some r in input.endpoint.processing_regions; r == "eu"; r == "us"`, `write r in {"eu", "us"}`},
+		{`input.request.n == 1; input.request.n == 2`, `write input.request.n in {1, 2}`},
+		{`input.request.n == 1; 2 < input.request.n`, `input.request.n == 1 and input.request.n > 2 never hold together`},
+		{`input.time.hour < 6; input.time.hour >= 22`, "write a rule of the same name for each"},
+		{`input.time.hour > 6; input.time.hour < 6`, "write a rule of the same name for each"},
+		{`input.request.stream == true; input.request.stream == false`, "never hold together"},
+		{`every r in input.endpoint.processing_regions { r == "eu"; r == "us" }`, "never hold together"},
+
+		{`input.time.hour >= 6; input.time.hour <= 6`, ""},
+		{`input.time.hour > 6; input.time.hour < 22; input.time.minute < 6`, ""},
+		{`input.endpoint.provider in {"alpha", "silent"}; input.endpoint.provider in {"silent", "trainer"}`, ""},
+		{`input.endpoint.provider != "alpha"; input.endpoint.provider != "silent"`, ""},
+		{`input.request.models[_] == "a"; input.request.models[_] == "b"`, ""},
+		{`"a" in input.request.models; "b" in input.request.models`, ""},
+		{`some a in input.request.models; some b in input.request.models; a == "a"; b == "b"`, ""},
+	} {
+		_, problems := one("deny contains \"x\" if {\n\t" + strings.ReplaceAll(c.rule, "; ", "\n\t") + "\n}\n").load(t)
+		switch {
+		case c.want == "" && len(problems) > 0:
+			t.Errorf("%s\nis refused: %v", c.rule, problems)
+		case c.want != "" && (len(problems) != 1 || !strings.Contains(problems[0].Message, c.want)):
+			t.Errorf("%s\nis not refused, once, with %q: %v", c.rule, c.want, problems)
+		}
+	}
+}
