@@ -120,7 +120,7 @@ func (h *heard) responseEvents(t *testing.T, text []byte) {
 			t.Fatalf("event %d: %s", n, ev.Raw)
 		case h.done || failed || h.broken != "" && e.Type != "response.failed":
 			t.Fatalf("%s after the end", ev.Raw)
-		case n < 2 && e.Type != []string{"response.created", "response.in_progress"}[n]:
+		case n < 2 && h.broken == "" && e.Type != "error" && e.Type != []string{"response.created", "response.in_progress"}[n]:
 			t.Fatalf("begins with %s", ev.Raw)
 		}
 		switch e.Type {
