@@ -210,24 +210,29 @@ func TestEverySDKLearnsSavesAndRestores(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h := newHost(t)
-			config := wasm.Config{Bytes: module, State: filepath.Join(t.TempDir(), "state")}
-			for life, want := range []float64{0.75, 1.5} { // the second instance goes on where the first ended
-				p, err := wasm.Load(t.Context(), h, config)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := p.ObserveTable(t.Context(), [][]float64{{1, 0}, {0.5, 0.25}, {7, 9}}, time.UnixMilli(1)); err != nil {
-					t.Fatal(err)
-				}
-				scores, err := p.ScoreTable(t.Context(), &wasm.Table{Columns: [][]float64{{1, 1}, {7, 9}}, Request: []float64{1}}, 2)
-				if err != nil || scores[0] != 0 || scores[1] != want {
-					t.Errorf("life %d: scores %v (%v), should be 0 and %v", life+1, scores, err, want)
-				}
-				if err := p.Close(t.Context()); err != nil {
-					t.Error(err)
-				}
-			}
+			liveTwice(t, module)
 		})
+	}
+}
+
+// liveTwice has a learner learn, end, and go on where it ended.
+func liveTwice(t *testing.T, module []byte) {
+	h := newHost(t)
+	config := wasm.Config{Bytes: module, State: filepath.Join(t.TempDir(), "state")}
+	for life, want := range []float64{0.75, 1.5} {
+		p, err := wasm.Load(t.Context(), h, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.ObserveTable(t.Context(), [][]float64{{1, 0}, {0.5, 0.25}, {7, 9}}, time.UnixMilli(1)); err != nil {
+			t.Fatal(err)
+		}
+		scores, err := p.ScoreTable(t.Context(), &wasm.Table{Columns: [][]float64{{1, 1}, {7, 9}}, Request: []float64{1}}, 2)
+		if err != nil || scores[0] != 0 || scores[1] != want {
+			t.Errorf("life %d: scores %v (%v), should be 0 and %v", life+1, scores, err, want)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
