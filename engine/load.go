@@ -68,6 +68,9 @@ func readFrom(from tree, path string, doc *config.Document, files []string) (*so
 			src.files = append(src.files, filepath.Dir(full))
 			sort.Strings(names)
 			for _, name := range names {
+				if folder := filepath.Dir(name); !slices.Contains(src.files, folder) { // one of several that the pattern fits
+					src.files = append(src.files, folder)
+				}
 				d, ps := parse(from, name)
 				problems = append(problems, ps...)
 				if d != nil {

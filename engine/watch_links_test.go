@@ -5,10 +5,34 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"chaperone/engine/sim"
 )
+
+func TestAFileThatAPatternFitsIsReadInWhicheverFolderItAppears(t *testing.T) {
+	log := make(told, 100)
+	w := openSmall(t, "deny contains \"nobody\" if input.request.n > 5\n", "", log, sim.Profile{})
+	ctx, stop := context.WithCancel(t.Context())
+	hup, ended := make(chan os.Signal, 1), make(chan error, 1)
+	go func() { ended <- w.engine.Watch(ctx, hup) }()
+	main, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "teams/a/first.toml", "organisation = \"acme\"\nteam = \"a\"\n")
+	w.write(t, "chaperone.toml", "include = [\"teams/*/*.toml\"]\n"+string(main)+"[organisations.acme.teams.a]\n")
+	log.next(t, "configuration reloaded")
+	hup <- syscall.SIGHUP // once this is done with, nothing is about to be read anyhow
+	log.next(t, "configuration reloaded")
+	w.write(t, "teams/a/second.toml", "organisation = \"nobody\"\n")
+	log.next(t, "second.toml:1")
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
 
 // point makes a link that leads to target, in place of what stands there, in one step where that is no folder.
 func point(t *testing.T, link, target string) {
