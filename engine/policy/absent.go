@@ -65,7 +65,7 @@ func (l *linter) missing(ref ast.Ref, i int) {
 		l.problem("%s: %s is a list, in which things stand under their numbers; write %s in %s", ref[:i+1], whole, key, whole)
 		return
 	}
-	if call, isCall := whole[0].Value.(ast.Call); isCall && i == 1 && call[0].Value.String() == ast.Split.Name && key.Equal(ast.InternedTerm(0)) {
+	if call, isCall := whole[0].Value.(ast.Call); isCall && len(call) == 3 && i == 1 && call[0].Value.String() == ast.Split.Name && key.Equal(ast.InternedTerm(0)) {
 		l.problem("%s would be held against any word, known or not; write startswith(%s, \"value%s\")", ref[:i+1], call[1], textOf(call[2]))
 		return
 	}

@@ -85,16 +85,17 @@ func scalars(collection *ast.Term) []*ast.Term {
 // subject is what is known of t so far; nil where t may be another value in each condition.
 func (l *linter) subject(of map[string]*confined, t *ast.Term) *confined {
 	t = l.constant(t)
-	switch v := t.Value.(type) {
-	case ast.Var:
-		if v.IsWildcard() {
-			return nil
-		}
-	case ast.Ref:
-		if slices.ContainsFunc(v, func(part *ast.Term) bool { inner, isVar := part.Value.(ast.Var); return isVar && inner.IsWildcard() }) {
-			return nil
-		}
+	switch t.Value.(type) {
+	case ast.Var, ast.Ref:
 	default:
+		return nil
+	}
+	varies := false
+	ast.WalkVars(t, func(v ast.Var) bool {
+		varies = varies || v.IsWildcard()
+		return varies
+	})
+	if varies {
 		return nil
 	}
 	key := t.String()

@@ -36,3 +36,64 @@ func TestConditionsThatNeverHoldTogetherAreRefusedOnce(t *testing.T) {
 		}
 	}
 }
+
+// right are policies in the forms that people write them in, of which a lint might think the worst.
+var right = map[string]string{
+	"office hours over midnight": `open_now if input.time.hour >= 22
+
+open_now if input.time.hour < 6
+
+reject contains "x" if not open_now
+`,
+	"an element under any key of another list": `names := ["a", "b"]
+
+seats := {"a": "US", "b": "FR"}
+
+deny contains "x" if {
+	seats[names[_]] == "US"
+	seats[names[_]] == "FR"
+	input.request.stream
+}
+`,
+	"a comprehension and every": `deny contains "x" if {
+	input.endpoint.provider == "alpha"
+	chosen := {p | some p in input.request.preferences.only; p == "alpha"}
+	every p in chosen { p == "alpha" }
+	count([p | some p in input.request.preferences.only; p == "omega"]) == 0
+}
+`,
+	"a function of several bodies": `within(from, to) if {
+	from <= to
+	input.time.hour >= from
+	input.time.hour < to
+}
+
+within(from, to) if {
+	from > to
+	input.time.hour >= from
+}
+
+within(from, to) if {
+	from > to
+	input.time.hour < to
+}
+
+kind(class) := "open" if {
+	class == "public"
+} else := "closed"
+
+reject contains "x" if not within(22, 6)
+
+deny contains "x" if kind(input.request.data_class) == "closed"
+`,
+}
+
+func TestWhatPeopleRightlyWriteIsNotRefused(t *testing.T) {
+	for name, rules := range right {
+		f := one(rules)
+		f["rego/p_test.rego"] = "package org.p_test\n\nimport data.org.p\n\ntest_nothing if count(p.deny) == 0\n"
+		if _, problems := f.load(t); len(problems) > 0 {
+			t.Errorf("%s: %v", name, problems.Err())
+		}
+	}
+}
