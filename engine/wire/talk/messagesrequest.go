@@ -405,6 +405,9 @@ func WriteMessages(r *Request) (body []byte, unsaid []string) {
 	if r.Choice.Allowed != nil {
 		w.cannot("tool_choice", "allows only some of the tools")
 	}
+	if r.Choice.Tool.Custom {
+		w.cannot("tool_choice", "demands the custom tool %s", r.Choice.Tool.Name)
+	}
 	if r.MaxTokens > 0 {
 		m["max_tokens"] = r.MaxTokens
 	}

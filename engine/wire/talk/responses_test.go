@@ -131,6 +131,7 @@ func TestCustomToolsCannotBeSaidInMessages(t *testing.T) {
 		`{"tools":[{"type":"custom","custom":{"name":"c"}}],"messages":[{"role":"user","content":"x"}]}`:                                                                                                                                  "tools[0]: is a custom tool",
 		`{"messages":[{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{"name":"c","input":"{}"}}]},{"role":"tool","tool_call_id":"a","content":"x"}]}`:                                                               "messages[0]: has a call of the custom tool c",
 		`{"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"f"}}]}},"messages":[{"role":"user","content":"x"}]}`: "tool_choice: allows only some of the tools",
+		`{"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"custom","custom":{"name":"f"}},"messages":[{"role":"user","content":"x"}]}`:                                                                        "tool_choice: demands the custom tool f",
 	} {
 		r := talk.ReadChat([]byte(body))
 		if _, unsaid := talk.WriteMessages(r); len(r.Unknown) > 0 || len(unsaid) == 0 || !strings.HasPrefix(unsaid[0], want) {
