@@ -71,7 +71,8 @@ func TestATeamsFileNeverAddsARow(t *testing.T) {
 		rounds = 60
 	}
 	refused, waived := 0, 0
-	for range rounds {
+	// Most of what is drawn is refused, so that it may take more rounds until something is waived.
+	for n := 0; n < rounds || waived == 0 && n < 50*rounds; n++ {
 		f := withSources(bindingOf(pick(r, pool...), pick(r, "everyone", "org:acme", "team:acme/fraud")), bindingOf("package = \"org.p\"", pick(r, "everyone", "org:acme", "team:acme/fraud")))
 		f["rego/p.rego"] = waivable
 		q := query()
@@ -106,8 +107,8 @@ func TestATeamsFileNeverAddsARow(t *testing.T) {
 			}
 		}
 	}
-	if refused == rounds || waived == 0 {
-		t.Fatalf("%d of %d files were refused and %d denials waived: the test shows nothing", refused, rounds, waived)
+	if waived == 0 {
+		t.Fatalf("%d files were refused and no denial was waived: the test shows nothing", refused)
 	}
 }
 
