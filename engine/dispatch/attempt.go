@@ -340,13 +340,23 @@ func recordable(reason string) string {
 // longestID is longer than any id that a provider gives an answer.
 const longestID = 128
 
-// identifier is such an id, as records keep it: likewise, what is none, or repeats the request or a key, is left out.
+// leastRepeated is how long a part of an id has to be to have come from the request: shorter ones are words that both happen to use.
+const leastRepeated = 12
+
+// identifier is such an id, as records keep it: likewise, what is none, or has a part that repeats the request or a key, is left out.
 func (a *attempt) identifier(id string) string {
-	inID := func(c rune) bool {
-		return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.ContainsRune("-_.:/+=~", c)
+	joins := func(c rune) bool { return strings.ContainsRune("-_.:/+=~", c) }
+	foreign := func(c rune) bool {
+		return (c < '0' || '9' < c) && (c|0x20 < 'a' || 'z' < c|0x20) && !joins(c)
 	}
-	if strings.ContainsFunc(id, func(c rune) bool { return !inID(c) }) || len(id) >= leastSecret && bytes.Contains(a.run.j.Plan.Request.Body, []byte(id)) {
+	repeats := func(part string) bool { return bytes.Contains(a.run.j.Plan.Request.Body, []byte(part)) }
+	if strings.ContainsFunc(id, foreign) || len(id) >= leastSecret && repeats(id) {
 		return ""
+	}
+	for part := range strings.FieldsFuncSeq(id, joins) {
+		if len(part) >= leastRepeated && repeats(part) {
+			return ""
+		}
 	}
 	for _, c := range a.row.Group.Credentials {
 		if secret := c.Secret.Reveal(); secret != "" && strings.Contains(id, secret[:min(len(secret), leastSecret)]) {

@@ -22,11 +22,13 @@ import (
 	"chaperone/engine/report"
 )
 
-// What must be found nowhere: words of prompts and answers, and the provider's key.
+// What must be found nowhere: words of prompts and answers, and the provider's key. What a caller says of its program is in the ledger
+// and told to itself, and in the clear nowhere else.
 const (
 	promptCanary = "kanarienvogel"
 	answerCanary = "zeisig"
 	keyCanary    = "sk-upstream"
+	claimCanary  = "stieglitz"
 )
 
 // parrot is a provider that repeats the prompt and the key in whatever goes wrong.
@@ -75,7 +77,7 @@ func parrot(t *testing.T) *httptest.Server {
 				return
 			}
 			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"id":%q,"object":"chat.completion","created":1,"model":"one","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}`, promptCanary, answerCanary)
+			fmt.Fprintf(w, `{"id":%q,"object":"chat.completion","created":1,"model":"one","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}`, "gen-"+promptCanary+"-1", answerCanary)
 		}
 	}))
 	t.Cleanup(p.Close)
@@ -142,15 +144,17 @@ sha256 = "%x"
 	askAt := func(path, as, body string) {
 		r := newRequest(t, http.MethodPost, w.url(path), body)
 		r.Header.Set("Authorization", "Bearer "+as)
+		r.Header.Set("User-Agent", claimCanary+"/1.0")
+		r.Header.Set("Origin", "https://"+claimCanary+".example")
 		resp, text := do(t, c, r)
 		ids = append(ids, resp.Header.Get("X-Generation-Id"))
 		if resp.StatusCode >= 400 {
 			errors = append(errors, text)
 		}
 		for name, values := range resp.Header {
-			clean(t, "the header "+name, strings.Join(values, " "), promptCanary, keyCanary)
+			clean(t, "the header "+name, strings.Join(values, " "), promptCanary, keyCanary, claimCanary)
 		}
-		clean(t, "an answer", text, keyCanary)
+		clean(t, "an answer", text, keyCanary, claimCanary)
 	}
 	ask := func(as, body string) { askAt("/v1/chat/completions", as, body) }
 	for i := range 30 {
@@ -217,7 +221,7 @@ sha256 = "%x"
 		if resp.StatusCode != http.StatusOK {
 			t.Errorf("%s answers %d", path, resp.StatusCode)
 		}
-		clean(t, path, string(text), promptCanary, answerCanary, keyCanary)
+		clean(t, path, string(text), promptCanary, answerCanary, keyCanary, claimCanary)
 	}
 	if err := w.close(); err != nil {
 		t.Error(err)
@@ -226,9 +230,9 @@ sha256 = "%x"
 		if s.text.Len() == 0 {
 			t.Errorf("%s got nothing", what)
 		}
-		clean(t, what, s.text.String(), promptCanary, answerCanary, keyCanary)
+		clean(t, what, s.text.String(), promptCanary, answerCanary, keyCanary, claimCanary)
 	}
-	clean(t, "the log", w.log.String(), promptCanary, answerCanary, keyCanary)
+	clean(t, "the log", w.log.String(), promptCanary, answerCanary, keyCanary, claimCanary)
 	kept := 0
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -243,10 +247,13 @@ sha256 = "%x"
 				t.Errorf("%s is of an organisation that does not keep content", path)
 			}
 			kept += bytes.Count(text, []byte(`"organisation":"beta"`))
-			clean(t, path, string(text), keyCanary)
+			clean(t, path, string(text), keyCanary, claimCanary)
 			return nil
 		}
 		clean(t, path, string(text), promptCanary, answerCanary, keyCanary)
+		if !strings.HasPrefix(e.Name(), "ledger.sqlite") {
+			clean(t, path, string(text), claimCanary)
+		}
 		return nil
 	})
 	if err != nil {
@@ -264,7 +271,7 @@ sha256 = "%x"
 		if err := form(&text); err != nil {
 			t.Fatal(err)
 		}
-		clean(t, "the report", text.String(), promptCanary, answerCanary, keyCanary)
+		clean(t, "the report", text.String(), promptCanary, answerCanary, keyCanary, claimCanary)
 	}
 	for e, err := range journal.Records(filepath.Join(dir, "journal"), time.Time{}) {
 		if err != nil {
