@@ -125,3 +125,31 @@ func TestAClockThatIsFarAhead(t *testing.T) {
 	}
 	sound(t, dir, Trust{})
 }
+
+// While a machine sleeps, only the clock that nobody sets stands still: nights that add up to more than the retention are no clock that
+// is ahead. One that was set back and is put right is none either.
+func TestAClockThatIsAheadByManyNights(t *testing.T) {
+	now := time.Date(2026, 1, 1, 8, 0, 0, 0, time.UTC)
+	var said strings.Builder
+	j := &Journal{o: Options{Retention: 48 * time.Hour, Log: slog.New(slog.NewTextHandler(&said, nil))}, left: now, leftAt: now}
+	believes := func(want time.Time) {
+		t.Helper()
+		if got := j.believed(now); !got.Equal(want) || strings.Contains(said.String(), "AHEAD") != !want.Equal(now) {
+			t.Errorf("at %s it goes by %s: %s", now, got, said.String())
+		}
+	}
+	for range 10 {
+		now = now.Add(24 * time.Hour)
+		j.leftAt = j.leftAt.Add(16 * time.Hour) // as if it had counted the day's eight hours
+		believes(now)
+	}
+	now = now.AddDate(-10, 0, 0)
+	j.leftAt = now.Add(-time.Hour)
+	believes(now)
+	now = now.AddDate(10, 0, 0)
+	j.leftAt = now.Add(-2 * time.Hour)
+	believes(now)
+	now = now.AddDate(10, 0, 0)
+	j.leftAt = now
+	believes(now.AddDate(-10, 0, 0))
+}

@@ -77,8 +77,10 @@ type Journal struct {
 	tape       *tape         // the holder's
 	inForce    string        // likewise: digest of what decides
 	unarchived []unarchived  // likewise: what decides or did, and is not in the archive yet
-	opened     time.Time
-	before     time.Time // the latest moment that the clock has shown in earlier runs; zero: there were none
+
+	// By what believed judges the clock; its callers hold packing, from the start on.
+	left   time.Time // the latest moment that it has shown in earlier runs, or a later one at which it was believed; zero: there were no earlier runs
+	leftAt time.Time // when that was, or this run began
 
 	configuration sync.Map               // generation → digest
 	fault         atomic.Pointer[faulty] // nil: all is well
@@ -165,7 +167,7 @@ func (j *Journal) open() (err error) {
 	if err != nil {
 		return err
 	}
-	j.opened, j.before = time.Now(), end.latest
+	j.left, j.leftAt = end.latest, time.Now()
 	j.tape = &tape{dir: dir, signer: signer, at: end.at, number: end.last, latest: end.latest, linker: newLinker(), always: j.o.Fsync == Always}
 	if err := j.tape.start(time.Now()); err != nil {
 		return err
@@ -469,13 +471,22 @@ func (j *Journal) tidy() {
 }
 
 // believed is the time that retention goes by. A clock that is further ahead of where earlier runs have left it than retention would
-// make all of them old at once: then it is the time at which they ended, and that since, by a clock that nobody sets.
+// make all of them old at once: then it is the time at which they ended, and that since, by a clock that nobody sets. That one
+// stands still while the machine sleeps: each time that is believed is where the next is counted from, so that many short sleeps do not
+// add up.
 func (j *Journal) believed(now time.Time) time.Time {
-	least := j.before.Add(now.Sub(j.opened))
-	if ahead := now.Round(0).Sub(least.Round(0)); j.o.Retention > 0 && !j.before.IsZero() && ahead > j.o.Retention {
-		j.o.Log.Error("THE CLOCK IS AHEAD of where the journal was left by more than its retention: nothing is removed as old by what it shows. Where it is right, because no router has run for as long, the next start goes by it",
-			"clock", now.UTC().Format(time.RFC3339), "journal_left", j.before.UTC().Format(time.RFC3339), "ahead", ahead.Round(time.Second), "retention", j.o.Retention)
+	if j.left.IsZero() {
+		return now
+	}
+	least := j.left.Add(now.Sub(j.leftAt))
+	ahead := now.Round(0).Sub(least.Round(0))
+	if j.o.Retention > 0 && ahead > j.o.Retention {
+		j.o.Log.Error("THE CLOCK IS AHEAD of where the journal was left by more than its retention: nothing is removed as old by what it shows. Where it is right, because nothing was recorded for as long, the next start goes by it",
+			"clock", now.UTC().Format(time.RFC3339), "journal_left", j.left.UTC().Format(time.RFC3339), "ahead", ahead.Round(time.Second), "retention", j.o.Retention)
 		return least
+	}
+	if ahead > 0 { // one that was set back will be put right
+		j.left, j.leftAt = now, now
 	}
 	return now
 }
