@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -200,15 +201,11 @@ func (v *verifier) generations(ctx context.Context) error {
 		return err
 	}
 	end.Segment = uint64(segment)
-	first, since, err := v.follower.Reach()
-	if err != nil {
-		return err
-	}
 	var at journal.Position
 	read := 0
 	for {
 		records, next, unread := v.follower.Until(at, end, batchRecords)
-		if unread != nil {
+		if unread != nil && !errors.Is(unread, fs.ErrNotExist) { // else its retention has ended since it was listed
 			v.unread = true
 			v.find(Finding{Message: fmt.Sprintf("part of the journal cannot be read, and nothing is held to it (chaperone journal verify says more): %v", unread)})
 		}
@@ -222,6 +219,10 @@ func (v *verifier) generations(ctx context.Context) error {
 			break
 		}
 		at = next
+	}
+	first, since, err := v.follower.Reach() // now, as segments may have been removed meanwhile
+	if err != nil {
+		return err
 	}
 	if at != end && end.Segment >= first && !v.unread {
 		v.find(Finding{Table: "progress", Row: v.report.Replica,
