@@ -77,7 +77,7 @@ func elsewhere(t *testing.T) bool {
 	}
 	skip := func(what string, err error, out []byte) {
 		t.Helper()
-		t.Skipf("no file can be made read-only here while it is open, nor ext4 be mounted to do it there, which takes root with CAP_SYS_ADMIN, a loop device and Debian's e2fsprogs; "+
+		t.Skipf("no file can be made read-only here while it is open, nor ext4 be mounted to do it there, which takes root with CAP_SYS_ADMIN and CAP_LINUX_IMMUTABLE, a loop device and Debian's e2fsprogs; "+
 			"many containers have none, so that CHAPERONE_TEST_REQUIRE demands nothing here: %s: %v %s", what, err, out)
 	}
 	if os.Getenv(onExt4) != "" {
@@ -90,18 +90,16 @@ func elsewhere(t *testing.T) bool {
 	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
 		skip("mkfs.ext4", err, out)
 	}
-	mounted := func(do string, args ...string) *exec.Cmd {
-		c := exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--propagation", "private",
-			"sh", "-c", `mount -o loop "$0" "$1" && ` + do, image, folder}, args...)...)
-		c.Env = append(os.Environ(), onExt4+"=1", "TMPDIR="+folder)
-		return c
-	}
-	if out, err := mounted("true").CombinedOutput(); err != nil {
-		skip("mount -o loop", err, out)
-	}
-	only := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	out, err := mounted(`exec "$2" -test.v -test.run "$3"`, os.Args[0], only).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+	// All at once: loop devices may be few, and what was there a moment ago somebody else's.
+	c := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c",
+		`mount -o loop "$0" "$1" && : >"$1/probe" && chattr +i "$1/probe" && chattr -i "$1/probe" && exec "$2" -test.v -test.run "$3"`,
+		image, folder, os.Args[0], "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
+	c.Env = append(os.Environ(), onExt4+"=1", "TMPDIR="+folder)
+	out, err := c.CombinedOutput()
+	switch {
+	case !strings.Contains(string(out), "=== RUN "):
+		skip("unshare, mount -o loop, chattr", err, out)
+	case err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()):
 		t.Fatalf("on ext4: %v\n%s", err, out)
 	}
 	return true
