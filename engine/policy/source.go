@@ -38,11 +38,12 @@ func readSource(name string, files fs.FS, shown string) (*source, config.Problem
 	err := eachFile(files, func(p string) error {
 		at = p
 		text, err := fs.ReadFile(files, p)
-		if file := filepath.Join(shown, filepath.FromSlash(p)); isTest(p) {
-			tests[file] = text
-		} else {
-			texts[file] = text
+		file := filepath.Join(shown, filepath.FromSlash(p))
+		if isTest(p) {
+			tests[file] = text // nothing, where it cannot be read: no policy depends on it
+			return nil
 		}
+		texts[file] = text
 		return err
 	})
 	if err != nil {

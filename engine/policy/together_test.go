@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -95,5 +98,16 @@ func TestWhatPeopleRightlyWriteIsNotRefused(t *testing.T) {
 		if _, problems := f.load(t); len(problems) > 0 {
 			t.Errorf("%s: %v", name, problems.Err())
 		}
+	}
+}
+
+func TestATestThatCannotBeReadKeepsNoPolicyFromBeingLoaded(t *testing.T) {
+	c := one(goodDeny).config(t)
+	link := filepath.Join(filepath.Dir(c.Documents[0].Path()), "rego", "p_test.rego")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, problems := Load(context.Background(), c); len(problems) > 0 {
+		t.Error(problems.Err())
 	}
 }
