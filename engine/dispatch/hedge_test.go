@@ -69,7 +69,8 @@ func TestASlowFirstTokenIsHedgedAndTheFirstMayStillWin(t *testing.T) {
 		t.Error("the hedge was not cancelled")
 	}
 	// The hedge fails: the first is waited for, and another is tried beside it.
-	f = open(t, settings, takes(time.Second), always(sim.Fault{Kind: sim.Status, Status: 503}), sim.Profile{})
+	// The limit is also what a busy machine has for the refusal: a hedge that is late itself ends the first.
+	f = open(t, strings.Replace(settings, "50ms", "1s", 1), takes(time.Second), always(sim.Fault{Kind: sim.Status, Status: 503}), sim.Profile{})
 	// An answer in one piece is not hedged, and its share is left for another.
 	if a = f.ask(t, false); outcomes(a.record) != "p0:ok" {
 		t.Errorf("%s", outcomes(a.record))
