@@ -288,7 +288,14 @@ func TestStatisticsAreThoseThatEachDecisionRead(t *testing.T) {
 	}
 }
 
+// Each has what its own caller has said, which is sealed and written in room that others have used.
 func TestManyAppendAtOnce(t *testing.T) {
+	said := func(id string, i int) *Claims {
+		if i%3 == 0 {
+			return nil
+		}
+		return &Claims{User: strings.Repeat(id, i%7), App: &App{UserAgent: id, Origin: strings.Repeat("o", i)}}
+	}
 	for _, fsync := range []Fsync{Never, Interval, Always} {
 		t.Run(string(fsync), func(t *testing.T) {
 			dir := t.TempDir()
@@ -299,7 +306,9 @@ func TestManyAppendAtOnce(t *testing.T) {
 				wg.Go(func() {
 					for i := range each {
 						id := idOf(w*each + i)
-						j.Append(sample(id, time.Now(), 3), nil)
+						rec := sample(id, time.Now(), 3)
+						rec.Organisation, rec.Claims = []string{"acme", "beta"}[i%2], said(id, i)
+						j.Append(rec, nil)
 						if rec, err := j.Get(id); err != nil || rec == nil {
 							t.Errorf("%s is not there after it was appended: %v", id, err)
 						}
@@ -312,8 +321,15 @@ func TestManyAppendAtOnce(t *testing.T) {
 			}
 			closeJournal(t, j)
 			sound(t, dir, Trust{})
-			if n := len(read(t, dir)); n != writers*each {
+			all := read(t, dir)
+			if n := len(all); n != writers*each {
 				t.Errorf("%d records are read back, not %d", n, writers*each)
+			}
+			for i := range writers * each {
+				id := idOf(i)
+				if rec := all[id]; rec != nil && !reflect.DeepEqual(rec.Claims, said(id, i%each)) {
+					t.Errorf("%s claims %+v", id, rec.Claims)
+				}
 			}
 		})
 	}
