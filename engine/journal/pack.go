@@ -25,7 +25,7 @@ const packedMagic = "chaperone journal, packed 1\n"
 
 const (
 	blockBytes = 256 << 10 // of frames, before compression; the last of them may reach beyond
-	usualFrame = 8 << 10
+	effort     = 3         // of DEFLATE: beyond it, CPU grows much faster than segments shrink
 	indexEntry = idBytes + 12
 	packedEnd  = 12
 )
@@ -38,7 +38,7 @@ func pack(frames []byte) ([]byte, error) {
 	out.Grow(len(frames) / 4) // records of one place pack to less than that
 	out.WriteString(packedMagic)
 	var index [][indexEntry]byte
-	squeeze, err := flate.NewWriter(nil, flate.DefaultCompression)
+	squeeze, err := flate.NewWriter(nil, effort)
 	if err != nil {
 		return nil, err
 	}
@@ -121,35 +121,60 @@ func indexAt(data []byte) (uint64, error) {
 
 // unpack is the frames of a packed segment, every byte of which is checked.
 func unpack(data []byte) ([]byte, error) {
+	frames := make([]byte, 0, 8*len(data)) // about what records pack to
+	err := eachBlock(data, func(of []byte) error {
+		frames = append(frames, of...)
+		return nil
+	})
+	return frames, err
+}
+
+// packs says whether a packed segment is whole and holds these frames.
+func packs(data, frames []byte) error {
+	err := eachBlock(data, func(of []byte) error {
+		var same bool
+		if frames, same = bytes.CutPrefix(frames, of); !same {
+			return errors.New("a block holds other frames")
+		}
+		return nil
+	})
+	if err == nil && len(frames) > 0 {
+		err = errors.New("frames are missing")
+	}
+	return err
+}
+
+// eachBlock visits the frames of each block of a packed segment, every byte of which is checked. They are overwritten by the next.
+func eachBlock(data []byte, visit func(frames []byte) error) error {
 	index, err := indexAt(data)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var blocks [][]byte
-	at := uint64(len(packedMagic))
-	for at < index {
-		content, n, err := block(data, at)
-		if err != nil {
-			return nil, err
-		}
-		blocks = append(blocks, content)
-		at += uint64(n)
-	}
-	frames := bytes.NewBuffer(make([]byte, 0, min(len(blocks)*(blockBytes+usualFrame), 32*len(data)))) // some file may say anything
+	var frames bytes.Buffer
 	squeezed := flate.NewReader(nil)
-	for i, content := range blocks {
-		if err := inflate(frames, squeezed, content); err != nil {
-			return nil, fmt.Errorf("%w in block %d", err, i+1)
+	at := uint64(len(packedMagic))
+	for n := 1; at < index; n++ {
+		content, length, err := block(data, at)
+		if err != nil {
+			return err
 		}
+		frames.Reset()
+		if err := inflate(&frames, squeezed, content); err != nil {
+			return fmt.Errorf("%w in block %d", err, n)
+		}
+		if err := visit(frames.Bytes()); err != nil {
+			return err
+		}
+		at += uint64(length)
 	}
 	_, n, err := block(data, index)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if at != index || index+uint64(n)+packedEnd != uint64(len(data)) {
-		return nil, fmt.Errorf("%w: its blocks do not fill it", errPacked)
+		return fmt.Errorf("%w: its blocks do not fill it", errPacked)
 	}
-	return frames.Bytes(), nil
+	return nil
 }
 
 // inflate adds what a block holds to frames, by a reader of flate's.

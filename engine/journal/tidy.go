@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -71,8 +70,8 @@ func packFile(s segment) error {
 	if err != nil {
 		return err
 	}
-	if back, err := unpack(packed); err != nil || !bytes.Equal(back, frames) {
-		return fmt.Errorf("%s: packed, it does not read back: %v", s.path, err)
+	if err := packs(packed, frames); err != nil {
+		return fmt.Errorf("%s: packed, it does not read back: %w", s.path, err)
 	}
 	if err := writeWhole(strings.TrimSuffix(s.path, plainSuffix)+packedSuffix, packed); err != nil {
 		return err
