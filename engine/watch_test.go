@@ -1,8 +1,15 @@
 package engine_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,6 +161,48 @@ deny contains "nobody" if input.request.n > 5
 }
 
 // summing is the fixture that scores a row with its price.
+func TestATokenForPoliciesIsReadAgainWhenItIsRenewed(t *testing.T) {
+	var bundle bytes.Buffer
+	zip := gzip.NewWriter(&bundle)
+	tape := tar.NewWriter(zip)
+	const rule = "package central\n\ndeny contains \"nobody\" if input.request.stream\n"
+	err := tape.WriteHeader(&tar.Header{Name: "/central.rego", Mode: 0o600, Size: int64(len(rule))})
+	if _, written := tape.Write([]byte(rule)); errors.Join(err, written, tape.Close(), zip.Close()) != nil {
+		t.Fatal(err, written)
+	}
+	shown := make(chan string, 100)
+	central := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown <- r.Header.Get("Authorization")
+		w.Write(bundle.Bytes())
+	}))
+	defer central.Close()
+
+	log := make(told, 100)
+	w := openSmall(t, `deny contains "nobody" if input.request.n > 5`, "", log, sim.Profile{})
+	w.write(t, "secrets/token", "first\n")
+	settings, err := os.ReadFile(filepath.Join(w.dir, "chaperone.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.engine.Watch(ctx, nil) }()
+	w.write(t, "chaperone.toml", fmt.Sprintf("%s[[policy.sources]]\nname = \"central\"\nbundle = %q\ntoken_file = \"secrets/token\"\n", settings, central.URL+"/central.tar.gz"))
+	log.next(t, "configuration reloaded generation=2")
+	w.write(t, "secrets/token", "second\n")
+	for token, late := "", time.After(20*time.Second); token != "Bearer second"; {
+		select {
+		case token = <-shown:
+		case <-late:
+			t.Fatal("the bundle was not asked for with the new token")
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func summing(t *testing.T) []byte {
 	t.Helper()
 	module, err := os.ReadFile("../testdata/wasm/sum.wasm")

@@ -9,8 +9,9 @@ import (
 	"chaperone/engine/config"
 )
 
-// Directories are the folders that the sources of these documents are read from, with all below them, and bundles on disk:
-// what to watch. A file of a source that is a link is named beside its folder, because what it leads to may be elsewhere.
+// Directories are the folders that the sources of these documents are read from, with all below them, bundles on disk, and the files of
+// keys, tokens and certificates: what to watch. A file of a source that is a link is named beside its folder, because what it leads
+// to may be elsewhere.
 func Directories(documents []*config.Document) []string {
 	var found []string
 	for _, doc := range documents {
@@ -21,6 +22,11 @@ func Directories(documents []*config.Document) []string {
 		for _, sc := range section.Sources {
 			if sc.Bundle != "" && !sc.address() {
 				found = append(found, sc.beside(sc.Bundle))
+			}
+			for _, name := range []string{sc.VerificationKey, sc.TokenFile, sc.Certificate, sc.Key, sc.CA} {
+				if name != "" {
+					found = append(found, sc.beside(name))
+				}
 			}
 			if sc.Path == "" {
 				continue
