@@ -99,6 +99,7 @@ type attempt struct {
 	usage        wire.Usage
 	impossible   *wire.Usage // what the provider has counted that it cannot have; nil: nothing
 	upstreamID   string      // the provider's own id of the answer; "": not said, or none that may be recorded
+	identified   bool        // an id was said, whether or not it may be
 	served       string      // the service tier that the provider says it served in; "" where it does not say
 	finishReason string
 	nativeReason string // "": the same
@@ -309,8 +310,10 @@ func (a *attempt) scrubbed(f *Fault) *Fault {
 // note adds what a chunk, which was scanned from data, says to what is known of the answer.
 func (a *attempt) note(data []byte) {
 	a.count(a.chunk.Usage)
-	if a.upstreamID == "" {
-		a.upstreamID = a.identifier(a.chunk.ID(data, longestID))
+	if !a.identified {
+		if id := a.chunk.ID(data, longestID); id != "" {
+			a.upstreamID, a.identified = a.identifier(id), true
+		}
 	}
 	if a.chunk.ServiceTier != "" {
 		a.served = recordable(a.chunk.ServiceTier)

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,25 +9,30 @@ import (
 	"time"
 )
 
-// While what decides cannot be archived, the journal does not grow by itself; it goes on as soon as it can be.
-func TestAnArchiveThatCannotBeWrittenIsWaitedFor(t *testing.T) {
-	dir := t.TempDir()
-	j := open(t, Options{Dir: dir})
+// openUnarchived opens a journal whose second generation cannot be archived: a file stands where the folder of artefacts should, and that
+// is beside it, with ".away" behind its name.
+func openUnarchived(t *testing.T, o Options) (j *Journal, archive string) {
+	t.Helper()
+	j = open(t, o)
 	configure := func(generation uint64) {
 		t.Helper()
-		if err := j.Configure(Artefacts{Generation: generation}, map[string][]byte{"a": {byte(generation)}}); err != nil {
+		if err := j.Configure(Artefacts{Generation: generation}, map[string][]byte{"policy.rego": {byte(generation)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	configure(1)
-	archive := filepath.Join(dir, "artefacts")
-	if err := os.Rename(archive, archive+".away"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(archive, nil, 0o600); err != nil { // where the folder should be
+	archive = filepath.Join(o.Dir, "artefacts")
+	if err := errors.Join(os.Rename(archive, archive+".away"), os.WriteFile(archive, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	configure(2)
+	return j, archive
+}
+
+// While what decides cannot be archived, the journal does not grow by itself; it goes on as soon as it can be.
+func TestAnArchiveThatCannotBeWrittenIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	j, archive := openUnarchived(t, Options{Dir: dir})
 	before := verified(t, dir, Trust{}).Checkpoints
 	for range 3 {
 		j.second(time.Now())
@@ -51,22 +57,7 @@ func TestAnArchiveThatCannotBeWrittenIsWaitedFor(t *testing.T) {
 // What was never archived is told when the journal is closed, and by verification.
 func TestAnArchiveThatIsNeverWrittenIsTold(t *testing.T) {
 	dir := t.TempDir()
-	j := open(t, Options{Dir: dir, OnFull: Drop})
-	configure := func(generation uint64) {
-		t.Helper()
-		if err := j.Configure(Artefacts{Generation: generation}, map[string][]byte{"policy.rego": {byte(generation)}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	configure(1)
-	archive := filepath.Join(dir, "artefacts")
-	if err := os.Rename(archive, archive+".away"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(archive, nil, 0o600); err != nil { // where the folder should be
-		t.Fatal(err)
-	}
-	configure(2)
+	j, archive := openUnarchived(t, Options{Dir: dir, OnFull: Drop})
 	if err := j.Ready(); err != nil {
 		t.Errorf("drop refuses requests: %v", err)
 	}

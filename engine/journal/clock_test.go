@@ -40,10 +40,9 @@ func TestAClockThatGoesBack(t *testing.T) {
 	}
 }
 
-// A clock that begins anew at every start, as on a machine without a battery, makes nothing old.
-func TestAClockThatBeginsInThePast(t *testing.T) {
-	dir, now := t.TempDir(), time.Now()
-	small(t, dir, 0, 2)
+// begin starts a segment behind what is in the folder, as a run does whose clock shows at.
+func begin(t *testing.T, dir string, at time.Time) *tape {
+	t.Helper()
 	s, err := openSigner(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +51,18 @@ func TestAClockThatBeginsInThePast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	past := &tape{dir: dir, signer: s, at: end.at, number: end.last, latest: end.latest, linker: newLinker()}
-	if err := past.start(time.Unix(0, 0)); err != nil {
+	run := &tape{dir: dir, signer: s, at: end.at, number: end.last, latest: end.latest, linker: newLinker()}
+	if err := run.start(at); err != nil {
 		t.Fatal(err)
 	}
-	if err := past.file.Close(); err != nil {
+	return run
+}
+
+// A clock that begins anew at every start, as on a machine without a battery, makes nothing old.
+func TestAClockThatBeginsInThePast(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	small(t, dir, 0, 2)
+	if err := begin(t, dir, time.Unix(0, 0)).file.Close(); err != nil {
 		t.Fatal(err)
 	}
 	small(t, dir, 10, 2)
@@ -84,18 +90,7 @@ func TestAClockThatIsFarAhead(t *testing.T) {
 	dir := t.TempDir()
 	made := func(at time.Time) {
 		t.Helper()
-		s, err := openSigner(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		end, err := findEnd(dir, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run := &tape{dir: dir, signer: s, at: end.at, number: end.last, latest: end.latest, linker: newLinker()}
-		if err := run.start(at); err != nil {
-			t.Fatal(err)
-		}
+		run := begin(t, dir, at)
 		run.checkpoint(at)
 		if err := errors.Join(run.flush(), run.file.Close()); err != nil {
 			t.Fatal(err)

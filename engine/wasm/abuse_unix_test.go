@@ -56,7 +56,7 @@ func TestFilesThatAreNoneAreRefused(t *testing.T) {
 // for many times as long as plain code does at the same limit, nor grow faster than the limit does.
 func TestTheLimitOfCodeBoundsTheTimeOfCompiling(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles for some 10 seconds")
+		t.Skip("compiles for some 10 seconds; this runs without -short")
 	}
 	h, _ := newHost(t)
 	load := func(again unit, limit int) time.Duration {
